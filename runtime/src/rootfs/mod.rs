@@ -1,0 +1,1 @@
+//! (interface first; the theory comes with the code)
