@@ -1,1 +1,11 @@
-//! placeholder
+//! What a manager does: it keeps the cluster's state in Raft and decides what runs where.
+//!
+//! Life of one request: [`api`] checks it and proposes a transaction to the [`store`]; [`raft`] writes it down, group-committed
+//! with whatever else waits, and applies it; the store tells whom it concerns. The leader-only loops that [`leader`] starts
+//! wake up, look at the state and propose in turn: [`orchestrator`] makes tasks, [`allocator`] gives ports, [`scheduler`] chooses
+//! nodes, [`dispatcher`] sends each agent what is new and brings its reports back. [`ca`] says who is who.
+//!
+//! Every component decides in pure files and acts in `run.rs` or `service.rs`; it may import [`store`] and the model, never a
+//! sibling. Only [`leader`] knows them all.
+
+pub mod store;

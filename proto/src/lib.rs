@@ -1,1 +1,6 @@
-//! placeholder
+//! The words that every part of Skep shares: the messages on the wire ([`pb`]), the checked values ([`model`]), the way from
+//! one to the other ([`convert`]) and the printing of error chains ([`chain`]). It depends on no other crate of ours.
+
+pub mod chain;
+pub mod model;
+pub mod pb;

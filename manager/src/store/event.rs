@@ -1,0 +1,22 @@
+//! Whom a change concerns. Not what happened: whoever is woken looks at the state.
+
+use std::collections::BTreeSet;
+
+use skep_proto::model::{NodeId, ServiceId};
+
+/// What was touched since a subscriber last looked. Merging two is lossless, so a slow subscriber costs no memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Services whose spec, tasks or tasks' nodes changed.
+    pub services: BTreeSet<ServiceId>,
+    /// Nodes whose set of assignments (not only reported states) changed.
+    pub assignments: BTreeSet<NodeId>,
+    /// Nodes whose own record changed, came or went.
+    pub nodes: BTreeSet<NodeId>,
+    /// A task waits for a node, or room came free.
+    pub scheduling: bool,
+    /// The cluster object changed.
+    pub cluster: bool,
+    /// The state was replaced (snapshot): everything must be looked at.
+    pub all: bool,
+}

@@ -1,0 +1,20 @@
+//! Compiles the proto files with a compiler written in Rust, so that no protoc is needed.
+
+use std::error::Error;
+use std::path::Path;
+
+const FILES: [&str; 8] = ["types", "objects", "store", "dispatcher", "logs", "ca", "control", "local"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let paths: Vec<String> = FILES.iter().map(|name| format!("skep/v1/{name}.proto")).collect();
+    for path in &paths {
+        println!("cargo::rerun-if-changed={path}");
+    }
+    let descriptors = protox::compile(&paths, [Path::new(".")])?;
+    tonic_prost_build::configure()
+        .bytes(".skep.v1.ImageUpload.data")
+        .bytes(".skep.v1.LogLine.data")
+        .btree_map(".")
+        .compile_fds(descriptors)?;
+    Ok(())
+}

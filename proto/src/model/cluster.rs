@@ -1,0 +1,56 @@
+//! What all nodes of a cluster share.
+
+use std::time::Duration;
+
+use super::Meta;
+use super::id::ClusterId;
+
+/// The cluster: one a state.
+#[derive(Clone, PartialEq)]
+pub struct Cluster {
+    /// Its id: the O of its certificates.
+    pub id: ClusterId,
+    /// Version and times.
+    pub meta: Meta,
+    /// What the user wants.
+    pub spec: ClusterSpec,
+    /// PEM of the trust root.
+    pub root_certificate: String,
+    /// PEM of its key. Never leaves the managers.
+    pub root_key: String,
+    /// Makes its bearer a worker.
+    pub worker_token: String,
+    /// Makes its bearer a manager.
+    pub manager_token: String,
+}
+
+impl std::fmt::Debug for Cluster {
+    /// Leaves key and tokens out: they have no place in a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { id, meta, spec, .. } = self;
+        f.debug_struct("Cluster").field("id", id).field("meta", meta).field("spec", spec).finish_non_exhaustive()
+    }
+}
+
+/// What a user may set for the whole cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClusterSpec {
+    /// Tasks kept for each slot, the live one counted; negative keeps all.
+    pub task_history_limit: i32,
+    /// How often an agent says that it lives; silence for three times that is Down.
+    pub heartbeat: Duration,
+    /// Life of a node's certificate.
+    pub certificate_life: Duration,
+}
+
+impl Default for ClusterSpec {
+    /// Docker's history and certificate life; a heartbeat five times quicker, because one message a second costs nothing
+    /// on a kept-open stream and a dead node is then known after three seconds.
+    fn default() -> Self {
+        Self {
+            task_history_limit: 5,
+            heartbeat: Duration::from_secs(1),
+            certificate_life: Duration::from_secs(90 * 24 * 3600),
+        }
+    }
+}

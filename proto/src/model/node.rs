@@ -1,0 +1,128 @@
+//! A node: one machine of the cluster.
+
+use std::collections::BTreeMap;
+
+use super::Meta;
+use super::id::NodeId;
+use super::spec::Resources;
+
+/// A node and what the managers know of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// Its id: the CN of its certificate.
+    pub id: NodeId,
+    /// Version and times.
+    pub meta: Meta,
+    /// What the user wants of it.
+    pub spec: NodeSpec,
+    /// What its agent says of the machine.
+    pub description: NodeDescription,
+    /// Whether it answers.
+    pub status: NodeStatus,
+    /// As in its certificate; `spec.role` is what it should become.
+    pub role: NodeRole,
+    /// Set on managers.
+    pub manager: Option<ManagerStatus>,
+    /// PEM of the certificate it was last given.
+    pub certificate: String,
+}
+
+/// What a user wants of a node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeSpec {
+    /// Labels for constraints.
+    pub labels: BTreeMap<String, String>,
+    /// Whether tasks may run there.
+    pub availability: Availability,
+    /// What it should be.
+    pub role: NodeRole,
+}
+
+/// Whether tasks may run on a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Availability {
+    /// They may.
+    Active,
+    /// No new ones.
+    Pause,
+    /// None: those there are moved.
+    Drain,
+}
+
+/// What a node is in the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NodeRole {
+    /// Runs tasks.
+    Worker,
+    /// Also holds the state and votes.
+    Manager,
+}
+
+/// A machine as its agent describes it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NodeDescription {
+    /// Hostname.
+    pub hostname: String,
+    /// Operating system and architecture.
+    pub platform: Platform,
+    /// What it has.
+    pub resources: Resources,
+    /// Version of the daemon.
+    pub engine_version: String,
+    /// Labels given to the daemon.
+    pub engine_labels: BTreeMap<String, String>,
+}
+
+/// Operating system and architecture, as in `linux` and `x86_64`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Platform {
+    /// As in `linux`.
+    pub os: String,
+    /// As in `x86_64`.
+    pub architecture: String,
+}
+
+/// Whether a node answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NodeState {
+    /// Nothing is known since the leader changed; nothing is moved.
+    Unknown,
+    /// It answers.
+    Ready,
+    /// It does not; what it ran is run elsewhere.
+    Down,
+}
+
+/// Whether a node answers, and why not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeStatus {
+    /// Whether it answers.
+    pub state: NodeState,
+    /// Why, in a few words.
+    pub message: String,
+    /// Where it was last seen.
+    pub address: String,
+}
+
+/// A manager's place in the Raft group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManagerStatus {
+    /// Never used again once removed.
+    pub raft_id: u64,
+    /// HOST:PORT that the others reach it at.
+    pub address: String,
+}
+
+impl Node {
+    /// New tasks may be placed on it.
+    #[must_use]
+    pub fn takes_tasks(&self) -> bool {
+        self.status.state == NodeState::Ready && self.spec.availability == Availability::Active
+    }
+
+    /// Tasks on it must be run elsewhere.
+    #[must_use]
+    pub fn sheds_tasks(&self) -> bool {
+        self.status.state == NodeState::Down || self.spec.availability == Availability::Drain
+    }
+}
