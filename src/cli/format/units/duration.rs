@@ -83,7 +83,7 @@ fn read(text: &str) -> Option<Duration> {
         return Some(Duration::ZERO);
     }
     let mut nanos = 0_u64;
-    while nanos == 0 || !rest.is_empty() {
+    loop {
         let (part, after) = read_part(rest)?;
         nanos = nanos.checked_add(part).filter(|sum| i64::try_from(*sum).is_ok())?;
         rest = after;
@@ -91,7 +91,6 @@ fn read(text: &str) -> Option<Duration> {
             return Some(Duration::from_nanos(nanos));
         }
     }
-    None
 }
 
 /// Reads one number with its unit; gives its nanoseconds and what follows.
