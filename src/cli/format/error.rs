@@ -30,7 +30,9 @@ pub(crate) enum FormatError {
         problem: ValueProblem,
     },
     /// A size is not a number with a known unit, or does not fit 63 bits.
-    #[error("read the size {text:?}: give a number with an optional unit of b, k, m, g, t or p, such as 512m or 1.5GiB")]
+    #[error(
+        "read the size {text:?}: give a number with an optional unit of b, k, m, g, t or p, such as 512m or 1.5GiB"
+    )]
     ReadSize {
         /// What the user wrote.
         text: String,

@@ -39,11 +39,9 @@ impl Filters {
     pub(crate) fn expect_words(&self, name: &str, words: &[&str]) -> Result<(), FormatError> {
         match self.values(name).iter().find(|value| !words.contains(&value.as_str())) {
             None => Ok(()),
-            Some(value) => Err(FormatError::FilterValue {
-                name: name.to_owned(),
-                value: value.clone(),
-                known: words.join(" or "),
-            }),
+            Some(value) => {
+                Err(FormatError::FilterValue { name: name.to_owned(), value: value.clone(), known: words.join(" or ") })
+            }
         }
     }
 

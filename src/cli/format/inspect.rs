@@ -65,7 +65,10 @@ mod tests {
     use serde_json::json;
 
     fn shown(format: Option<&str>) -> String {
-        let objects = [json!({"ID": "a", "Spec": {"Name": "web", "Labels": {}, "Args": ["<x>"]}}), json!({"ID": "b", "Spec": null})];
+        let objects = [
+            json!({"ID": "a", "Spec": {"Name": "web", "Labels": {}, "Args": ["<x>"]}}),
+            json!({"ID": "b", "Spec": null}),
+        ];
         render(&objects, &InspectFormat::parse(format).unwrap()).unwrap()
     }
 

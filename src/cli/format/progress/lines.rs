@@ -1,5 +1,6 @@
 //! The lines of one moment.
 
+use crate::cli::format::units::ellipsis;
 use std::time::Duration;
 
 /// Above this many tasks their own lines would scroll the header off the screen; only the totals are shown then.
@@ -14,6 +15,9 @@ const STAGES: [&str; 9] =
 
 /// The width of the bar between its brackets, the tip not counted.
 const BAR_WIDTH: usize = 50;
+
+/// How the countdown begins, which each second repeats.
+pub(super) const COUNTDOWN: &str = "verify: Waiting ";
 
 /// Everything that one moment of waiting shows.
 #[derive(Debug, Clone, PartialEq)]
@@ -137,7 +141,8 @@ fn footer(phase: &Phase) -> Option<String> {
         Phase::RollingBack(reason) => Some(format!("rollback: {}", one_line(reason))),
         // The last second counts as one, so that the countdown never waits for 0 seconds.
         Phase::Verifying(left) => {
-            Some(format!("verify: Waiting {} seconds to verify that tasks are stable...", left.as_secs() + 1))
+            let seconds = left.as_secs().saturating_add(1);
+            Some(format!("{COUNTDOWN}{seconds} seconds to verify that tasks are stable..."))
         }
         Phase::TaskFailed => Some("verify: Detected task failure".to_owned()),
         Phase::Converged(service) => Some(format!("verify: Service {service} converged")),
@@ -173,12 +178,19 @@ fn bar(done: u64, total: u64) -> String {
     format!("[{}>{}]", "=".repeat(filled), " ".repeat(BAR_WIDTH - filled))
 }
 
+/// Whether a task's line ends in a bar; the bar of a job is its total, and no animation.
+pub(super) fn has_bar(line: &str) -> bool {
+    let start = line.len().saturating_sub(BAR_WIDTH + 3);
+    let bar = line.get(start..).and_then(|end| end.strip_prefix('[')).and_then(|end| end.strip_suffix(']'));
+    !line.starts_with("job progress:") && bar.is_some_and(|bar| bar.chars().all(|letter| "=> ".contains(letter)))
+}
+
 fn one_line(text: &str) -> String {
     text.replace(['\n', '\r', '\t'], " ")
 }
 
 fn cut(text: &str) -> String {
-    crate::cli::format::units::ellipsis(text, MAX_ERROR)
+    ellipsis(text, MAX_ERROR)
 }
 
 #[cfg(test)]
@@ -266,7 +278,10 @@ mod tests {
         let overall = Overall::Job { completed: 1, total: 2, active: 1, concurrent: 1 };
         let job = Snapshot { overall, slots: Vec::new(), phase: Phase::Working };
         let bar = "[=========================>                         ]";
-        assert_eq!(lines(&job), [format!("job progress: 1 out of 2 complete {bar}"), "active tasks: 1 out of 1 tasks".into()]);
+        assert_eq!(
+            lines(&job),
+            [format!("job progress: 1 out of 2 complete {bar}"), "active tasks: 1 out of 1 tasks".into()]
+        );
         let global = Snapshot { overall: Overall::WaitingForTasks, slots: Vec::new(), phase: Phase::Working };
         assert_eq!(lines(&global), ["overall progress: waiting for new tasks"]);
     }

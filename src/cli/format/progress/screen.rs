@@ -1,5 +1,7 @@
 //! Draws lines over the lines drawn before.
 
+use super::lines::{COUNTDOWN, has_bar};
+
 /// Where the text goes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Target {
@@ -40,9 +42,10 @@ impl Screen {
         let mut out = up(self.drawn.len());
         for (index, line) in lines.iter().enumerate() {
             // A line that has not changed is stepped over: rewriting it would make a slow terminal flicker.
-            match self.drawn.get(index) == Some(line) {
-                true => out.push('\n'),
-                false => out.push_str(&format!("\r\x1b[2K{line}\n")),
+            if self.drawn.get(index) == Some(line) {
+                out.push('\n');
+            } else {
+                out.push_str(&format!("\r\x1b[2K{line}\n"));
             }
         }
         if lines.len() < self.drawn.len() {
@@ -52,18 +55,23 @@ impl Screen {
         out
     }
 
-    /// A log wants the story, not the animation: lines with a bar and empty slots are left out.
+    /// A log wants the story, not the animation: bars, empty slots and the countdown's later seconds are left out.
     fn append(&mut self, lines: &[String]) -> String {
-        let told: Vec<String> = lines.iter().filter(|line| is_told(line)).cloned().collect();
-        let new = told.iter().filter(|line| !self.drawn.contains(line));
+        let told: Vec<String> = lines.iter().filter(|line| !has_bar(line) && !is_empty_slot(line)).cloned().collect();
+        let new = told.iter().filter(|line| !self.drawn.iter().any(|drawn| says_the_same(drawn, line)));
         let out = new.map(|line| format!("{line}\n")).collect();
         self.drawn = told;
         out
     }
 }
 
-fn is_told(line: &str) -> bool {
-    !line.ends_with(':') && (!line.ends_with(']') || line.starts_with("job progress:"))
+/// A slot's label with nothing after it.
+fn is_empty_slot(line: &str) -> bool {
+    line.trim_start().strip_suffix(':').is_some_and(|label| !label.contains(' '))
+}
+
+fn says_the_same(drawn: &str, line: &str) -> bool {
+    drawn == line || (drawn.starts_with(COUNTDOWN) && line.starts_with(COUNTDOWN))
 }
 
 fn up(lines: usize) -> String {
@@ -106,11 +114,16 @@ mod tests {
     #[test]
     fn a_pipe_gets_each_change_once_and_no_bars() {
         let mut screen = Screen::new(Target::Plain);
-        assert_eq!(draw(&mut screen, &["overall progress: 0 out of 1 tasks", "1/1:"]), "overall progress: 0 out of 1 tasks\n");
-        assert_eq!(draw(&mut screen, &["overall progress: 0 out of 1 tasks", "1/1: new       [=>]"]), "");
-        let failed = ["overall progress: 0 out of 1 tasks", "1/1: no suitable node"];
-        assert_eq!(draw(&mut screen, &failed), "1/1: no suitable node\n");
-        let done = ["overall progress: 1 out of 1 tasks", "1/1: running   [=>]", "verify: Service web converged"];
-        assert_eq!(draw(&mut screen, &done), "overall progress: 1 out of 1 tasks\nverify: Service web converged\n");
+        assert_eq!(
+            draw(&mut screen, &["overall progress: 0 out of 1 tasks", "1/1:"]),
+            "overall progress: 0 out of 1 tasks\n"
+        );
+        let bar = format!("1/1: new       [=>{}]", " ".repeat(49));
+        assert_eq!(draw(&mut screen, &["overall progress: 0 out of 1 tasks", &bar]), "");
+        let failed = ["overall progress: 0 out of 1 tasks", "1/1: no suitable node [a > b]"];
+        assert_eq!(draw(&mut screen, &failed), "1/1: no suitable node [a > b]\n");
+        assert_eq!(draw(&mut screen, &[COUNTDOWN, &bar]), format!("{COUNTDOWN}\n"));
+        assert_eq!(draw(&mut screen, &[&format!("{COUNTDOWN}4 seconds")]), "");
+        assert_eq!(draw(&mut screen, &["verify: Service web converged"]), "verify: Service web converged\n");
     }
 }

@@ -20,8 +20,7 @@ pub(super) fn align(lines: &[Vec<String>]) -> String {
 
 /// Aligns text in which tabs end cells.
 pub(super) fn align_text(text: &str) -> String {
-    let lines: Vec<Vec<String>> =
-        text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect();
+    let lines: Vec<Vec<String>> = text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect();
     align(&lines)
 }
 
@@ -55,7 +54,10 @@ mod tests {
 
     #[test]
     fn columns_have_three_blanks_and_ten_characters() {
-        assert_eq!(align_text("ID\tNAME\tX\nabcdefghijkl\tweb\tyy"), "ID             NAME      X\nabcdefghijkl   web       yy\n");
+        assert_eq!(
+            align_text("ID\tNAME\tX\nabcdefghijkl\tweb\tyy"),
+            "ID             NAME      X\nabcdefghijkl   web       yy\n"
+        );
     }
 
     #[test]

@@ -15,8 +15,8 @@ type Shared<'v> = Cow<'v, Value>;
 /// product, and fails.
 const MAX_OUTPUT: usize = 64 << 20;
 
-/// The most nodes and elements that one row may visit: seconds of work. Beyond it the template fails.
-const MAX_STEPS: usize = 20_000_000;
+/// The most nodes and elements that one row may visit: about a second of work. Beyond it the template fails.
+const MAX_STEPS: usize = 5_000_000;
 
 /// What a node asks of the loop around it.
 #[derive(PartialEq)]
@@ -205,7 +205,8 @@ impl<'v> Walk<'v> {
         arguments: &[Shared<'v>],
         dot: &Shared<'v>,
     ) -> Evaluated<Shared<'v>> {
-        let callable = matches!(&first.kind, OperandKind::Field(names) | OperandKind::Variable(_, names) if !names.is_empty());
+        let callable =
+            matches!(&first.kind, OperandKind::Field(names) | OperandKind::Variable(_, names) if !names.is_empty());
         let target = self.operand(first, dot)?;
         match (&*target, arguments) {
             (Value::Object(fields), [key]) if callable && key.is_string() => {
@@ -250,7 +251,9 @@ impl<'v> Walk<'v> {
             return Ok(found);
         }
         match value.as_object() {
-            Some(fields) if is_record(fields) => Err(ValueProblem::NoField { field, known: self.names(&value, fields) }),
+            Some(fields) if is_record(fields) => {
+                Err(ValueProblem::NoField { field, known: self.names(&value, fields) })
+            }
             _ => Ok(Cow::Owned(Value::Null)),
         }
     }

@@ -240,7 +240,11 @@ fn title(text: &str) -> String {
     let mut inside = false;
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
-        if inside { out.push(letter) } else { out.extend(letter.to_uppercase()) }
+        if inside {
+            out.push(letter)
+        } else {
+            out.extend(letter.to_uppercase())
+        }
         inside = letter.is_alphanumeric() || letter == '_' || letter == '\'';
     }
     out

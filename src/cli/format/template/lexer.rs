@@ -84,8 +84,7 @@ impl<'a> Lexer<'a> {
 
     /// Escapes go before trimming, so that `{{- ` also eats a line break that was written as `\n`.
     fn text(&mut self, start: usize, text: &str, trim_start: bool, trim_end: bool) {
-        let expanded =
-            if self.expand { text.replace("\\t", "\t").replace("\\n", "\n") } else { text.to_owned() };
+        let expanded = if self.expand { text.replace("\\t", "\t").replace("\\n", "\n") } else { text.to_owned() };
         let mut kept = expanded.as_str();
         if trim_start {
             kept = kept.trim_start();

@@ -29,7 +29,7 @@ mod tests;
 mod tree;
 mod value;
 
-pub(crate) use functions::MAX_WIDTH;
 pub(crate) use compiled::{Row, Template};
+pub(crate) use functions::MAX_WIDTH;
 pub(crate) use tree::{Branch, BranchKind, Command, Node, Operand, OperandKind, Pipeline};
 pub(crate) use value::display;

@@ -13,8 +13,7 @@ type Parsed<T> = Result<T, Fault<SyntaxProblem>>;
 const MAX_DEPTH: usize = 64;
 
 /// Words that can be no function.
-const KEYWORDS: [&str; 10] =
-    ["if", "else", "end", "range", "with", "break", "continue", "define", "template", "block"];
+const KEYWORDS: [&str; 10] = ["if", "else", "end", "range", "with", "break", "continue", "define", "template", "block"];
 
 /// Builds the tree of a whole template; `length` is where the source ends.
 pub(super) fn parse(lexemes: &[Lexeme], length: usize) -> Parsed<Vec<Node>> {
@@ -287,8 +286,9 @@ impl<'a> Parser<'a> {
         }
         match functions::NAMES.iter().find(|name| **name == word) {
             Some(name) => Ok(OperandKind::Function(name)),
-            None => self
-                .fault(SyntaxProblem::UnknownFunction { name: word.to_owned(), known: functions::NAMES.join(", ") }),
+            None => {
+                self.fault(SyntaxProblem::UnknownFunction { name: word.to_owned(), known: functions::NAMES.join(", ") })
+            }
         }
     }
 

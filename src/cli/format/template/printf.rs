@@ -199,4 +199,3 @@ fn hex(text: &str) -> String {
 fn quote(text: &str) -> String {
     Value::from(text).to_string()
 }
-

@@ -182,7 +182,8 @@ mod tests {
 
     #[test]
     fn bad_durations_are_refused() {
-        for text in ["", "+", "5", "-5s", "s", ".s", "1x", "1s2", "1 s", "10000000h", "99999999999999999999s", "1..5s"] {
+        for text in ["", "+", "5", "-5s", "s", ".s", "1x", "1s2", "1 s", "10000000h", "99999999999999999999s", "1..5s"]
+        {
             assert_eq!(parse_duration(text), Err(FormatError::ReadDuration { text: text.to_owned() }), "{text}");
         }
     }

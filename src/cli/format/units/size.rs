@@ -147,7 +147,9 @@ mod tests {
 
     #[test]
     fn bad_sizes_are_refused() {
-        for text in ["", ".", "k", "-1", "1e3", "1kk", "1ib", "1bb", "1x", "1  k", "1.2.3", "8192p", "99999999999999999999"] {
+        for text in
+            ["", ".", "k", "-1", "1e3", "1kk", "1ib", "1bb", "1x", "1  k", "1.2.3", "8192p", "99999999999999999999"]
+        {
             assert_eq!(parse_size(text), Err(FormatError::ReadSize { text: text.to_owned() }), "{text}");
         }
     }
