@@ -31,5 +31,5 @@ mod value;
 
 pub(crate) use compiled::{Row, Template};
 pub(crate) use functions::MAX_WIDTH;
-pub(crate) use tree::{Branch, BranchKind, Command, Node, Operand, OperandKind, Pipeline};
+pub(crate) use tree::{BranchKind, Node, OperandKind, Pipeline};
 pub(crate) use value::display;

@@ -1,6 +1,6 @@
 //! Durations: in words for people, and in Go's notation for flags and `inspect`.
 
-use super::{scale, split_decimal};
+use super::decimal::{scale, split_decimal};
 use crate::cli::format::error::FormatError;
 use std::time::Duration;
 

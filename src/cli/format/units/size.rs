@@ -1,6 +1,6 @@
 //! Sizes in bytes, and CPUs.
 
-use super::{scale, split_decimal};
+use super::decimal::{scale, split_decimal};
 use crate::cli::format::error::FormatError;
 
 const DECIMAL: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
