@@ -235,7 +235,8 @@ fn within(value: &Value, length: usize) -> Result<usize, ValueProblem> {
     bound.ok_or_else(|| ValueProblem::OutOfRange { index: value.to_string(), length })
 }
 
-/// The first letter of each word in upper case; a word ends at anything but a letter, a digit, `_` and `'`.
+/// The first letter of each word in upper case; a word ends at anything but a letter, a digit and `_`, so that Go
+/// and we write `It'S`.
 fn title(text: &str) -> String {
     let mut inside = false;
     let mut out = String::with_capacity(text.len());
@@ -245,7 +246,7 @@ fn title(text: &str) -> String {
         } else {
             out.extend(letter.to_uppercase())
         }
-        inside = letter.is_alphanumeric() || letter == '_' || letter == '\'';
+        inside = letter.is_alphanumeric() || letter == '_';
     }
     out
 }

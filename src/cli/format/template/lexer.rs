@@ -199,10 +199,7 @@ impl<'a> Lexer<'a> {
     fn number(&mut self) -> Result<Token, Fault<SyntaxProblem>> {
         let start = self.at;
         let rest = self.rest();
-        let part = |letter: char| is_name(letter) || letter == '.';
-        let body = rest.trim_start_matches(['+', '-']);
-        let length = body.find(|letter| !part(letter)).unwrap_or(body.len());
-        let text = &rest[..rest.len() - body.len() + length];
+        let text = &rest[..number_length(rest)];
         self.at += text.len();
         match parse_number(text) {
             Some(number) => Ok(Token::Literal(Value::Number(number))),
@@ -268,6 +265,19 @@ fn unescape(code: char) -> Option<char> {
         '\\' | '"' | '\'' => Some(code),
         _ => None,
     }
+}
+
+/// The length of what looks like a number: a sign may stand in front of it, or after the `e` of its exponent.
+fn number_length(text: &str) -> usize {
+    let mut before = 'e';
+    for (index, letter) in text.char_indices() {
+        let sign = matches!(letter, '+' | '-') && matches!(before, 'e' | 'E');
+        if !sign && letter != '.' && !is_name(letter) {
+            return index;
+        }
+        before = letter;
+    }
+    text.len()
 }
 
 fn parse_number(text: &str) -> Option<Number> {

@@ -91,7 +91,7 @@ impl Flags {
 
     fn apply(&self, verb: char, value: &Value) -> String {
         match (verb, value) {
-            ('v', _) => self.text(&self.number_or(value)),
+            ('v', _) => self.text(&verbose(value)),
             ('s', Value::String(text)) => self.text(&self.cut(text)),
             ('s', Value::Array(items)) => self.each(verb, items),
             ('q', Value::String(text)) => self.text(&quote(&self.cut(text))),
@@ -116,11 +116,6 @@ impl Flags {
     fn each(&self, verb: char, items: &[Value]) -> String {
         let words: Vec<_> = items.iter().map(|item| self.apply(verb, item)).collect();
         format!("[{}]", words.join(" "))
-    }
-
-    fn number_or(&self, value: &Value) -> String {
-        let plain = verbose(value);
-        if self.plus && value.is_number() && !plain.starts_with('-') { format!("+{plain}") } else { plain }
     }
 
     fn cut(&self, text: &str) -> String {

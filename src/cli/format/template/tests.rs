@@ -42,6 +42,7 @@ fn fields_print_as_in_go() {
         ("{{.Spec.Name}}", "inner"),
         ("{{$.Spec.Name}}", "inner"),
         ("{{.Replicas}} {{.Ratio}} {{.Self}} {{.Big}}", "3 0.5 true 9007199254740993"),
+        ("{{1e6}} {{1e21}} {{0.00001}} {{2.5e-7}} {{1.0}} {{0x1F}} {{'a'}}", "1e+06 1e+21 1e-05 2.5e-07 1 31 97"),
         ("{{.None}}", "<no value>"),
         ("{{.Labels}}", "map[a.b:dotted foo:bar]"),
         ("{{.Ports}}", "[80 443]"),
@@ -75,7 +76,7 @@ fn blanks_are_trimmed() {
 fn text_functions_are_dockers() {
     check(&[
         ("{{upper .Name}} {{lower \"ABC\"}} {{.Name | upper | lower}}", "WEB abc web"),
-        ("{{title \"hello big-world it's\"}}", "Hello Big-World It's"),
+        ("{{title \"hello big-world it's\"}}", "Hello Big-World It'S"),
         ("{{join (split \"a,b,c\" \",\") \"-\"}}", "a-b-c"),
         ("{{join .Ports \"\\n\"}}", "80\n443"),
         ("{{split \"abc\" \"\"}}", "[a b c]"),

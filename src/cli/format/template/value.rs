@@ -27,10 +27,10 @@ pub(super) fn verbose(value: &Value) -> String {
     }
 }
 
-/// Go prints a float in the shortest form that reads back, with an exponent below 1e-4 and from 1e21 on.
+/// Go prints a float in the shortest form that reads back, with an exponent below 1e-4 and from 1e6 on.
 fn number_text(number: &Number) -> String {
     let float = number.as_f64().unwrap_or_default();
-    let plain = !number.is_f64() || float == 0.0 || (1e-4..1e21).contains(&float.abs());
+    let plain = !number.is_f64() || float == 0.0 || (1e-4..1e6).contains(&float.abs());
     match (number.is_f64(), plain) {
         (false, _) => number.to_string(),
         (true, true) => float.to_string(),
