@@ -251,7 +251,7 @@ impl<'v> Walk<'v> {
             return Ok(found);
         }
         match value.as_object() {
-            Some(fields) if is_record(fields) => {
+            Some(fields) if self.is_row(&value) || is_record(fields) => {
                 Err(ValueProblem::NoField { field, known: self.names(&value, fields) })
             }
             _ => Ok(Cow::Owned(Value::Null)),
@@ -260,13 +260,16 @@ impl<'v> Walk<'v> {
 
     /// Lookups belong to the row itself, not to what lies in it.
     fn lookup(&self, value: &Shared<'v>, name: &str) -> Option<Shared<'v>> {
-        let is_row = matches!(value, Cow::Borrowed(inner) if std::ptr::eq(*inner, &self.row.fields));
-        if is_row { self.row.lookups.get(name).map(Cow::Borrowed) } else { None }
+        if self.is_row(value) { self.row.lookups.get(name).map(Cow::Borrowed) } else { None }
+    }
+
+    fn is_row(&self, value: &Shared<'v>) -> bool {
+        matches!(value, Cow::Borrowed(inner) if std::ptr::eq(*inner, &self.row.fields))
     }
 
     fn names(&self, value: &Shared<'v>, fields: &Map<String, Value>) -> String {
         let mut names: Vec<&str> = fields.keys().map(String::as_str).collect();
-        if matches!(value, Cow::Borrowed(inner) if std::ptr::eq(*inner, &self.row.fields)) {
+        if self.is_row(value) {
             names.extend(self.row.lookups.keys());
         }
         names.sort_unstable();

@@ -8,7 +8,7 @@
 //!
 //! *Records and maps*: Go knows a struct (an unknown field is an error) from a map (an unknown key prints `<no value>`).
 //! JSON does not, so we look at the keys: an object whose keys all begin with an upper-case letter is a record, every other
-//! one, the empty one too, is a map. Docker's fields are upper-case and labels hardly ever, so this tells them apart.
+//! one, the empty one too, is a map; the row itself is always a record. Docker's fields are upper-case and labels hardly ever, so this tells them apart.
 //!
 //! *Invariants*: neither parsing nor evaluating panics; nesting, steps, widths and the length of the output are bounded,
 //! each with an error that names the bound.

@@ -192,6 +192,8 @@ fn a_missing_field_is_named_with_those_that_exist() {
         chain("{{.None.A}}"),
         "evaluate <.None.A> of the template at 1:3: can't evaluate field A of an empty value"
     );
+    let error = Template::parse("{{.nope}}").unwrap().render(&Row::new(json!({"lower": 1}))).unwrap_err();
+    assert!(matches!(error, FormatError::Evaluate { problem: ValueProblem::NoField { .. }, .. }), "{error}");
     // A lookup belongs to the row, and not to what lies in it.
     assert!(chain("{{with .Spec}}{{.Label \"foo\"}}{{end}}").contains("can't evaluate field Label"));
 }
