@@ -76,8 +76,8 @@ pub(crate) struct Limits {
     pub(crate) image_bytes: u64,
     /// Members of all layers, implied directories included.
     pub(crate) members: u64,
-    /// Bytes of all directory names that are remembered until their times can be set.
-    pub(crate) directory_name_bytes: u64,
+    /// Bytes of all names that are remembered: of directories until their times can be set, of links within a saved image.
+    pub(crate) name_bytes: u64,
     /// Unpacked bytes for each compressed one, once `bomb_free_bytes` are exceeded.
     pub(crate) ratio: u64,
     /// Bytes that any archive may unpack to, whatever its ratio.
@@ -99,7 +99,7 @@ impl Limits {
         layer_bytes: 20 << 30,
         image_bytes: 40 << 30,
         members: 1_000_000,
-        directory_name_bytes: 64 << 20,
+        name_bytes: 64 << 20,
         ratio: 200,
         bomb_free_bytes: 1 << 30,
         document_bytes: 4 << 20,
@@ -114,7 +114,7 @@ pub(crate) struct Budget<'a> {
     pub(crate) limits: &'a Limits,
     image_bytes_left: u64,
     members_left: u64,
-    directory_name_bytes_left: u64,
+    name_bytes_left: u64,
 }
 
 impl<'a> Budget<'a> {
@@ -123,7 +123,7 @@ impl<'a> Budget<'a> {
             limits,
             image_bytes_left: limits.image_bytes,
             members_left: limits.members,
-            directory_name_bytes_left: limits.directory_name_bytes,
+            name_bytes_left: limits.name_bytes,
         }
     }
 
@@ -144,10 +144,10 @@ impl<'a> Budget<'a> {
         Ok(())
     }
 
-    /// Counts a directory, whose name is remembered until the layer is complete.
-    pub(crate) fn spend_directory(&mut self, name_bytes: usize) -> Result<(), Refusal> {
-        let left = self.directory_name_bytes_left.checked_sub(name_bytes as u64);
-        self.directory_name_bytes_left = left.ok_or(Refusal::TooManyMembers(self.limits.members))?;
+    /// Counts a member whose name is remembered.
+    pub(crate) fn spend_name(&mut self, name_bytes: usize) -> Result<(), Refusal> {
+        let left = self.name_bytes_left.checked_sub(name_bytes as u64);
+        self.name_bytes_left = left.ok_or(Refusal::TooManyMembers(self.limits.members))?;
         self.spend_member()
     }
 }

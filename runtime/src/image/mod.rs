@@ -27,6 +27,7 @@ mod disk;
 mod error;
 mod header;
 mod layers;
+mod manifest;
 mod reference;
 mod run;
 

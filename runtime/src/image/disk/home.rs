@@ -160,6 +160,11 @@ impl Home {
         self.discard(&self.layers().join(layer.hex()))
     }
 
+    /// Whether a layer is in its place.
+    pub(crate) fn has_layer(&self, layer: &Digest) -> bool {
+        self.layers().join(layer.hex()).is_dir()
+    }
+
     /// Takes a configuration away. One that stays is collected at the next start.
     pub(crate) fn discard_config(&self, id: &Digest) {
         if let Err(error) = fs::remove_file(self.configs().join(id.hex())) {

@@ -184,7 +184,7 @@ impl Tree {
         let hides = self.clear_whiteout(name)?;
         if !self.directories.contains_key(path) {
             rustix::fs::mkdirat(self.current(), name, Mode::RWXU)?;
-            budget.spend_directory(path.joined().len())?;
+            budget.spend_name(path.joined().len())?;
         }
         self.directories.insert(path.clone(), attributes);
         if hides {
@@ -334,7 +334,7 @@ impl Tree {
     fn imply(&mut self, names: &[Vec<u8>], budget: &mut Budget<'_>) -> Result<OwnedFd, Fault> {
         let name = names.last().expect("the root is always there").as_slice();
         let path = MemberPath::of(names);
-        budget.spend_directory(path.joined().len())?;
+        budget.spend_name(path.joined().len())?;
         rustix::fs::mkdirat(self.current(), name, Mode::RWXU)?;
         self.directories.insert(path, Attributes { mode: IMPLIED_DIRECTORY_MODE, ..Attributes::default() });
         Ok(rustix::fs::openat(self.current(), name, OPEN_DIRECTORY, Mode::empty())?)

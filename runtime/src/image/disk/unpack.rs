@@ -1,6 +1,6 @@
 //! From a layer's blob to its directory, in one pass: hashed as it is packed, unpacked, hashed again, written.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use super::super::archive::{Budget, Refusal, Role, role};
@@ -82,9 +82,4 @@ fn add(tree: &mut Tree, member: Member, content: impl BufRead, budget: &mut Budg
         Role::Opaque => tree.add_opaque(&path, budget),
         Role::Ignored => Ok(()),
     }
-}
-
-/// Reads what is left, so that whoever feeds the other end is not cut off.
-pub(crate) fn drain(input: &mut impl Read) -> Result<(), ImageError> {
-    io::copy(input, &mut io::sink()).map(drop).map_err(ImageError::input)
 }

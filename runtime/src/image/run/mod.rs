@@ -23,6 +23,9 @@ use commit::Arrival;
 
 mod builtin;
 mod commit;
+mod intake;
+mod lease;
+mod load;
 
 /// All images of this machine, by digest and by name. Cheap to clone; every call may block on the disk.
 #[derive(Clone, Debug)]
