@@ -10,6 +10,9 @@ use tempfile::TempDir;
 use super::*;
 
 mod archives;
+mod hostile;
+mod loading;
+mod removal;
 
 use archives::{Tar, root_or_skip};
 
