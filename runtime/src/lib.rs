@@ -20,6 +20,5 @@ pub mod security;
 pub mod shim;
 
 pub use container::{
-    ContainerId, ContainerInfo, ContainerSpec, ContainerStatus, Exit, Protocol, PublishedPort, Resources,
-    RuntimeConfig,
+    ContainerId, ContainerInfo, ContainerSpec, ContainerStatus, Exit, Protocol, PublishedPort, Resources, RuntimeConfig,
 };
