@@ -79,8 +79,9 @@ pub(super) fn receive(fd: &OwnedFd, buffer: &mut [u8], wait: bool) -> io::Result
     Ok(count)
 }
 
-/// Binds a port on all IPv4 addresses without listening: nobody else gets it, and nobody is ever answered by it. Reuse is allowed so
-/// that connections of a server that has just ended do not count as use.
+/// Binds a port on all IPv4 addresses without listening: nobody else gets it, and nobody is ever answered by it. Reuse is allowed
+/// for the binding itself, so that connections of a server that has just ended do not count as use, and forbidden after
+/// it: two sockets that both allow it may share a port, and most servers do allow it.
 pub(super) fn reserve(protocol: Protocol, port: u16) -> io::Result<OwnedFd> {
     let kind = match protocol {
         Protocol::Tcp => SocketType::STREAM,
@@ -93,5 +94,8 @@ pub(super) fn reserve(protocol: Protocol, port: u16) -> io::Result<OwnedFd> {
         Protocol::Udp => set_socket_recv_buffer_size(&fd, 1)?,
     }
     rustix::net::bind(&fd, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))?;
+    if matches!(protocol, Protocol::Tcp) {
+        set_socket_reuseaddr(&fd, false)?;
+    }
     Ok(fd)
 }

@@ -41,13 +41,18 @@ impl Table {
     /// Makes the table what it should be. When nobody changed any table since the last time, this is one question.
     pub(super) fn repair(&mut self, ports: &Ports) -> Result<(), NetworkError> {
         if self.have.is_none() || self.read_generation()? != self.generation {
-            let chains = self.read()?;
-            let have = self.have.get_or_insert_default();
-            let changes = change::diff(&self.base, ports, have);
-            self.commit(&changes)?;
-            self.repair_firewall(&chains)?;
+            self.rebuild(ports)?;
         }
         self.repair_legacy()
+    }
+
+    /// Reads everything and mends what differs.
+    fn rebuild(&mut self, ports: &Ports) -> Result<(), NetworkError> {
+        let chains = self.read()?;
+        let have = self.have.get_or_insert_default();
+        let changes = change::diff(&self.base, ports, have);
+        self.commit(&changes)?;
+        self.repair_firewall(&chains)
     }
 
     /// Brings some ports up to date, at a cost that does not grow with the others.
@@ -56,7 +61,7 @@ impl Table {
             self.read()?;
         }
         if self.have.as_ref().is_none_or(|have| have.ports.is_none()) {
-            return self.repair(ports);
+            return self.rebuild(ports);
         }
         if self.commit_ports(ports, keys).is_ok() {
             return Ok(());
@@ -65,7 +70,7 @@ impl Table {
         self.read()?;
         match &self.have {
             Some(have) if have.ports.is_some() => self.commit_ports(ports, keys),
-            _ => self.repair(ports),
+            _ => self.rebuild(ports),
         }
     }
 
