@@ -1,7 +1,7 @@
 //! The bridge: what it should be, and the next request that brings the kernel nearer.
 //!
-//! [`repair`] answers one step at a time and is asked again with what the kernel then has, so making the bridge, and mending
-//! one that lost its address, are the same code.
+//! [`repair`] answers one step at a time and is asked again with what the kernel then has, so making the bridge, and
+//! mending one that lost its address, are the same code.
 
 use std::net::Ipv4Addr;
 
@@ -36,7 +36,8 @@ pub(crate) struct Step {
     pub(crate) message: Message,
 }
 
-/// The next step, or nothing when the bridge is as it should be. `addresses` are the (link number, address) of the namespace.
+/// The next step, or nothing when the bridge is as it should be. `addresses` are the (link number, address) of the
+/// namespace.
 pub(crate) fn repair(want: &Bridge, have: Option<&Link>, addresses: &[(u32, Ipv4Addr)], mtu: u32) -> Option<Step> {
     let Some(have) = have else {
         return Some(Step { action: "make", message: create(want, mtu) });
@@ -49,8 +50,8 @@ pub(crate) fn repair(want: &Bridge, have: Option<&Link>, addresses: &[(u32, Ipv4
     (!have.up).then(|| Step { action: "switch on", message: link::up(have.index) })
 }
 
-/// A fixed hardware address keeps the bridge from taking its lowest port's, which would change as containers come and go
-/// and leave every container with a wrong gateway until its neighbour entry ends.
+/// A fixed hardware address keeps the bridge from taking its lowest port's, which would change as containers come and
+/// go and leave every container with a wrong gateway until its neighbour entry ends.
 fn create(want: &Bridge, mtu: u32) -> Message {
     let info = Attributes::new().text(IFLA_INFO_KIND, "bridge");
     let attributes = Attributes::new()
@@ -83,8 +84,8 @@ pub(crate) fn parse_address(body: &[u8]) -> Option<(u32, Ipv4Addr)> {
     Some((number(&head[4..])?, Ipv4Addr::from(*octets)))
 }
 
-/// Asks which way a packet to the world would go, which costs the same however long the routing table is. The destination
-/// is reserved for documentation (RFC 5737): nobody routes it specially.
+/// Asks which way a packet to the world would go, which costs the same however long the routing table is. The
+/// destination is reserved for documentation (RFC 5737): nobody routes it specially.
 pub(crate) fn default_route() -> Message {
     let attributes = Attributes::new().bytes(RTA_DST, &[192, 0, 2, 1]);
     Message::new(RTM_GETROUTE, 0, &[AF_INET, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &attributes)
@@ -95,8 +96,8 @@ pub(crate) fn parse_route(body: &[u8]) -> Option<u32> {
     number(attribute(body.get(12..)?, RTA_OIF)?)
 }
 
-/// The hardware address that goes with an address of the network: locally administered (02), then "S", then the address.
-/// So an address that changes hands keeps its hardware address, and no neighbour entry is ever stale.
+/// The hardware address that goes with an address of the network: locally administered (02), then "S", then the
+/// address. So an address that changes hands keeps its hardware address, and no neighbour entry is ever stale.
 pub(crate) fn hardware(address: Ipv4Addr) -> [u8; 6] {
     let [a, b, c, d] = address.octets();
     [0x02, b'S', a, b, c, d]

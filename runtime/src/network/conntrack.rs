@@ -1,8 +1,8 @@
 //! Connections the kernel remembers, where forgetting them matters: UDP.
 //!
-//! Rules decide about the first packet of a connection only. A UDP client that keeps its port keeps its "connection" for as long as it
-//! sends, so it would go on talking to a container that no longer serves the port, or to nobody where the port was published
-//! after its first packet. TCP ends by itself, and its connections are meant to go on.
+//! Rules decide about the first packet of a connection only. A UDP client that keeps its port keeps its "connection"
+//! for as long as it sends, so it would go on talking to a container that no longer serves the port, or to nobody where
+//! the port was published after its first packet. TCP ends by itself, and its connections are meant to go on.
 
 use std::net::Ipv4Addr;
 

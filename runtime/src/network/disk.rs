@@ -51,8 +51,8 @@ fn uses_legacy() -> bool {
     fs::read_to_string("/proc/thread-self/net/ip_tables_names").is_ok_and(|names| legacy_concerns(&names))
 }
 
-/// Whether the program succeeded. A machine without it counts as success: nobody there can have made such rules since it
-/// started, and nothing better can be done.
+/// Whether the program succeeded. A machine without it counts as success: nobody there can have made such rules since
+/// it started, and nothing better can be done.
 fn legacy(arguments: &[String]) -> io::Result<bool> {
     let quiet = Command::new("iptables-legacy")
         .args(arguments)

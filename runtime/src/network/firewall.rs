@@ -1,8 +1,8 @@
 //! The machine's own firewall: which accept rules it needs so that it lets the bridge's traffic pass.
 //!
-//! A verdict "drop" of any table is final, and "accept" only ends the table it stands in. So where another program's FORWARD chain
-//! drops by default (Docker leaves it so), rules of ours must stand in that chain. They carry a comment of ours, are put back when
-//! somebody flushes them, and are removed with the bridge.
+//! A verdict "drop" of any table is final, and "accept" only ends the table it stands in. So where another program's
+//! FORWARD chain drops by default (Docker leaves it so), rules of ours must stand in that chain. They carry a comment
+//! of ours, are put back when somebody flushes them, and are removed with the bridge.
 
 use super::netlink::wire::{NLM_F_APPEND, NLM_F_CREATE};
 use super::netlink::{Attributes, Message};
@@ -39,8 +39,8 @@ fn ours<'a>(rules: &'a [ListedRule], bridge: &str) -> impl Iterator<Item = &'a L
     rules.iter().filter(move |rule| rule.comment == tag)
 }
 
-/// The requests that put our two rules there, or none when they are. They stand right behind the jump to the administrator's
-/// chain, so that its refusals go first, else at the head.
+/// The requests that put our two rules there, or none when they are. They stand right behind the jump to the
+/// administrator's chain, so that its refusals go first, else at the head.
 pub(crate) fn repair(rules: &[ListedRule], bridge: &str) -> Vec<Message> {
     if ours(rules, bridge).count() == 2 {
         return Vec::new();

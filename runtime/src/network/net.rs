@@ -11,8 +11,8 @@ use super::sys::{self, Family};
 /// Largest datagram the kernel writes for a list.
 const DATAGRAM_MAX: usize = 32 << 10;
 
-/// How often a list is asked for again because it changed while it was written. Then the caller gets "interrupted", and the
-/// next reconcile asks anew.
+/// How often a list is asked for again because it changed while it was written. Then the caller gets "interrupted", and
+/// the next reconcile asks anew.
 const LIST_ATTEMPTS: u32 = 16;
 
 /// A netlink socket. One conversation at a time.
@@ -60,7 +60,8 @@ impl Socket {
         Err(io::ErrorKind::Interrupted.into())
     }
 
-    /// Applies all messages or none. Each has the number of the caller's change it belongs to; a refusal names the first refused.
+    /// Applies all messages or none. Each has the number of the caller's change it belongs to; a refusal names the
+    /// first refused.
     pub(super) fn batch(&mut self, messages: &[(usize, Message)]) -> Result<(), (usize, io::Error)> {
         let first = self.sequence.wrapping_add(1);
         let mut bytes = bracket(NFNL_MSG_BATCH_BEGIN).to_bytes(self.next(), 0);
@@ -74,7 +75,8 @@ impl Socket {
         Err((messages.get(position).map_or(0, |(change, _)| *change), error))
     }
 
-    /// The kernel has handled a batch when it was sent: what it had to refuse lies there, and an empty queue means success.
+    /// The kernel has handled a batch when it was sent: what it had to refuse lies there, and an empty queue means
+    /// success.
     fn refusal(&mut self) -> Option<(u32, io::Error)> {
         let mut first = None;
         while let Ok(count) = sys::receive(&self.fd, &mut self.buffer, false) {
@@ -123,7 +125,8 @@ impl Listener {
         sys::listen(groups).map(Self)
     }
 
-    /// Whether anything changed since the last call. A full queue counts as a change: the kernel reports it as an error once.
+    /// Whether anything changed since the last call. A full queue counts as a change: the kernel reports it as an error
+    /// once.
     pub(super) fn changed(&self) -> bool {
         let mut changed = false;
         let mut buffer = [0; 4096];

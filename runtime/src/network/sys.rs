@@ -1,5 +1,4 @@
 //! Sockets and the network namespace of a thread. Safe wrappers of rustix do all of it.
-#![expect(clippy::disallowed_methods, reason = "driver: enters namespaces on a thread of its own")]
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -15,12 +14,12 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::container::Protocol;
 
-/// Longest wait for an answer of the kernel. It answers while it handles the request, so this is never reached; if it were, the
-/// operation fails with a timeout and the next reconcile tries again.
+/// Longest wait for an answer of the kernel. It answers while it handles the request, so this is never reached; if it
+/// were, the operation fails with a timeout and the next reconcile tries again.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bytes of one batch that may be under way: 5,000 ports with 10 backends each take a quarter of it. A longer batch is refused
-/// by the kernel with "message too long".
+/// Bytes of one batch that may be under way: 5,000 ports with 10 backends each take a quarter of it. A longer batch is
+/// refused by the kernel with "message too long".
 const SEND_BUFFER: usize = 16 << 20;
 
 /// Which part of the kernel a netlink socket talks to.
@@ -46,8 +45,8 @@ pub(super) fn netlink(family: Family) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// A socket for links and addresses in another namespace. A thread of its own goes there and ends: a thread that came back could
-/// fail to, and would then run other work in the wrong place.
+/// A socket for links and addresses in another namespace. A thread of its own goes there and ends: a thread that came
+/// back could fail to, and would then run other work in the wrong place.
 pub(super) fn netlink_in(netns: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     std::thread::scope(|scope| {
         let enter = || {
@@ -79,9 +78,9 @@ pub(super) fn receive(fd: &OwnedFd, buffer: &mut [u8], wait: bool) -> io::Result
     Ok(count)
 }
 
-/// Binds a port on all IPv4 addresses without listening: nobody else gets it, and nobody is ever answered by it. Reuse is allowed
-/// for the binding itself, so that connections of a server that has just ended do not count as use, and forbidden after
-/// it: two sockets that both allow it may share a port, and most servers do allow it.
+/// Binds a port on all IPv4 addresses without listening: nobody else gets it, and nobody is ever answered by it. Reuse
+/// is allowed for the binding itself, so that connections of a server that has just ended do not count as use, and
+/// forbidden after it: two sockets that both allow it may share a port, and most servers do allow it.
 pub(super) fn reserve(protocol: Protocol, port: u16) -> io::Result<OwnedFd> {
     let kind = match protocol {
         Protocol::Tcp => SocketType::STREAM,

@@ -24,11 +24,12 @@ pub(crate) const INSIDE: &str = "eth0";
 /// Number of the loopback interface: the kernel gives it to each namespace's first.
 pub(crate) const LOOPBACK: u32 = 1;
 
-/// How many names are tried for a host end. Two containers of one machine share the first name with a chance of 1 in 2^44;
-/// a pair that is still being taken down holds one more. When all are taken, attaching fails with "exists".
+/// How many names are tried for a host end. Two containers of one machine share the first name with a chance of 1 in
+/// 2^44; a pair that is still being taken down holds one more. When all are taken, attaching fails with "exists".
 pub(crate) const NAMES: u8 = 8;
 
-/// The group of links about to go, "sk" in ASCII: deleting the group waits once for all of them instead of 15 ms for each.
+/// The group of links about to go, "sk" in ASCII: deleting the group waits once for all of them instead of 15 ms for
+/// each.
 pub(crate) const DOOMED: u32 = 0x736b;
 
 /// The `attempt`th name for the host end: `sk` and a hash of both: 13 bytes of the
@@ -49,8 +50,8 @@ pub(crate) fn alias_prefix(bridge: &str) -> String {
     format!("skep {bridge} ")
 }
 
-/// Makes the pair with the container's end already in its namespace: moving it there afterwards costs 16 ms. It is born down, since
-/// the driver refuses to switch on an end whose other does not exist yet.
+/// Makes the pair with the container's end already in its namespace: moving it there afterwards costs 16 ms. It is born
+/// down, since the driver refuses to switch on an end whose other does not exist yet.
 pub(crate) fn create(name: &str, netns: BorrowedFd<'_>, lease: Lease, mtu: u32) -> Message {
     let inside = Attributes::new()
         .text(IFLA_IFNAME, INSIDE)
@@ -64,8 +65,8 @@ pub(crate) fn create(name: &str, netns: BorrowedFd<'_>, lease: Lease, mtu: u32) 
     Message::new(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &link::head(0, false), &outside)
 }
 
-/// Marks the host end as ours, makes it a port of the bridge and switches it on. It gets no IPv6 address of its own, which would
-/// only send router and listener packets to every other container.
+/// Marks the host end as ours, makes it a port of the bridge and switches it on. It gets no IPv6 address of its own,
+/// which would only send router and listener packets to every other container.
 pub(crate) fn join(index: u32, bridge: u32, alias: &str) -> Message {
     let quiet = Attributes::new().u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
     let families = Attributes::new().nest(AF_INET6, &quiet);
@@ -73,8 +74,8 @@ pub(crate) fn join(index: u32, bridge: u32, alias: &str) -> Message {
     Message::new(RTM_NEWLINK, 0, &link::head(index, true), &attributes.nest(IFLA_AF_SPEC, &families))
 }
 
-/// Lets the bridge send a frame back through the port it came from: a container that calls its own published port, where
-/// the firewall rewrites bridged frames (`bridge-nf-call-iptables`). The port must be the bridge's already.
+/// Lets the bridge send a frame back through the port it came from: a container that calls its own published port,
+/// where the firewall rewrites bridged frames (`bridge-nf-call-iptables`). The port must be the bridge's already.
 pub(crate) fn hairpin(index: u32) -> Message {
     let data = Attributes::new().u8(IFLA_BRPORT_MODE, 1);
     let info = Attributes::new().text(IFLA_INFO_SLAVE_KIND, "bridge").nest(IFLA_INFO_SLAVE_DATA, &data);

@@ -1,5 +1,11 @@
 //! The node-local network against the real kernel: each test is a machine of its own (see `lab.rs`).
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and drives a real machine"
+)]
+
 mod lab;
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};

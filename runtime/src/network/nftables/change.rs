@@ -1,4 +1,5 @@
-//! From the table the kernel has to the table it should have: changes, in an order the kernel accepts, and their encoding.
+//! From the table the kernel has to the table it should have: changes, in an order the kernel accepts, and their
+//! encoding.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -74,7 +75,8 @@ pub(crate) fn diff(base: &BTreeMap<String, Chain>, ports: &Ports, have: &Snapsho
     changes
 }
 
-/// What is missing or wrong in the table, its map and its base chains. The map comes before the rules that look into it.
+/// What is missing or wrong in the table, its map and its base chains. The map comes before the rules that look into
+/// it.
 fn foundation(base: &BTreeMap<String, Chain>, have: &Snapshot) -> Vec<Change> {
     let mut changes = Vec::new();
     if have.ports.is_none() {
@@ -84,8 +86,8 @@ fn foundation(base: &BTreeMap<String, Chain>, have: &Snapshot) -> Vec<Change> {
     changes
 }
 
-/// What is missing or wrong about one port: its cost does not depend on the other ports. The chain comes before the element
-/// that leads to it, and goes after it.
+/// What is missing or wrong about one port: its cost does not depend on the other ports. The chain comes before the
+/// element that leads to it, and goes after it.
 pub(crate) fn diff_port(ports: &Ports, have: &Snapshot, key: PortKey) -> Vec<Change> {
     let name = ruleset::chain_name(key);
     let listed = have.ports.as_ref().and_then(|p| p.get(&key));
@@ -156,8 +158,8 @@ impl Snapshot {
     }
 }
 
-/// The messages of one change to table `table`. `set` numbers the map that a balancing rule brings along: within a batch the kernel finds
-/// it by that number, so each change needs its own.
+/// The messages of one change to table `table`. `set` numbers the map that a balancing rule brings along: within a
+/// batch the kernel finds it by that number, so each change needs its own.
 pub(crate) fn encode(table: &str, change: &Change, set: u32) -> Vec<Message> {
     match change {
         Change::AddTable => vec![new_table(table)],
@@ -284,5 +286,4 @@ pub(crate) fn comment(text: &str) -> Vec<u8> {
 }
 
 #[cfg(test)]
-#[path = "change_tests.rs"]
 mod tests;

@@ -1,4 +1,5 @@
-//! Rules as sentences, and their expressions: small programs over 16-byte registers that the kernel runs on each packet.
+//! Rules as sentences, and their expressions: small programs over 16-byte registers that the kernel runs on each
+//! packet.
 
 use std::net::Ipv4Addr;
 
@@ -27,8 +28,8 @@ const STATE_KNOWN: u32 = 0x6;
 /// One rule. Bridges are named, not numbered, so that the rules outlive a bridge that is made again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
-    /// Packets from containers to 127.0.0.0/8 are dropped: `route_localnet` would let them reach what this machine serves
-    /// to itself alone.
+    /// Packets from containers to 127.0.0.0/8 are dropped: `route_localnet` would let them reach what this machine
+    /// serves to itself alone.
     GuardLoopback { bridge: String },
     /// Packets to an address of this machine go on in the chain of their port.
     Dispatch,
@@ -182,8 +183,8 @@ fn dispatch() -> Expressions {
         .then("lookup", &lookup)
 }
 
-/// A counter in turn (`numgen inc`) rather than a hash of the client: connections from one client spread as evenly as those
-/// from many. Both hooks go to the same chain, hence share the counter.
+/// A counter in turn (`numgen inc`) rather than a hash of the client: connections from one client spread as evenly as
+/// those from many. Both hooks go to the same chain, hence share the counter.
 fn balance(key: PortKey, backends: usize, (map, set): (&str, u32)) -> Expressions {
     let modulus = u32::try_from(backends).unwrap_or(u32::MAX);
     let number = Attributes::new().be32(1, REGISTER).be32(2, modulus).be32(3, 0).be32(4, 0);

@@ -1,5 +1,4 @@
 //! Removes interface pairs in the background: each takes 15 ms, in which the kernel lets nobody else change links.
-#![expect(clippy::disallowed_methods, reason = "driver: owns a thread")]
 
 use std::collections::BTreeSet;
 use std::io;

@@ -14,8 +14,8 @@ use super::super::{Lease, NetworkError, veth};
 use super::cleaner::{self, Cleaner};
 use crate::container::ContainerId;
 
-/// Steps of one repair: making the bridge takes three, and one look afterwards. More means that somebody undoes them; the
-/// next reconcile goes on.
+/// Steps of one repair: making the bridge takes three, and one look afterwards. More means that somebody undoes them;
+/// the next reconcile goes on.
 const REPAIR_STEPS: u32 = 6;
 
 /// Everything of this network that is an interface.

@@ -45,7 +45,8 @@ impl Network {
         Self { config, state }
     }
 
-    /// Takes a free address for `id`, making the bridge and the table if this is the first. Asked again, gives the same one.
+    /// Takes a free address for `id`, making the bridge and the table if this is the first. Asked again, gives the same
+    /// one.
     ///
     /// # Errors
     /// [`NetworkError::Exhausted`], or a kernel refusal.
@@ -78,7 +79,8 @@ impl Network {
         result
     }
 
-    /// Leads `ports` of this machine to the container, beside the others that publish the same ones. Replaces what `id` had.
+    /// Leads `ports` of this machine to the container, beside the others that publish the same ones. Replaces what `id`
+    /// had.
     ///
     /// # Errors
     /// A port that a process of this machine listens on, or a kernel refusal. What `id` had stays then.
@@ -127,8 +129,8 @@ impl Network {
         if state.active { state.reconcile(&self.config.bridge_name) } else { Ok(()) }
     }
 
-    /// Removes bridge, table and every veth pair, also those of an earlier daemon with this configuration, and forgets all
-    /// leases and ports.
+    /// Removes bridge, table and every veth pair, also those of an earlier daemon with this configuration, and forgets
+    /// all leases and ports.
     ///
     /// # Errors
     /// A kernel refusal; what could be removed was.
@@ -157,8 +159,8 @@ impl State {
         }
     }
 
-    /// Makes bridge and table for the first lease. While restored containers have not all published their ports, the table is
-    /// left as it is: making it fit now would cut them off.
+    /// Makes bridge and table for the first lease. While restored containers have not all published their ports, the
+    /// table is left as it is: making it fit now would cut them off.
     fn prepare(&mut self, bridge: &str) -> Result<(), NetworkError> {
         if self.prepared {
             return Ok(());
@@ -187,7 +189,8 @@ impl State {
         disk::settings(bridge).into_iter().try_for_each(disk::switch_on)
     }
 
-    /// Replaces what `id` publishes, in memory, in the kernel and among the held ports, or leaves all three as they were.
+    /// Replaces what `id` publishes, in memory, in the kernel and among the held ports, or leaves all three as they
+    /// were.
     fn publish(&mut self, id: &ContainerId, publication: Option<Publication>) -> Result<(), NetworkError> {
         let wanted = publication.iter().flat_map(keys).collect();
         self.reserved.take(&wanted)?;

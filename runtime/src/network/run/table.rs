@@ -137,14 +137,14 @@ impl Table {
         Ok(())
     }
 
-    /// Reads the table anew; returns the chains of all tables. The count is read first: what changes meanwhile is seen next
-    /// time.
+    /// Reads the table anew; returns the chains of all tables. The count is read first: what changes meanwhile is seen
+    /// next time.
     fn read(&mut self) -> Result<Vec<ListedChain>, NetworkError> {
         self.have = None;
         self.generation = self.read_generation()?;
         let table = self.name.clone();
-        let chains = self.list(&snapshot::list_chains(), |body| snapshot::parse_chain(body))?;
-        let rules = self.list(&snapshot::list_rules(&table, None), |body| snapshot::parse_rule(body))?;
+        let chains = self.list(&snapshot::list_chains(), snapshot::parse_chain)?;
+        let rules = self.list(&snapshot::list_rules(&table, None), snapshot::parse_rule)?;
         let elements = match self
             .socket()
             .and_then(|s| s.list(&snapshot::list_ports(&table), |body| Some(snapshot::parse_elements(body))))
@@ -169,7 +169,7 @@ impl Table {
 
     fn change_firewall(&mut self, plan: fn(&[snapshot::ListedRule], &str) -> Vec<Message>) -> Result<(), NetworkError> {
         let list = snapshot::list_rules(firewall::TABLE, Some(firewall::CHAIN));
-        let rules = self.list(&list, |body| snapshot::parse_rule(body))?;
+        let rules = self.list(&list, snapshot::parse_rule)?;
         let messages: Vec<_> = plan(&rules, &self.bridge).into_iter().map(|m| (0, m)).collect();
         self.send(&messages).map_err(|(_, source)| self.barred(source))
     }
