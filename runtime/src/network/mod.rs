@@ -13,8 +13,9 @@
 //! **Invariants**
 //! - An address belongs to one container, rests as long as possible after it was given back, and always has the same
 //!   hardware address.
-//! - A change of a port is one atomic batch. A packet sees the old backends or the new, never neither; the cost does
-//!   not grow with other ports.
+//! - A change of a port is one atomic batch. A packet sees the old backends or the new, never neither. What we compute and
+//!   send does not grow with the other ports; the kernel checks the whole table's jumps each time, which costs about
+//!   0.6 us for each published port.
 //! - Connections are balanced in turn. New ones never go to an unpublished container; TCP connections that exist go on
 //!   until it ends; UDP has no end, so the kernel is made to forget its connections.
 //! - What failed changed nothing that matters: a refused batch holds not at all, and memory goes back with it.

@@ -86,7 +86,7 @@ fn foundation(base: &BTreeMap<String, Chain>, have: &Snapshot) -> Vec<Change> {
     changes
 }
 
-/// What is missing or wrong about one port: its cost does not depend on the other ports. The chain comes before the
+/// What is missing or wrong about one port: the changes do not depend on the other ports. The chain comes before the
 /// element that leads to it, and goes after it.
 pub(crate) fn diff_port(ports: &Ports, have: &Snapshot, key: PortKey) -> Vec<Change> {
     let name = ruleset::chain_name(key);

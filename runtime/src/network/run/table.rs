@@ -55,7 +55,7 @@ impl Table {
         self.repair_firewall(&chains)
     }
 
-    /// Brings some ports up to date, at a cost that does not grow with the others.
+    /// Brings some ports up to date and leaves the others out of the batch.
     pub(super) fn update(&mut self, ports: &Ports, keys: &BTreeSet<PortKey>) -> Result<(), NetworkError> {
         if self.have.is_none() {
             self.read()?;
