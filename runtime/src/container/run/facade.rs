@@ -204,6 +204,8 @@ impl Runtime {
             end::remove_dir(&containers(&self.config.data_dir)),
             end::remove_dir(&containers(&self.config.run_dir)),
         ];
+        // The caller's own files may be in there; then it stays.
+        let _ = fs::remove_dir(&self.config.run_dir);
         results.into_iter().collect()
     }
 }
