@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use skep_proto::model::{
-    ClusterSpec, DesiredState, Moment, Node, NodeState, Seed, Task, TaskState, TaskStatus,
-};
+use skep_proto::model::{ClusterSpec, DesiredState, Moment, Node, NodeState, Seed, Task, TaskState, TaskStatus};
 
 use super::plan::{CHANGES_MAX, Draft, Plan};
 use super::slot::{self, Phase};
@@ -34,8 +32,7 @@ pub(super) fn reap(view: &View<'_>, tasks: &Tasks<'_>, draft: &mut Draft) {
     let (removed, history): (Vec<&Task>, Vec<&Task>) =
         tasks.all.iter().copied().filter(|task| is_over(task)).partition(|task| task.desired == DesiredState::Remove);
     let surplus = surplus(view, tasks, history.len());
-    let gone: Vec<Change> =
-        removed.into_iter().chain(history.into_iter().take(surplus)).map(forget).collect();
+    let gone: Vec<Change> = removed.into_iter().chain(history.into_iter().take(surplus)).map(forget).collect();
     draft.together(gone, || format!("{:?} has tasks to forget", tasks.slot));
 }
 

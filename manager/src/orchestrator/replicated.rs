@@ -13,8 +13,7 @@ use crate::store::Change;
 /// Plans a replicated service; `None` when it is none.
 pub(super) fn plan(view: &View<'_>, draft: &mut Draft) -> Option<()> {
     let Mode::Replicated { replicas } = view.service.spec.mode else { return None };
-    let slots: Vec<Tasks<'_>> =
-        view.state.slots(view.service.id).map(|(slot, all)| Tasks { slot, all }).collect();
+    let slots: Vec<Tasks<'_>> = view.state.slots(view.service.id).map(|(slot, all)| Tasks { slot, all }).collect();
     let phases: Vec<Phase> = slots.iter().map(|tasks| slot::phase(view, tasks)).collect();
     let replicas = usize::try_from(replicas).unwrap_or(usize::MAX);
     let ended = shrink(&slots, &phases, replicas, draft);
@@ -30,13 +29,7 @@ pub(super) fn plan(view: &View<'_>, draft: &mut Draft) -> Option<()> {
 }
 
 /// One slot that stays, or one that has gone and left something to forget.
-fn tend<'a>(
-    view: &View<'_>,
-    tasks: &'a Tasks<'a>,
-    phase: Phase,
-    rollout: &mut update::Rollout<'a>,
-    draft: &mut Draft,
-) {
+fn tend<'a>(view: &View<'_>, tasks: &'a Tasks<'a>, phase: Phase, rollout: &mut update::Rollout<'a>, draft: &mut Draft) {
     if enforcer::enforce(view, tasks, draft) || (view.may_create() && settle(phase, tasks, view, draft)) {
         return rollout.add_changing();
     }

@@ -182,9 +182,11 @@ fn start_at(view: &View<'_>, tasks: &Tasks<'_>, head: &Task) -> Moment {
 /// Tasks of the slot that were asked to stop and may still run. One on a node that is down is not waited for: nothing will
 /// be heard of it.
 pub(super) fn blockers<'a>(view: &View<'_>, tasks: &Tasks<'a>) -> impl Iterator<Item = &'a Task> {
-    tasks.all.iter().copied().filter(|task| {
-        !task.desired.is_live() && task.holds_resources() && view.footing(task) != Footing::Lost
-    })
+    tasks
+        .all
+        .iter()
+        .copied()
+        .filter(|task| !task.desired.is_live() && task.holds_resources() && view.footing(task) != Footing::Lost)
 }
 
 fn stop_deadline(view: &View<'_>, task: &Task) -> Moment {

@@ -110,7 +110,8 @@ fn replace(view: &View<'_>, tasks: &Tasks<'_>, draft: &mut Draft) -> Vec<Change>
     let runs = |task: &&Task| task.status.state == TaskState::Running && view.footing(task) == Footing::Firm;
     let stays = tasks.wanted().find(runs).filter(|_| view.service.spec.update.start_first);
     let goes: Vec<&Task> = tasks.wanted().filter(|task| stays.is_none_or(|stays| stays.id != task.id)).collect();
-    let waits = stays.is_none() && (goes.iter().any(|task| task.holds_resources()) || blockers(view, tasks).next().is_some());
+    let waits =
+        stays.is_none() && (goes.iter().any(|task| task.holds_resources()) || blockers(view, tasks).next().is_some());
     let desired = if waits { DesiredState::Ready } else { DesiredState::Running };
     let replaces = stays.or(tasks.head()).or(tasks.newest()).map(|task| task.id);
     let mut changes: Vec<Change> = goes.into_iter().filter_map(|task| retire(task, DesiredState::Shutdown)).collect();
