@@ -9,6 +9,8 @@
 //! sibling. Only [`leader`] knows them all.
 
 pub mod allocator;
+#[cfg(test)]
+mod fixture;
 pub mod orchestrator;
 pub mod scheduler;
 pub mod store;

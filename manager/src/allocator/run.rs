@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use skep_proto::model::{Moment, ServiceId};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -21,16 +22,17 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// Gives out published ports until this manager leads no more or is told to stop.
 pub async fn run(store: Store, shutdown: CancellationToken) {
     let mut subscription = store.subscribe();
-    let mut wait = Duration::ZERO;
+    let mut due = Instant::now();
     info!("allocator started");
     loop {
         let touched = tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
             touched = subscription.touched() => (!touched.all).then_some(touched.services),
-            () = tokio::time::sleep(wait) => None,
+            () = tokio::time::sleep_until(due) => None,
         };
-        wait = match turn(&store, touched).await {
+        let everything = touched.is_none();
+        let wait = match turn(&store, touched).await {
             Ok(wait) => wait,
             Err(ProposeError::NotLeader) => return,
             Err(error) => {
@@ -38,6 +40,8 @@ pub async fn run(store: Store, shutdown: CancellationToken) {
                 RETRY_AFTER
             }
         };
+        let next = Instant::now() + wait;
+        due = if everything { next } else { next.min(due) };
     }
 }
 

@@ -35,6 +35,8 @@ mod replicated;
 mod restart;
 mod run;
 mod slot;
+#[cfg(test)]
+mod tests;
 mod update;
 mod view;
 

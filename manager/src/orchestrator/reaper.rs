@@ -19,7 +19,7 @@ pub(super) fn dismantle(view: &View<'_>, draft: &mut Draft) {
         if draft.room() == 0 {
             return;
         }
-        slot::end(&Tasks { slot, all }, draft);
+        slot::end(&Tasks::new(slot, all), draft);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use skep_proto::model::{Availability, Moment, Node, NodeState, Revision, Service, Slot, Task};
+use skep_proto::model::{Availability, DesiredState, Moment, Node, NodeState, Revision, Service, Slot, Task, TaskId};
 
 use crate::store::State;
 
@@ -45,6 +45,19 @@ pub(super) struct Tasks<'a> {
 }
 
 impl<'a> Tasks<'a> {
+    /// The slot's tasks as the state gives them: by the time they were made. A leader's clock may be behind that of the one
+    /// before it, so the order is put right where a task stands before the one that it replaces.
+    pub(super) fn new(slot: Slot, mut all: Vec<&'a Task>) -> Self {
+        for _ in 1..all.len() {
+            let place = |all: &[&Task], id: TaskId| all.iter().position(|task| task.id == id);
+            let later =
+                |(at, task): (usize, &&Task)| place(&all, task.replaces?).filter(|of| *of > at).map(|of| (at, of));
+            let Some((at, of)) = all.iter().enumerate().find_map(later) else { break };
+            all[at..=of].rotate_left(1);
+        }
+        Self { slot, all }
+    }
+
     /// Those meant to run, ended ones too.
     pub(super) fn wanted(&self) -> impl DoubleEndedIterator<Item = &'a Task> + '_ {
         self.all.iter().copied().filter(|task| task.desired.is_live())
@@ -57,7 +70,7 @@ impl<'a> Tasks<'a> {
 
     /// The newest, but for those on their way out of the store.
     pub(super) fn newest(&self) -> Option<&'a Task> {
-        self.all.iter().rev().copied().find(|task| task.desired != skep_proto::model::DesiredState::Remove)
+        self.all.iter().rev().copied().find(|task| task.desired != DesiredState::Remove)
     }
 }
 

@@ -5,6 +5,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use skep_proto::model::{Moment, Seed};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -21,16 +22,16 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 pub async fn run(store: Store, shutdown: CancellationToken) {
     let mut subscription = store.subscribe();
     let mut explained = Vec::new();
-    let mut wait = Duration::ZERO;
+    let mut due = Instant::now();
     info!("scheduler started");
     loop {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
             touched = subscription.touched() => if !concerns(&touched) { continue },
-            () = tokio::time::sleep(wait) => {}
+            () = tokio::time::sleep_until(due) => {}
         }
-        wait = match turn(&store, &mut explained).await {
+        let wait = match turn(&store, &mut explained).await {
             Ok(wait) => wait,
             Err(ProposeError::NotLeader) => return,
             Err(error) => {
@@ -38,6 +39,7 @@ pub async fn run(store: Store, shutdown: CancellationToken) {
                 RETRY_AFTER
             }
         };
+        due = Instant::now() + wait;
     }
 }
 
