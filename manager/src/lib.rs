@@ -8,4 +8,9 @@
 //! Every component decides in pure files and acts in `run.rs` or `service.rs`; it may import [`store`] and the model, never a
 //! sibling. Only [`leader`] knows them all.
 
+pub mod allocator;
+#[cfg(test)]
+mod fixture;
+pub mod orchestrator;
+pub mod scheduler;
 pub mod store;
