@@ -143,8 +143,9 @@ impl ImageStore {
         }
         self.shared.home.sync_files()?;
         let arrival = Arrival::new(Document::of_one_layer(config, staged.diff_id.clone(), rfc3339(now())), name);
-        let images = self.take_in(&[staged], vec![arrival], |_| ())?;
-        Ok(images.into_iter().next().expect("one image went in"))
+        let id = arrival.id.clone();
+        self.take_in(&[staged], vec![arrival], |_| ())?;
+        self.whole_image(&self.catalogue(), &id)
     }
 
     /// Gives an image a further name; the name is taken from the image that had it.
