@@ -21,8 +21,7 @@ pub struct ParseIdError {
 pub fn to_text(mut number: u128) -> String {
     let mut text = [b'0'; ID_TEXT_LEN];
     for place in text.iter_mut().rev() {
-        let digit = usize::try_from(number % 36).expect("a remainder of 36 fits");
-        *place = DIGITS[digit];
+        *place = usize::try_from(number % 36).map_or(b'0', |digit| DIGITS[digit]);
         number /= 36;
     }
     text.iter().map(|&b| char::from(b)).collect()
