@@ -1,6 +1,6 @@
 //! What a word of a user means: a full id, a name, or the beginning of one id, tried in that order.
 
-use skep_proto::model::id::prefix_range;
+use skep_proto::model::id::{prefix_range, to_text};
 use skep_proto::model::{Node, NodeId, Service, ServiceId, Task, TaskId};
 
 use crate::store::State;
@@ -37,29 +37,18 @@ pub enum LookupError {
     },
 }
 
-/// What a lookup must know of a kind.
-struct Kind<'a, T> {
-    name: &'static str,
-    by_id: &'a dyn Fn(u128) -> Option<T>,
-    named: Vec<T>,
-    all: &'a dyn Fn() -> Box<dyn Iterator<Item = (u128, T)> + 'a>,
-}
-
 /// The service that a word means.
 ///
 /// # Errors
 /// When it means none or more than one.
 pub fn service<'a>(state: &'a State, word: &str) -> Result<&'a Service, LookupError> {
     let live = |service: &&Service| !service.removing;
-    resolve(
-        word,
-        Kind {
-            name: "service",
-            by_id: &|bits| state.service(ServiceId::new(bits)).map(AsRef::as_ref).filter(live),
-            named: state.service_by_name(word).map(AsRef::as_ref).into_iter().collect(),
-            all: &|| Box::new(state.services().map(AsRef::as_ref).filter(live).map(|s| (s.id.bits(), s))),
-        },
-    )
+    let exact = word.parse::<ServiceId>().ok().and_then(|id| state.service(id)).map(AsRef::as_ref).filter(live);
+    if let Some(found) = exact.or_else(|| state.service_by_name(word).map(AsRef::as_ref)) {
+        return Ok(found);
+    }
+    let all = state.services().map(AsRef::as_ref).filter(live);
+    one("service", word, beginning(word, all.map(|service| (service.id.bits(), service))))
 }
 
 /// The node that a word means; its name is its hostname, which need not be unique.
@@ -67,16 +56,12 @@ pub fn service<'a>(state: &'a State, word: &str) -> Result<&'a Service, LookupEr
 /// # Errors
 /// When it means none or more than one.
 pub fn node<'a>(state: &'a State, word: &str) -> Result<&'a Node, LookupError> {
-    let named = |node: &&Node| node.description.hostname.eq_ignore_ascii_case(word);
-    resolve(
-        word,
-        Kind {
-            name: "node",
-            by_id: &|bits| state.node(NodeId::new(bits)).map(AsRef::as_ref),
-            named: state.nodes().map(AsRef::as_ref).filter(named).collect(),
-            all: &|| Box::new(state.nodes().map(AsRef::as_ref).map(|n: &Node| (n.id.bits(), n))),
-        },
-    )
+    if let Some(found) = word.parse::<NodeId>().ok().and_then(|id| state.node(id)) {
+        return Ok(found);
+    }
+    let all = || state.nodes().map(|node| (node.id.bits(), node.as_ref()));
+    let named: Vec<_> = all().filter(|(_, n): &(u128, &Node)| n.description.hostname.eq_ignore_ascii_case(word)).collect();
+    one("node", word, if named.is_empty() { beginning(word, all()) } else { named })
 }
 
 /// The task that a word means: an id or the beginning of one.
@@ -84,42 +69,29 @@ pub fn node<'a>(state: &'a State, word: &str) -> Result<&'a Node, LookupError> {
 /// # Errors
 /// When it means none or more than one.
 pub fn task<'a>(state: &'a State, word: &str) -> Result<&'a Task, LookupError> {
-    resolve(
-        word,
-        Kind {
-            name: "task",
-            by_id: &|bits| state.task(TaskId::new(bits)),
-            named: Vec::new(),
-            all: &|| Box::new(state.tasks().map(|task| (task.id.bits(), task))),
-        },
-    )
-}
-
-fn resolve<T: Copy>(word: &str, kind: Kind<'_, T>) -> Result<T, LookupError> {
-    if word.is_empty() {
-        return Err(LookupError::Empty { kind: kind.name });
-    }
-    let exact = prefix_range(word).filter(|(low, high)| low == high).and_then(|(bits, _)| (kind.by_id)(bits));
-    if let Some(found) = exact {
+    if let Some(found) = word.parse::<TaskId>().ok().and_then(|id| state.task(id)) {
         return Ok(found);
     }
-    let named: Vec<T> = kind.named;
-    let prefixed = || prefix_range(word).into_iter().flat_map(|range| within(range, (kind.all)())).collect();
-    let found: Vec<T> = if named.is_empty() { prefixed() } else { named };
-    match found.as_slice() {
-        [] => Err(LookupError::None { kind: kind.name, word: word.to_owned() }),
-        [one] => Ok(*one),
-        many => {
-            let candidates = format!("{} of them", many.len());
-            Err(LookupError::Ambiguous { kind: kind.name, word: word.to_owned(), candidates })
-        }
-    }
+    one("task", word, beginning(word, state.tasks().map(|task| (task.id.bits(), task))))
 }
 
 /// Those whose id begins so; ids come in order.
-fn within<'a, T: 'a>(
-    (low, high): (u128, u128),
-    all: Box<dyn Iterator<Item = (u128, T)> + 'a>,
-) -> impl Iterator<Item = T> + 'a {
-    all.skip_while(move |(id, _)| *id < low).take_while(move |(id, _)| *id <= high).map(|(_, item)| item)
+fn beginning<'a, T>(word: &str, all: impl Iterator<Item = (u128, &'a T)>) -> Vec<(u128, &'a T)> {
+    let Some((low, high)) = prefix_range(word) else { return Vec::new() };
+    all.skip_while(|(id, _)| *id < low).take_while(|(id, _)| *id <= high).collect()
+}
+
+/// The only one.
+fn one<'a, T>(kind: &'static str, word: &str, found: Vec<(u128, &'a T)>) -> Result<&'a T, LookupError> {
+    let word = word.to_owned();
+    match found.as_slice() {
+        _ if word.is_empty() => Err(LookupError::Empty { kind }),
+        [] => Err(LookupError::None { kind, word }),
+        [(_, found)] => Ok(found),
+        many => {
+            let named: Vec<String> = many.iter().take(NAMED_MAX).map(|(id, _)| to_text(*id)).collect();
+            let more = if many.len() > NAMED_MAX { ", ..." } else { "" };
+            Err(LookupError::Ambiguous { kind, word, candidates: format!("{}{more}", named.join(", ")) })
+        }
+    }
 }
