@@ -12,6 +12,8 @@ pub mod api;
 pub mod ca;
 pub mod caller;
 pub mod dispatcher;
+pub mod logs;
 pub mod net;
+pub mod status;
 pub mod store;
 pub mod sys;

@@ -95,3 +95,8 @@ fn one<'a, T>(kind: &'static str, word: &str, found: Vec<(u128, &'a T)>) -> Resu
         }
     }
 }
+
+/// What was there a moment ago and is not now.
+pub fn gone(kind: &'static str, id: &impl std::fmt::Display) -> LookupError {
+    LookupError::None { kind, word: id.to_string() }
+}
