@@ -8,12 +8,17 @@
 //! Every component decides in pure files and acts in `run.rs` or `service.rs`; it may import [`store`] and the model, never a
 //! sibling. Only [`leader`] knows them all.
 
+pub mod allocator;
 pub mod api;
 pub mod ca;
 pub mod caller;
 pub mod dispatcher;
+#[cfg(test)]
+mod fixture;
 pub mod logs;
 pub mod net;
+pub mod orchestrator;
+pub mod scheduler;
 pub mod status;
 pub mod store;
 pub mod sys;

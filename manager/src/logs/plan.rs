@@ -30,6 +30,12 @@ pub struct Asks {
 }
 
 impl Reading {
+    /// Nothing has been asked yet.
+    #[must_use]
+    pub fn new(services: Vec<ServiceId>, tasks: Vec<TaskId>) -> Self {
+        Self { services, tasks, ..Self::default() }
+    }
+
     /// What to ask now that was not asked before.
     pub fn next(&mut self, state: &State) -> Asks {
         let of_services = self.services.iter().flat_map(|&id| state.slots(id)).flat_map(|(_, tasks)| tasks);

@@ -48,7 +48,7 @@ impl LogBroker {
         let place = self.places.clone().try_acquire_owned().map_err(|_| full)?;
         let (out, replies) = mpsc::channel(OUT_MAX);
         let (items, receiver) = mpsc::channel(ITEMS_MAX);
-        let reading = Reading { services, tasks, ..Reading::default() };
+        let reading = Reading::new(services, tasks);
         let reader =
             Reader { broker: self.clone(), reading, options: both(options), items, out, open: BTreeMap::new() };
         let stop = self.stop.clone();
