@@ -9,8 +9,16 @@
 //! sibling. Only [`leader`] knows them all.
 
 pub mod allocator;
+pub mod api;
+pub mod ca;
+pub mod caller;
+pub mod dispatcher;
 #[cfg(test)]
 mod fixture;
+pub mod logs;
+pub mod net;
 pub mod orchestrator;
 pub mod scheduler;
+pub mod status;
 pub mod store;
+pub mod sys;

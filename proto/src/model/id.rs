@@ -28,7 +28,7 @@ pub fn to_text(mut number: u128) -> String {
 }
 
 /// Reads an id's text back.
-fn from_text(text: &str) -> Option<u128> {
+pub(super) fn from_text(text: &str) -> Option<u128> {
     if text.len() != ID_TEXT_LEN {
         return None;
     }

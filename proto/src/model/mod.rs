@@ -6,6 +6,7 @@
 //! - [`spec`], [`service`]: what a user asks for, and the service that keeps it.
 //! - [`task`]: one run of one container on one node; its states only grow.
 //! - [`node`], [`cluster`]: the machines, and what they share. [`constraint`]: which machines a task may be on.
+//! - [`token`]: what a machine needs to join.
 
 pub mod cluster;
 pub mod constraint;
@@ -16,6 +17,7 @@ pub mod node;
 pub mod service;
 pub mod spec;
 pub mod task;
+pub mod token;
 
 pub use cluster::{Cluster, ClusterSpec};
 pub use constraint::label_of;
@@ -31,6 +33,7 @@ pub use spec::{
     RestartPolicy, ServiceSpec, TaskSpec, UpdateConfig,
 };
 pub use task::{DesiredState, Slot, Task, TaskState, TaskStatus};
+pub use token::{JoinToken, RootDigest, TokenError, TokenSecret};
 
 /// What every stored object carries besides its id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
