@@ -6,10 +6,17 @@
 //! the managers how it went. [`session`] keeps the stream; [`identity`] is who the node is; [`logs`] ships output.
 
 pub mod assignment;
+pub mod client;
+pub mod disk;
+mod error;
+pub mod identity;
 pub mod ledger;
 pub mod order;
+pub mod record;
 pub mod report;
 pub mod session;
 pub mod sys;
 pub mod task;
 pub mod worker;
+
+pub use error::AgentError;
