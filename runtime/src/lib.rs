@@ -20,5 +20,6 @@ pub mod security;
 pub mod shim;
 
 pub use container::{
-    ContainerId, ContainerInfo, ContainerSpec, ContainerStatus, Exit, Protocol, PublishedPort, Resources, RuntimeConfig,
+    ContainerId, ContainerInfo, ContainerSpec, ContainerStatus, Exit, Protocol, PublishedPort, Resources, Runtime,
+    RuntimeConfig, RuntimeError,
 };

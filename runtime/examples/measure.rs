@@ -1,0 +1,161 @@
+//! Measures the runtime by itself, without images and network. As root:
+//! `cargo run --release -p skep-runtime --example measure -- [warm|idle|parallel|memory] [COUNT]`.
+//!
+//! - `warm`: create, start, exit and removal of `true`, one after the other; median and 95th percentile of each part.
+//! - `idle`: the same with 100 ms of rest before each, when the kernel's locks are cold.
+//! - `parallel`: COUNT containers created and started at once; the time until all run.
+//! - `memory`: proportional set size of the shims of COUNT running containers.
+#![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a measuring tool: owns a clock and prints")]
+
+use std::ffi::OsString;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use skep_runtime::image::{Image, ImageConfig};
+use skep_runtime::{ContainerId, ContainerSpec, Runtime, RuntimeConfig};
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if args.get(1).is_some_and(|a| a == "shim") {
+        return skep_runtime::shim::main(&args[2..]);
+    }
+    let text = |n: usize| args.get(n).map(|a| a.to_string_lossy().into_owned());
+    let mode = text(1).unwrap_or_else(|| "warm".to_owned());
+    let count = text(2).and_then(|c| c.parse().ok()).unwrap_or(50);
+    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    tokio.expect("a runtime starts").block_on(measure(&mode, count));
+    ExitCode::SUCCESS
+}
+
+async fn measure(mode: &str, count: usize) {
+    let root = std::env::temp_dir().join(format!("skep-measure-{}", std::process::id()));
+    let runtime = Runtime::open_bare(config(&root), image(&root)).await.expect("the runtime opens");
+    match mode {
+        "parallel" => parallel(&runtime, count).await,
+        "memory" => memory(&runtime, count).await,
+        "idle" => sequence(&runtime, count, Duration::from_millis(100)).await,
+        _ => sequence(&runtime, count, Duration::ZERO).await,
+    }
+    runtime.purge().await.expect("nothing stays");
+    std::fs::remove_dir_all(&root).expect("the directory goes");
+}
+
+fn config(root: &Path) -> RuntimeConfig {
+    let executable = std::env::current_exe().expect("this program has a path");
+    RuntimeConfig {
+        data_dir: root.join("data"),
+        run_dir: Path::new("/dev/shm").join(root.file_name().expect("it has a name")),
+        cgroup_parent: format!("skep-measure-{}", std::process::id()),
+        shim_command: vec![executable.clone().into(), "shim".into()],
+        builtin_executable: executable,
+        bridge_name: "unused".to_owned(),
+        bridge_address: (Ipv4Addr::LOCALHOST, 8),
+        nft_table: "unused".to_owned(),
+    }
+}
+
+/// A root filesystem that is busybox and nothing else.
+fn image(root: &Path) -> Image {
+    let layer = root.join("layer");
+    std::fs::create_dir_all(layer.join("bin")).expect("the layer is made");
+    std::fs::copy("/usr/bin/busybox", layer.join("bin/busybox")).expect("busybox is installed");
+    for name in ["true", "sleep"] {
+        std::os::unix::fs::symlink("busybox", layer.join("bin").join(name)).expect("a link is made");
+    }
+    Image {
+        id: "sha256:measure".to_owned(),
+        references: Vec::new(),
+        layers: vec![layer],
+        config: ImageConfig::default(),
+        size_bytes: 0,
+        created: String::new(),
+        architecture: String::new(),
+        os: String::new(),
+    }
+}
+
+fn spec(command: &[&str]) -> ContainerSpec {
+    ContainerSpec { args: command.iter().map(|a| (*a).to_owned()).collect(), ..ContainerSpec::default() }
+}
+
+fn id(number: usize) -> ContainerId {
+    ContainerId::new(format!("c{number}")).expect("letters and digits")
+}
+
+async fn sequence(runtime: &Arc<Runtime>, count: usize, rest: Duration) {
+    let mut parts: [Vec<Duration>; 5] = Default::default();
+    for number in 0..count + 5 {
+        tokio::time::sleep(rest).await;
+        let id = id(number);
+        let begin = Instant::now();
+        runtime.create(id.clone(), spec(&["true"])).await.expect("it is made");
+        let created = Instant::now();
+        runtime.start(&id).await.expect("it starts");
+        let started = Instant::now();
+        runtime.wait(&id).await.expect("it ends");
+        let ended = Instant::now();
+        runtime.remove(&id).await.expect("it goes");
+        let removed = Instant::now();
+        // The first few warm caches up.
+        if number >= 5 {
+            let spans = [created - begin, started - created, ended - started, removed - ended, removed - begin];
+            parts.iter_mut().zip(spans).for_each(|(part, span)| part.push(span));
+        }
+    }
+    for (name, part) in ["create", "start", "exit", "remove", "total"].iter().zip(&mut parts) {
+        part.sort_unstable();
+        println!("{name:8} median {:>8.2?}  p95 {:>8.2?}", part[part.len() / 2], part[part.len() * 95 / 100]);
+    }
+}
+
+async fn all_at_once(runtime: &Arc<Runtime>, count: usize) {
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..count {
+        let runtime = Arc::clone(runtime);
+        tasks.spawn(async move {
+            runtime.create(id(number), spec(&["sleep", "1000"])).await.expect("it is made");
+            runtime.start(&id(number)).await.expect("it starts");
+        });
+    }
+    tasks.join_all().await;
+}
+
+async fn parallel(runtime: &Arc<Runtime>, count: usize) {
+    for round in 0..5 {
+        let begin = Instant::now();
+        all_at_once(runtime, count).await;
+        let running = begin.elapsed();
+        let mut removals = tokio::task::JoinSet::new();
+        for number in 0..count {
+            let runtime = Arc::clone(runtime);
+            removals.spawn(async move { runtime.remove(&id(number)).await.expect("it goes") });
+        }
+        removals.join_all().await;
+        println!("round {round}: {count} running after {running:.1?}, all removed after {:.1?}", begin.elapsed());
+    }
+}
+
+async fn memory(runtime: &Arc<Runtime>, count: usize) {
+    all_at_once(runtime, count).await;
+    let mut sizes: Vec<(u64, u64)> = runtime.list().iter().filter_map(|c| shim_of(c.pid?)).map(sizes_kib).collect();
+    sizes.sort_unstable();
+    let (pss, rss) = sizes[sizes.len() / 2];
+    println!("{} shims: median PSS {pss} KiB, RSS {rss} KiB", sizes.len());
+}
+
+fn shim_of(init: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{init}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
+fn sizes_kib(pid: u32) -> (u64, u64) {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let field = |name: &str| {
+        let line = text.lines().find_map(|l| l.strip_prefix(name));
+        line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    };
+    (field("Pss:"), field("Rss:"))
+}

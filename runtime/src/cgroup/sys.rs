@@ -1,0 +1,275 @@
+//! Carries cgroup plans out on cgroupfs. Every function takes directories, so that tests run it on a temporary one.
+#![expect(clippy::disallowed_methods, reason = "driver: reads and writes cgroupfs")]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Group, Setting, Version, cpuset, freezer, memory};
+
+/// What went wrong with a group.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CgroupError {
+    /// A directory could not be made.
+    #[error("make the cgroup {}", dir.display())]
+    Make {
+        /// Its directory.
+        dir: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// A value was refused.
+    #[error("write {value} to {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The value.
+        value: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// A file could not be read or opened.
+    #[error("open {}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// A directory would not go.
+    #[error("remove the cgroup {}", dir.display())]
+    Remove {
+        /// Its directory.
+        dir: PathBuf,
+        /// The kernel's answer, in the end.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// How often [`remove`] tries again while dying processes still hold a group. With [`REMOVE_PAUSE`] that is two seconds;
+/// then the caller gets the error and the next `open` of the runtime tries again.
+const REMOVE_TRIES: u32 = 400;
+
+/// Pause between two tries: about as long as the kernel takes to tear one process down.
+const REMOVE_PAUSE: Duration = Duration::from_millis(5);
+
+/// Makes the group's directory and writes its settings.
+///
+/// # Errors
+/// [`CgroupError::Make`] or [`CgroupError::Write`]; a directory that was made stays.
+pub fn make(group: &Group) -> Result<(), CgroupError> {
+    if let Err(source) = fs::create_dir(&group.dir)
+        && source.kind() != io::ErrorKind::AlreadyExists
+    {
+        return Err(CgroupError::Make { dir: group.dir.clone(), source });
+    }
+    group.settings.iter().try_for_each(|setting| write(&group.dir, setting))
+}
+
+fn write(dir: &Path, setting: &Setting) -> Result<(), CgroupError> {
+    let path = dir.join(&setting.file);
+    let written = OpenOptions::new().write(true).open(&path).and_then(|mut f| f.write_all(setting.value.as_bytes()));
+    match written {
+        Err(_) if setting.optional => Ok(()),
+        Err(source) => Err(CgroupError::Write { path, value: setting.value.clone(), source }),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Makes the parent groups, filled with what children inherit. Doing it again changes nothing.
+///
+/// # Errors
+/// As [`make`], and when the root's cpuset cannot be copied.
+pub fn ensure_parent(parents: &[Group], mounts: &[PathBuf]) -> Result<(), CgroupError> {
+    for (group, mount) in parents.iter().zip(mounts) {
+        let fresh = !group.dir.exists();
+        fs::create_dir_all(&group.dir).map_err(|source| CgroupError::Make { dir: group.dir.clone(), source })?;
+        if group.version == Version::V2 {
+            // A controller is on in a group only if it is handed down on the whole way from the root.
+            group.settings.iter().try_for_each(|setting| write(mount, setting))?;
+        }
+        if group.version == Version::V1 && group.has("cpuset") {
+            copy_cpuset(mount, &group.dir)?;
+        }
+        // The kernel refuses to deny devices to a group that has children; those already have the rules.
+        if fresh || !group.has("devices") {
+            group.settings.iter().try_for_each(|setting| write(&group.dir, setting))?;
+        }
+    }
+    Ok(())
+}
+
+fn copy_cpuset(root: &Path, group: &Path) -> Result<(), CgroupError> {
+    for file in cpuset::COPIED {
+        let path = root.join(file);
+        let value = fs::read_to_string(&path).map_err(|source| CgroupError::Open { path, source })?;
+        write(group, &Setting::must(file, value.trim()))?;
+    }
+    Ok(())
+}
+
+/// Opens the file through which a thread joins the v1 group by writing `0`: `tasks`, because that needs no lock of the machine.
+///
+/// # Errors
+/// [`CgroupError::Open`].
+pub fn join_file(group: &Group) -> Result<File, CgroupError> {
+    let path = group.dir.join("tasks");
+    OpenOptions::new().write(true).open(&path).map_err(|source| CgroupError::Open { path, source })
+}
+
+/// Whether the kernel killed a process of the container for memory.
+#[must_use]
+pub fn oom_killed(groups: &[Group]) -> bool {
+    let Some(group) = groups.iter().find(|g| g.has("memory")) else { return false };
+    let events = fs::read_to_string(group.dir.join(memory::events_file(group.version)));
+    memory::kills(&events.unwrap_or_default()) > 0
+}
+
+/// Kills every process in the groups. Frozen first, so that a fork bomb cannot outrun it.
+pub fn kill_all(groups: &[Group]) {
+    let freezers: Vec<&Group> = groups.iter().filter(|g| g.version == Version::V2 || g.has("freezer")).collect();
+    for group in &freezers {
+        let _ = write(&group.dir, &freezer::setting(group.version, true));
+    }
+    for pid in groups.iter().flat_map(|g| members(&g.dir)) {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+    for group in &freezers {
+        let _ = write(&group.dir, &freezer::setting(group.version, false));
+    }
+}
+
+fn members(dir: &Path) -> Vec<Pid> {
+    let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok().and_then(Pid::from_raw)).collect()
+}
+
+/// Removes the groups with everything below them, killing what is still in there. A group that is gone is fine.
+///
+/// # Errors
+/// [`CgroupError::Remove`] after two seconds of trying; the groups after it have been tried too.
+pub fn remove(groups: &[Group]) -> Result<(), CgroupError> {
+    let mut result = Ok(());
+    for group in groups {
+        if let Err(source) = remove_tree(group) {
+            result = Err(CgroupError::Remove { dir: group.dir.clone(), source });
+        }
+    }
+    result
+}
+
+fn remove_tree(group: &Group) -> io::Result<()> {
+    let mut last = Ok(());
+    for attempt in 0..REMOVE_TRIES {
+        last = remove_dirs(&group.dir);
+        match &last {
+            Ok(()) => return last,
+            Err(e) if e.kind() == io::ErrorKind::ResourceBusy || e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            Err(_) => return last,
+        }
+        if attempt % 10 == 0 {
+            kill_all(std::slice::from_ref(group));
+        }
+        thread::sleep(REMOVE_PAUSE);
+    }
+    last
+}
+
+/// Removes a directory and its sub-directories; the files of cgroupfs go with their directory.
+fn remove_dirs(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir(dir) {
+        Ok(()) => return Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(_) => {}
+    }
+    for entry in fs::read_dir(dir)?.flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            remove_dirs(&entry.path())?;
+        }
+    }
+    fs::remove_dir(dir)
+}
+
+/// Names of the containers that have a group under one of the parents.
+#[must_use]
+pub fn children(parents: &[Group]) -> Vec<String> {
+    let entries = parents.iter().filter_map(|g| fs::read_dir(&g.dir).ok()).flat_map(Iterator::flatten);
+    let dirs = entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir()));
+    let mut names: Vec<String> = dirs.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Removes the parent groups, and above them the empty groups of a nested parent name.
+///
+/// # Errors
+/// As [`remove`].
+pub fn remove_parent(parents: &[Group], mounts: &[PathBuf]) -> Result<(), CgroupError> {
+    remove(parents)?;
+    for (group, mount) in parents.iter().zip(mounts) {
+        let above = group.dir.ancestors().skip(1).take_while(|dir| *dir != mount.as_path());
+        for dir in above {
+            // Not empty means somebody else's: it stays.
+            let _ = fs::remove_dir(dir);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(dir: &Path, settings: Vec<Setting>) -> Group {
+        let controllers = vec!["memory".to_owned()];
+        Group { version: Version::V2, controllers, dir: dir.to_owned(), label: String::new(), settings }
+    }
+
+    #[test]
+    fn settings_land_in_their_files_and_optional_ones_may_be_missing() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("web");
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("memory.max"), "").unwrap();
+        let made = group(&dir, vec![Setting::must("memory.max", 5), Setting::may("memory.swap.max", 5)]);
+        make(&made).unwrap();
+        assert_eq!(fs::read_to_string(dir.join("memory.max")).unwrap(), "5");
+    }
+
+    #[test]
+    fn refused_setting_names_file_and_value() {
+        let root = tempfile::tempdir().unwrap();
+        let made = group(&root.path().join("web"), vec![Setting::must("pids.max", 9)]);
+        let text = make(&made).unwrap_err().to_string();
+        assert!(text.contains("write 9 to") && text.contains("pids.max"), "{text}");
+    }
+
+    #[test]
+    fn oom_is_read_from_the_memory_group() {
+        let root = tempfile::tempdir().unwrap();
+        let made = group(root.path(), Vec::new());
+        assert!(!oom_killed(std::slice::from_ref(&made)));
+        fs::write(root.path().join("memory.events"), "oom 1\noom_kill 1\n").unwrap();
+        assert!(oom_killed(&[made]));
+    }
+
+    #[test]
+    fn removal_takes_nested_groups_and_forgives_missing_ones() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("web");
+        fs::create_dir_all(dir.join("inner/most")).unwrap();
+        remove(&[group(&dir, Vec::new())]).unwrap();
+        assert!(!dir.exists());
+        remove(&[group(&dir, Vec::new())]).unwrap();
+    }
+}

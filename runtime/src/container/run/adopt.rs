@@ -1,0 +1,99 @@
+//! What a new daemon finds: containers of the one before it, and leftovers.
+#![expect(clippy::disallowed_methods, reason = "driver: reads the run directory")]
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::process::{PidfdFlags, pidfd_open};
+
+use super::create::{failed, is_alive, pid, read_state};
+use super::facade::Runtime;
+use super::link::Link;
+use super::registry::{Container, Dirs, Life, Record, containers};
+use super::{end, watch};
+use crate::cgroup;
+use crate::container::{ContainerId, RuntimeError};
+use crate::shim::protocol::{Identity, file};
+
+/// Takes over what is whole and removes the rest.
+pub(crate) fn adopt_all(runtime: &Arc<Runtime>) -> Result<(), RuntimeError> {
+    for root in [&runtime.config.run_dir, &runtime.config.data_dir] {
+        let dir = containers(root);
+        fs::create_dir_all(&dir).map_err(failed("make", &dir))?;
+    }
+    for name in names(&containers(&runtime.config.run_dir)) {
+        match adopt(runtime, &name) {
+            Some(container) => {
+                tracing::info!(container.id = %container.id, status = ?container.status(), "container adopted");
+                runtime.registry.put(Arc::clone(&container));
+                watch::begin(runtime, &container);
+            }
+            None => sweep(runtime, &name),
+        }
+    }
+    let groups = cgroup::children(&cgroup::parents(&runtime.hierarchies, &runtime.config.cgroup_parent));
+    for name in names(&containers(&runtime.config.data_dir)).into_iter().chain(groups) {
+        let known = ContainerId::new(name.as_str()).is_ok_and(|id| runtime.registry.get(&id).is_ok());
+        if !known {
+            sweep(runtime, &name);
+        }
+    }
+    Ok(())
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter_map(|e| e.file_name().into_string().ok()).collect()
+}
+
+/// The container of that directory, unless it is half-made or from before a reboot.
+fn adopt(runtime: &Arc<Runtime>, name: &str) -> Option<Arc<Container>> {
+    let id = ContainerId::new(name).ok()?;
+    let dirs = Dirs::new(&runtime.config, name);
+    let record: Record = serde_json::from_slice(&fs::read(dirs.run.join(file::RECORD)).ok()?).ok()?;
+    if record.boot_id != runtime.boot_id {
+        return None;
+    }
+    let state = read_state(&dirs.run).ok()?;
+    runtime.backing.pin(&record.image_id, &id).ok()?;
+    runtime.backing.restore(&id, record.lease);
+    let shim = hold(state.shim);
+    let link = shim.as_ref().and_then(|_| Link::connect(&dirs.run).ok());
+    let resources = &record.spec.resources;
+    Some(Arc::new(Container {
+        groups: cgroup::groups(&runtime.hierarchies, &runtime.config.cgroup_parent, name, resources),
+        life: Life { init: Some(state.init), started_ms: state.started_ms }.into(),
+        link: link.into(),
+        exit: tokio::sync::watch::Sender::new(None),
+        watcher: None.into(),
+        removal: tokio::sync::Mutex::new(()),
+        id,
+        dirs,
+        record,
+        shim,
+    }))
+}
+
+/// A pidfd of exactly that process: opened first, then compared, so that the id cannot pass to another in between.
+fn hold(who: Identity) -> Option<OwnedFd> {
+    let pidfd = pidfd_open(pid(who.pid)?, PidfdFlags::empty()).ok()?;
+    is_alive(who).then_some(pidfd)
+}
+
+/// Removes whatever there is under that name.
+fn sweep(runtime: &Arc<Runtime>, name: &str) {
+    let dirs = Dirs::new(&runtime.config, name);
+    let Ok(id) = ContainerId::new(name) else { return };
+    let foreign = fs::read(dirs.run.join(file::RECORD)).is_ok();
+    if let (Ok(state), false) = (read_state(&dirs.run), foreign) {
+        watch::kill(state.shim);
+        watch::kill(state.init);
+    }
+    let groups = cgroup::groups(&runtime.hierarchies, &runtime.config.cgroup_parent, name, &Default::default());
+    match end::erase(runtime, &id, &dirs, &groups) {
+        Ok(()) => tracing::info!(container.id = %id, "leftovers removed"),
+        Err(e) => tracing::warn!(container.id = %id, error = %e, "leftovers cannot be removed"),
+    }
+}

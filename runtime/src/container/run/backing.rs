@@ -1,0 +1,109 @@
+//! Where images and addresses come from.
+
+use std::os::fd::BorrowedFd;
+
+use crate::container::{ContainerId, PublishedPort, RuntimeConfig, RuntimeError};
+use crate::image::{Image, ImageStore};
+use crate::network::{Lease, Network, NetworkConfig, NetworkError};
+
+/// The real store and network, or one fixed image and no network, with which the rest of the runtime is tested and measured.
+#[derive(Debug)]
+pub(crate) enum Backing {
+    Full { images: ImageStore, network: Network },
+    Bare(Image),
+}
+
+impl Backing {
+    pub(crate) fn full(config: &RuntimeConfig) -> Result<Self, RuntimeError> {
+        let images = ImageStore::open(&config.data_dir, &config.builtin_executable)
+            .map_err(|source| RuntimeError::Image { image: String::new(), source })?;
+        let network = Network::new(NetworkConfig {
+            bridge_name: config.bridge_name.clone(),
+            bridge_address: config.bridge_address,
+            nft_table: config.nft_table.clone(),
+        });
+        Ok(Self::Full { images, network })
+    }
+
+    pub(crate) fn network(&self) -> Option<&Network> {
+        match self {
+            Self::Full { network, .. } => Some(network),
+            Self::Bare(_) => None,
+        }
+    }
+
+    pub(crate) fn pin(&self, reference: &str, id: &ContainerId) -> Result<Image, RuntimeError> {
+        match self {
+            Self::Bare(image) => Ok(image.clone()),
+            Self::Full { images, .. } => images
+                .pin(reference, id.as_str())
+                .map_err(|source| RuntimeError::Image { image: reference.to_owned(), source }),
+        }
+    }
+
+    pub(crate) fn unpin(&self, id: &ContainerId) {
+        if let Self::Full { images, .. } = self {
+            images.unpin(id.as_str());
+        }
+    }
+
+    pub(crate) fn lease(&self, id: &ContainerId) -> Result<Option<Lease>, RuntimeError> {
+        let lease = self.network().map(|n| n.lease(id)).transpose();
+        lease.map_err(refused(id, "lease an address"))
+    }
+
+    pub(crate) fn restore(&self, id: &ContainerId, lease: Option<Lease>) {
+        if let (Some(network), Some(lease)) = (self.network(), lease) {
+            network.restore(id, lease);
+        }
+    }
+
+    pub(crate) fn attach(
+        &self,
+        id: &ContainerId,
+        netns: BorrowedFd<'_>,
+        lease: Option<Lease>,
+    ) -> Result<(), RuntimeError> {
+        let (Some(network), Some(lease)) = (self.network(), lease) else { return Ok(()) };
+        network.attach(id, netns, lease).map_err(refused(id, "attach the network"))
+    }
+
+    pub(crate) fn publish(
+        &self,
+        id: &ContainerId,
+        lease: Option<Lease>,
+        ports: &[PublishedPort],
+    ) -> Result<(), RuntimeError> {
+        match (self.network(), lease) {
+            (Some(network), Some(lease)) if !ports.is_empty() => {
+                network.publish(id, lease, ports).map_err(refused(id, "publish the ports"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn unpublish(&self, id: &ContainerId, ports: &[PublishedPort]) -> Result<(), RuntimeError> {
+        match self.network() {
+            Some(network) if !ports.is_empty() => network.unpublish(id).map_err(refused(id, "unpublish the ports")),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn release(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        self.network().map_or(Ok(()), |n| n.release(id)).map_err(refused(id, "release the network"))
+    }
+
+    pub(crate) fn remove_all(&self) -> Result<(), RuntimeError> {
+        let gone = self.network().map_or(Ok(()), Network::remove_all);
+        gone.map_err(|source| RuntimeError::Network {
+            id: "every name".to_owned(),
+            action: "remove the network",
+            source,
+        })
+    }
+}
+
+fn refused(id: &ContainerId, action: &'static str) -> impl FnOnce(NetworkError) -> RuntimeError {
+    let id = id.to_string();
+    move |source| RuntimeError::Network { id, action, source }
+}

@@ -1,0 +1,234 @@
+//! Makes a container: everything but the execution of its program.
+#![expect(clippy::disallowed_methods, reason = "driver: makes directories and starts the shim")]
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::facade::Runtime;
+use super::link::Link;
+use super::registry::{Container, Dirs, Life, Record};
+use super::{end, watch};
+use crate::cgroup::{self, Group};
+use crate::container::{ContainerId, ContainerSpec, RuntimeError, command, files, signal};
+use crate::image::Image;
+use crate::network::Lease;
+use crate::rootfs::Overlay;
+use crate::security::CapabilitySet;
+use crate::shim::protocol::{Bundle, Identity, Reply, State, file};
+
+/// Bytes of the container id that make its hostname, as in Docker.
+const HOSTNAME_LENGTH: usize = 12;
+
+/// A container being made.
+struct Draft<'a> {
+    runtime: &'a Arc<Runtime>,
+    id: &'a ContainerId,
+    dirs: Dirs,
+    groups: Vec<Group>,
+}
+
+/// Makes the container and registers it, or leaves nothing of it.
+pub(crate) fn create(
+    runtime: &Arc<Runtime>,
+    id: &ContainerId,
+    spec: ContainerSpec,
+) -> Result<Arc<Container>, RuntimeError> {
+    let groups = cgroup::groups(&runtime.hierarchies, &runtime.config.cgroup_parent, id.as_str(), &spec.resources);
+    let dirs = Dirs::new(&runtime.config, id.as_str());
+    let draft = Draft { runtime, id, dirs, groups };
+    match draft.build(spec) {
+        Ok(container) => {
+            runtime.registry.put(Arc::clone(&container));
+            watch::begin(runtime, &container);
+            Ok(container)
+        }
+        Err(e) => {
+            if let Err(leftover) = end::erase(runtime, id, &draft.dirs, &draft.groups) {
+                tracing::warn!(container.id = %id, error = %leftover, "a container that could not be made left something behind");
+            }
+            runtime.registry.forget(id);
+            Err(e)
+        }
+    }
+}
+
+impl Draft<'_> {
+    fn build(&self, spec: ContainerSpec) -> Result<Arc<Container>, RuntimeError> {
+        let image = self.runtime.backing.pin(&spec.image, self.id)?;
+        let lease = self.runtime.backing.lease(self.id)?;
+        let hostname = self.hostname(&spec);
+        let bundle = self.bundle(&spec, &image, &hostname)?;
+        let record = self.record(spec, &image, &bundle, lease)?;
+        self.write_files(&bundle, &record)?;
+        let (link, far) = Link::pair().map_err(|source| self.spawn_failed(source))?;
+        let mut shim = self.spawn(far)?;
+        match self.follow(&link, &shim, lease).and_then(|()| self.finish(&record, &shim)) {
+            Ok((life, pidfd)) => Ok(self.container(record, life, link, pidfd)),
+            Err(e) => {
+                drop(link);
+                let _ = shim.kill();
+                let _ = shim.wait();
+                Err(e)
+            }
+        }
+    }
+
+    fn hostname(&self, spec: &ContainerSpec) -> String {
+        let id = self.id.as_str();
+        spec.hostname.clone().unwrap_or_else(|| id[..id.len().min(HOSTNAME_LENGTH)].to_owned())
+    }
+
+    fn bundle(&self, spec: &ContainerSpec, image: &Image, hostname: &str) -> Result<Bundle, RuntimeError> {
+        let command = command::command(spec, &image.config);
+        if command.is_empty() {
+            return Err(RuntimeError::NoCommand { id: self.id.clone(), image: spec.image.clone() });
+        }
+        let capabilities = CapabilitySet::tweaked(&spec.cap_add, &spec.cap_drop)
+            .map_err(|source| RuntimeError::Capability { id: self.id.clone(), source })?;
+        let data = &self.dirs.data;
+        Ok(Bundle {
+            overlay: Overlay {
+                layers: image.layers.clone(),
+                upper: data.join("upper"),
+                work: data.join("work"),
+                target: data.join("root"),
+            },
+            read_only: spec.read_only,
+            log_dir: self.dirs.logs(),
+            command,
+            env: command::environment(spec, &image.config, hostname),
+            user: spec.user.clone().or_else(|| image.config.user.clone()).unwrap_or_default(),
+            workdir: command::workdir(spec, &image.config),
+            hostname: hostname.to_owned(),
+            capabilities,
+            groups: self.groups.clone(),
+        })
+    }
+
+    fn record(
+        &self,
+        spec: ContainerSpec,
+        image: &Image,
+        bundle: &Bundle,
+        lease: Option<Lease>,
+    ) -> Result<Record, RuntimeError> {
+        let name = spec.stop_signal.as_deref().or(image.config.stop_signal.as_deref()).unwrap_or("SIGTERM");
+        let unknown = || RuntimeError::UnknownSignal { name: name.to_owned() };
+        Ok(Record {
+            boot_id: self.runtime.boot_id.clone(),
+            stop_signal: signal::number(name).ok_or_else(unknown)?,
+            image_id: image.id.clone(),
+            command: bundle.command.clone(),
+            lease,
+            created_ms: watch::now_ms(),
+            spec,
+        })
+    }
+
+    fn write_files(&self, bundle: &Bundle, record: &Record) -> Result<(), RuntimeError> {
+        let Dirs { run, data } = &self.dirs;
+        for dir in [run, data, &bundle.overlay.upper, &bundle.overlay.work, &bundle.overlay.target, &bundle.log_dir] {
+            fs::create_dir(dir).map_err(failed("make", dir))?;
+        }
+        let spec = &record.spec;
+        let address = record.lease.map(|l| l.address);
+        write(&run.join("hostname"), format!("{}\n", bundle.hostname).as_bytes())?;
+        write(&run.join("hosts"), files::hosts(&bundle.hostname, address, &spec.hosts).as_bytes())?;
+        let machine = if spec.dns.is_empty() { fs::read_to_string("/etc/resolv.conf") } else { Ok(String::new()) };
+        write(&run.join("resolv.conf"), files::resolv_conf(&spec.dns, &machine.unwrap_or_default()).as_bytes())?;
+        write(&run.join(file::BUNDLE), &serde_json::to_vec(bundle).expect("a bundle is plain data with text keys"))
+    }
+
+    fn spawn(&self, far: OwnedFd) -> Result<Child, RuntimeError> {
+        let words = &self.runtime.config.shim_command;
+        let (program, leading) =
+            words.split_first().ok_or_else(|| self.spawn_failed(io::ErrorKind::InvalidInput.into()))?;
+        let mut shim = Command::new(program);
+        shim.args(leading).arg(&self.dirs.run).env_clear();
+        shim.stdin(far).stdout(Stdio::null()).stderr(Stdio::null());
+        shim.spawn().map_err(|source| self.spawn_failed(source))
+    }
+
+    fn spawn_failed(&self, source: io::Error) -> RuntimeError {
+        RuntimeError::Spawn { id: self.id.clone(), source }
+    }
+
+    /// Goes along with the shim until the container is made. The network is attached while the init makes its root.
+    fn follow(&self, link: &Link, _shim: &Child, lease: Option<Lease>) -> Result<(), RuntimeError> {
+        loop {
+            match link.receive().map_err(|source| RuntimeError::Shim { id: self.id.clone(), source })? {
+                Reply::Cloned(pid) => self.attach(pid, lease)?,
+                Reply::Created => return Ok(()),
+                Reply::Failed(failure) => return Err(RuntimeError::Make { id: self.id.clone(), reason: failure.text }),
+                Reply::Done => {}
+            }
+        }
+    }
+
+    fn attach(&self, pid: u32, lease: Option<Lease>) -> Result<(), RuntimeError> {
+        if lease.is_none() {
+            return Ok(());
+        }
+        let path = format!("/proc/{pid}/ns/net");
+        let netns = File::open(&path).map_err(failed("open", Path::new(&path)))?;
+        self.runtime.backing.attach(self.id, netns.as_fd(), lease)
+    }
+
+    /// The record goes last: it says that everything else is there.
+    fn finish(&self, record: &Record, shim: &Child) -> Result<(Life, OwnedFd), RuntimeError> {
+        let state = read_state(&self.dirs.run)?;
+        let pidfd = pid(shim.id()).and_then(|p| pidfd_open(p, PidfdFlags::empty()).ok());
+        let pidfd = pidfd.ok_or_else(|| self.spawn_failed(io::ErrorKind::NotFound.into()))?;
+        let text = serde_json::to_vec(record).expect("a record is plain data with text keys");
+        write(&self.dirs.run.join("record.new"), &text)?;
+        let path = self.dirs.run.join(file::RECORD);
+        fs::rename(self.dirs.run.join("record.new"), &path).map_err(failed("write", &path))?;
+        Ok((Life { init: Some(state.init), started_ms: None }, pidfd))
+    }
+
+    fn container(&self, record: Record, life: Life, link: Link, pidfd: OwnedFd) -> Arc<Container> {
+        Arc::new(Container {
+            id: self.id.clone(),
+            dirs: self.dirs.clone(),
+            record,
+            groups: self.groups.clone(),
+            life: life.into(),
+            link: Some(link).into(),
+            shim: Some(pidfd),
+            exit: tokio::sync::watch::Sender::new(None),
+            watcher: None.into(),
+            removal: tokio::sync::Mutex::new(()),
+        })
+    }
+}
+
+/// The process id as the kernel's wrappers want it.
+pub(crate) fn pid(number: u32) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(number).ok()?)
+}
+
+/// Whether that process still runs.
+pub(crate) fn is_alive(who: Identity) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", who.pid)).unwrap_or_default();
+    crate::shim::protocol::start_ticks(&stat) == Some(who.start_ticks)
+}
+
+pub(crate) fn read_state(run_dir: &Path) -> Result<State, RuntimeError> {
+    let path = run_dir.join(file::STATE);
+    let bytes = fs::read(&path).map_err(failed("read", &path))?;
+    serde_json::from_slice(&bytes).map_err(|e| failed("read", &path)(e.into()))
+}
+
+pub(crate) fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> RuntimeError + 'a {
+    move |source| RuntimeError::File { action, path: path.to_owned(), source }
+}
+
+fn write(path: &Path, contents: &[u8]) -> Result<(), RuntimeError> {
+    fs::write(path, contents).map_err(failed("write", path))
+}

@@ -1,0 +1,252 @@
+//! The runtime's face: async calls over blocking work.
+#![expect(clippy::disallowed_methods, reason = "driver: reads the mount table and the boot id")]
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::backing::Backing;
+use super::registry::{Container, Registry, containers};
+use super::{adopt, create, end, follow};
+use crate::cgroup::{self, Hierarchy};
+use crate::container::{
+    ContainerId, ContainerInfo, ContainerSpec, ContainerStatus, Exit, RuntimeConfig, RuntimeError, STOP_GRACE_MAX,
+};
+use crate::image::{Image, ImageStore};
+use crate::logs::{LogLine, LogQuery};
+use crate::network::Network;
+use crate::shim::protocol::{Reply, Request};
+
+/// All containers of one node. Dropping it stops nothing: containers go on, and the next [`Runtime::open`] adopts them.
+#[derive(Debug)]
+pub struct Runtime {
+    pub(crate) config: RuntimeConfig,
+    pub(crate) backing: Backing,
+    pub(crate) hierarchies: Vec<Hierarchy>,
+    pub(crate) boot_id: String,
+    pub(crate) registry: Registry,
+}
+
+impl Runtime {
+    /// Opens or makes the directories, adopts the containers that run, and removes what is half-made or left over.
+    ///
+    /// # Errors
+    /// When the directories, the image store or the cgroup parent cannot be made.
+    pub async fn open(config: RuntimeConfig) -> Result<Arc<Self>, RuntimeError> {
+        Self::blocking(move || Self::open_with(Backing::full(&config)?, config)).await
+    }
+
+    /// A runtime whose containers all have `image` for a root and no network but loopback: what tests and measurements of the
+    /// runtime itself use, where neither images nor network are the question.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_bare(config: RuntimeConfig, image: Image) -> Result<Arc<Self>, RuntimeError> {
+        Self::blocking(move || Self::open_with(Backing::Bare(image), config)).await
+    }
+
+    fn open_with(backing: Backing, config: RuntimeConfig) -> Result<Arc<Self>, RuntimeError> {
+        let hierarchies = find_hierarchies()?;
+        let boot = Path::new("/proc/sys/kernel/random/boot_id");
+        let boot_id = fs::read_to_string(boot).map_err(create::failed("read", boot))?.trim().to_owned();
+        let runtime = Arc::new(Self { config, backing, hierarchies, boot_id, registry: Registry::default() });
+        runtime.ensure_parent()?;
+        adopt::adopt_all(&runtime)?;
+        Ok(runtime)
+    }
+
+    fn ensure_parent(&self) -> Result<(), RuntimeError> {
+        let parents = cgroup::parents(&self.hierarchies, &self.config.cgroup_parent);
+        cgroup::ensure_parent(&parents, &self.mounts()).map_err(|source| RuntimeError::Cgroup { source })
+    }
+
+    fn mounts(&self) -> Vec<PathBuf> {
+        self.hierarchies.iter().map(|h| h.mount.clone()).collect()
+    }
+
+    /// Runs blocking work on a thread for it; a panic there is a panic here.
+    pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+        match tokio::task::spawn_blocking(work).await {
+            Ok(value) => value,
+            Err(e) => std::panic::resume_unwind(e.into_panic()),
+        }
+    }
+
+    /// The image store.
+    ///
+    /// # Panics
+    /// On a runtime of [`Self::open_bare`].
+    #[must_use]
+    pub fn images(&self) -> &ImageStore {
+        match &self.backing {
+            Backing::Full { images, .. } => images,
+            Backing::Bare(_) => panic!("a bare runtime has no image store"),
+        }
+    }
+
+    /// The node-local network.
+    ///
+    /// # Panics
+    /// On a runtime of [`Self::open_bare`].
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        self.backing.network().expect("a bare runtime has no network")
+    }
+
+    /// Makes a container: namespaces, root, cgroups and network exist afterwards, the program is not executed.
+    ///
+    /// # Errors
+    /// When the id is taken, the image missing, the request malformed, or the kernel refuses; then nothing of it is left.
+    pub async fn create(self: &Arc<Self>, id: ContainerId, spec: ContainerSpec) -> Result<ContainerInfo, RuntimeError> {
+        self.registry.reserve(&id)?;
+        let runtime = Arc::clone(self);
+        // Registered within the work: a caller that goes away meanwhile leaves no container that nobody knows.
+        Self::blocking(move || create::create(&runtime, &id, spec).map(|c| c.info())).await
+    }
+
+    /// Executes the program and publishes the ports.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Execute`] when the program cannot be executed: the container has exited then. When a port is taken the
+    /// container stays as it was.
+    pub async fn start(self: &Arc<Self>, id: &ContainerId) -> Result<ContainerInfo, RuntimeError> {
+        let (runtime, container) = (Arc::clone(self), self.registry.get(id)?);
+        Self::blocking(move || start(&runtime, &container).map(|()| container.info())).await
+    }
+
+    /// Waits for the end. Any number may wait, at any time, also after the end.
+    ///
+    /// # Errors
+    /// [`RuntimeError::NotFound`], also when it is removed meanwhile without having ended.
+    pub async fn wait(&self, id: &ContainerId) -> Result<Exit, RuntimeError> {
+        let container = self.registry.get(id)?;
+        end::ended(&container).await.map_err(|_| RuntimeError::NotFound { id: id.clone() })
+    }
+
+    /// Unpublishes the ports, sends the stop signal, and after `grace` (at most a day) kills what is left.
+    ///
+    /// # Errors
+    /// [`RuntimeError::NotFound`] or [`RuntimeError::Unkillable`].
+    pub async fn stop(self: &Arc<Self>, id: &ContainerId, grace: Duration) -> Result<Exit, RuntimeError> {
+        end::stop(self, &self.registry.get(id)?, grace.min(STOP_GRACE_MAX)).await
+    }
+
+    /// Sends a signal, by number, to the container's first process.
+    ///
+    /// # Errors
+    /// When it has ended, or the kernel refuses the number.
+    pub async fn signal(&self, id: &ContainerId, number: i32) -> Result<(), RuntimeError> {
+        let container = self.registry.get(id)?;
+        Self::blocking(move || end::signal(&container, number)).await
+    }
+
+    /// Kills the container if it runs and removes everything of it: processes, mounts, groups, network, files.
+    ///
+    /// # Errors
+    /// When something would not go; the container is still known then, and removing it again goes on.
+    pub async fn remove(self: &Arc<Self>, id: &ContainerId) -> Result<(), RuntimeError> {
+        let container = self.registry.get(id)?;
+        let _alone = container.removal.lock().await;
+        end::kill_and_wait(&container).await?;
+        let (runtime, victim) = (Arc::clone(self), Arc::clone(&container));
+        Self::blocking(move || {
+            end::erase(&runtime, &victim.id, &victim.dirs, &victim.groups)?;
+            runtime.registry.forget(&victim.id);
+            Ok(())
+        })
+        .await
+    }
+
+    /// All containers, by id.
+    #[must_use]
+    pub fn list(&self) -> Vec<ContainerInfo> {
+        self.registry.all().iter().map(|c| c.info()).collect()
+    }
+
+    /// One container.
+    ///
+    /// # Errors
+    /// [`RuntimeError::NotFound`].
+    pub fn inspect(&self, id: &ContainerId) -> Result<ContainerInfo, RuntimeError> {
+        Ok(self.registry.get(id)?.info())
+    }
+
+    /// The lines that the container printed, oldest first. Must be called on a tokio runtime.
+    ///
+    /// # Errors
+    /// [`RuntimeError::NotFound`].
+    pub fn logs(&self, id: &ContainerId, query: LogQuery) -> Result<mpsc::Receiver<LogLine>, RuntimeError> {
+        Ok(follow::logs(self.registry.get(id)?, query))
+    }
+
+    /// Leaves no trace: removes every container, the cgroup parent, the containers' directories, bridge and table.
+    ///
+    /// # Errors
+    /// The first thing that would not go; everything else was tried.
+    pub async fn purge(self: &Arc<Self>) -> Result<(), RuntimeError> {
+        let mut result = Ok(());
+        for container in self.registry.all() {
+            result = result.and(self.remove(&container.id).await);
+        }
+        let runtime = Arc::clone(self);
+        result.and(Self::blocking(move || runtime.purge_machine()).await)
+    }
+
+    fn purge_machine(&self) -> Result<(), RuntimeError> {
+        let parents = cgroup::parents(&self.hierarchies, &self.config.cgroup_parent);
+        let results = [
+            self.backing.remove_all(),
+            cgroup::remove_parent(&parents, &self.mounts()).map_err(|source| RuntimeError::Cgroup { source }),
+            end::remove_dir(&containers(&self.config.data_dir)),
+            end::remove_dir(&containers(&self.config.run_dir)),
+        ];
+        results.into_iter().collect()
+    }
+}
+
+fn find_hierarchies() -> Result<Vec<Hierarchy>, RuntimeError> {
+    let path = Path::new("/proc/self/mountinfo");
+    let text = fs::read_to_string(path).map_err(create::failed("read", path))?;
+    let controllers = |mount: &str| fs::read_to_string(Path::new(mount).join("cgroup.controllers")).unwrap_or_default();
+    Ok(cgroup::find(&text, &controllers))
+}
+
+/// Publishes first: a taken port is found out before the program runs.
+fn start(runtime: &Runtime, container: &Container) -> Result<(), RuntimeError> {
+    let id = || container.id.clone();
+    let status = container.status();
+    if status != ContainerStatus::Created {
+        return Err(RuntimeError::WrongState { id: id(), action: "start", status });
+    }
+    let ports = &container.record.spec.ports;
+    runtime.backing.publish(&container.id, container.record.lease, ports)?;
+    let result = execute(container);
+    if result.is_err()
+        && let Err(e) = runtime.backing.unpublish(&container.id, ports)
+    {
+        tracing::warn!(container.id = %container.id, error = %e, "the ports of a container that did not start are still published");
+    }
+    result
+}
+
+fn execute(container: &Container) -> Result<(), RuntimeError> {
+    let id = || container.id.clone();
+    let link = container.link.lock();
+    let gone = || io::Error::from(io::ErrorKind::NotConnected);
+    let answer = link.as_ref().ok_or_else(gone).and_then(|l| l.ask(Request::Start));
+    match answer.map_err(|source| RuntimeError::Shim { id: id(), source })? {
+        Reply::Done => {
+            container.life.lock().started_ms = create::read_state(&container.dirs.run)?.started_ms;
+            Ok(())
+        }
+        Reply::Failed(failure) => match failure.code {
+            Some(code) => Err(RuntimeError::Execute { id: id(), reason: failure.text, code }),
+            None => Err(RuntimeError::Make { id: id(), reason: failure.text }),
+        },
+        other => Err(RuntimeError::Make { id: id(), reason: format!("the shim answered {other:?}") }),
+    }
+}

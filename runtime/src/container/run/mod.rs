@@ -1,0 +1,17 @@
+//! The calls that move containers on.
+//!
+//! One file per act: [`create`], [`end`] (signal, stop, remove), [`adopt`] (what `open` finds), [`watch`] (the wait for the end),
+//! [`link`] (the connection to a shim), [`backing`] (images and network, or neither for tests), [`registry`] (who is there).
+
+pub(crate) mod adopt;
+pub(crate) mod backing;
+pub(crate) mod create;
+pub(crate) mod end;
+pub(crate) mod facade;
+pub(crate) mod follow;
+pub(crate) mod link;
+pub(crate) mod registry;
+pub(crate) mod sys;
+pub(crate) mod watch;
+
+pub use facade::Runtime;

@@ -1,0 +1,207 @@
+//! Carries the plan out, in the container's init: single-threaded, in its own mount namespace, still privileged.
+#![expect(clippy::disallowed_methods, reason = "driver: makes mounts and files")]
+
+use std::ffi::{CString, OsStr};
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount,
+    mount_bind_recursive, mount_change, mount_remount, move_mount, open_tree, unmount,
+};
+use rustix::process::{chdir, pivot_root};
+
+use super::mounts::{FILES, Restrict};
+use super::{Overlay, Step};
+
+/// Keeps what happens in here from the machine: nothing that is mounted from now on is seen outside.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn make_private() -> io::Result<()> {
+    Ok(mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?)
+}
+
+/// Opens the generated files of `run_dir` as mounts that can be attached after the pivot.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn open_files(run_dir: &Path) -> io::Result<Vec<OwnedFd>> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let name = |at: &str| run_dir.join(at.trim_start_matches("/etc/"));
+    FILES.iter().map(|at| Ok(open_tree(CWD, name(at), flags)?)).collect()
+}
+
+/// Mounts the overlay on its target and makes it the root; the old root is gone afterwards.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn enter(overlay: &Overlay) -> io::Result<()> {
+    match mount_layers(overlay) {
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => mount_in_one_call(overlay)?,
+        other => other?,
+    }
+    chdir(&overlay.target)?;
+    pivot_root(".", ".")?;
+    // The old root lies on top of the new one now; taking it off uncovers the new one.
+    unmount(".", UnmountFlags::DETACH)?;
+    Ok(chdir("/")?)
+}
+
+fn mount_layers(overlay: &Overlay) -> io::Result<()> {
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for layer in overlay.layers.iter().rev() {
+        fsconfig_set_string(context.as_fd(), "lowerdir+", layer)?;
+    }
+    fsconfig_set_string(context.as_fd(), "upperdir", &overlay.upper)?;
+    fsconfig_set_string(context.as_fd(), "workdir", &overlay.work)?;
+    fsconfig_set_flag(context.as_fd(), "volatile")?;
+    fsconfig_create(context.as_fd())?;
+    let tree = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+    Ok(move_mount(tree.as_fd(), "", CWD, &overlay.target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+}
+
+/// The old call, for kernels without `lowerdir+`. Layers are named from their common parent to fit into its 4 KiB.
+fn mount_in_one_call(overlay: &Overlay) -> io::Result<()> {
+    let parent = overlay.layers.first().and_then(|l| l.parent()).unwrap_or(Path::new("/"));
+    chdir(parent)?;
+    let short = |layer: &PathBuf| escaped(layer.strip_prefix(parent).unwrap_or(layer));
+    let lower: Vec<Vec<u8>> = overlay.layers.iter().rev().map(short).collect();
+    let upper = [b",upperdir=".as_slice(), &escaped(&overlay.upper), b",workdir=", &escaped(&overlay.work)].concat();
+    let options = CString::new([b"lowerdir=".as_slice(), &lower.join(&b':'), &upper].concat())?;
+    Ok(mount("overlay", &overlay.target, "overlay", MountFlags::empty(), Some(options.as_c_str()))?)
+}
+
+/// Commas and colons separate options and layers.
+fn escaped(path: &Path) -> Vec<u8> {
+    let special = |b: &u8| matches!(b, b',' | b':' | b'\\');
+    path.as_os_str().as_bytes().iter().flat_map(|b| special(b).then_some(b'\\').into_iter().chain([*b])).collect()
+}
+
+/// Carries one step out; `files` are those of [`open_files`].
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn perform(step: &Step, files: &[OwnedFd]) -> io::Result<()> {
+    match step {
+        Step::Mount { kind, at, options, restrict } => mount_filesystem(kind, at, options, *restrict),
+        Step::Device { at, numbers } => make_device(at, *numbers),
+        Step::Link { at, to } => Ok(symlink(to, at)?),
+        Step::File { at } => attach_file(at, files),
+        Step::Freeze { at } => freeze(at),
+        Step::Mask { at } => mask(at),
+        Step::FreezeRoot => Ok(mount_remount("/", MountFlags::BIND | MountFlags::RDONLY, "")?),
+    }
+}
+
+fn mount_filesystem(kind: &str, at: &str, options: &str, restrict: Restrict) -> io::Result<()> {
+    let text = CString::new(options)?;
+    let data = (!options.is_empty()).then_some(text.as_c_str());
+    match mount(kind, at, kind, flags(restrict), data) {
+        Err(Errno::NOENT) => {
+            fs::create_dir_all(at)?;
+            Ok(mount(kind, at, kind, flags(restrict), data)?)
+        }
+        other => Ok(other?),
+    }
+}
+
+fn flags(restrict: Restrict) -> MountFlags {
+    let mut flags = MountFlags::NOSUID;
+    flags.set(MountFlags::NOEXEC, restrict.no_exec);
+    flags.set(MountFlags::NODEV, restrict.no_dev);
+    flags.set(MountFlags::RDONLY, restrict.read_only);
+    flags
+}
+
+fn make_device(at: &str, (major, minor): (u32, u32)) -> io::Result<()> {
+    // The umask is zero here, so the node is open to everyone as it should be.
+    Ok(mknodat(CWD, at, FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(major, minor))?)
+}
+
+fn attach_file(at: &str, files: &[OwnedFd]) -> io::Result<()> {
+    let Some(file) = FILES.iter().position(|f| *f == at).and_then(|i| files.get(i)) else { return Ok(()) };
+    let attach = || {
+        move_mount(
+            file.as_fd(),
+            "",
+            CWD,
+            at,
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS,
+        )
+    };
+    match attach() {
+        Err(Errno::NOENT) => {
+            make_empty(Path::new(at))?;
+            Ok(attach()?)
+        }
+        other => Ok(other?),
+    }
+}
+
+/// Makes a mount point. A dangling link of the image is replaced.
+fn make_empty(at: &Path) -> io::Result<()> {
+    if let Some(parent) = at.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let create = || OpenOptions::new().create(true).append(true).open(at);
+    match create() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            fs::remove_file(at)?;
+            create().map(drop)
+        }
+        other => other.map(drop),
+    }
+}
+
+fn freeze(at: &str) -> io::Result<()> {
+    match mount_bind_recursive(at, at) {
+        Err(Errno::NOENT) => Ok(()),
+        Err(e) => Err(e.into()),
+        Ok(()) => {
+            let kept =
+                MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NODEV;
+            Ok(mount_remount(at, kept, "")?)
+        }
+    }
+}
+
+fn mask(at: &str) -> io::Result<()> {
+    match rustix::mount::mount_bind("/dev/null", at) {
+        Err(Errno::NOENT) => Ok(()),
+        Err(Errno::NOTDIR) => {
+            mount_filesystem("tmpfs", at, "size=0k", Restrict { no_exec: true, no_dev: true, read_only: true })
+        }
+        other => Ok(other?),
+    }
+}
+
+/// Makes the working directory if it is missing, owned by whom the program runs as, and goes there.
+///
+/// # Errors
+/// The kernel's refusal, as when it is a file.
+pub fn enter_workdir(path: &str, owner: (u32, u32)) -> io::Result<()> {
+    let path = Path::new(OsStr::from_bytes(path.as_bytes()));
+    if !path.exists() {
+        fs::create_dir_all(path)?;
+        std::os::unix::fs::chown(path, Some(owner.0), Some(owner.1))?;
+    }
+    Ok(chdir(path)?)
+}
+
+/// Reads a file of the container's root for the lookup of users, at most `bound` bytes. Missing ones are empty.
+#[must_use]
+pub fn read_text(path: &str, bound: u64) -> String {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    let Ok(file) = fs::File::open(path) else { return String::new() };
+    let _ = file.take(bound).read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,214 @@
+//! What daemon and shim say to each other: the bundle, the messages, and the files that stay.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cgroup::Group;
+use crate::rootfs::Overlay;
+use crate::security::CapabilitySet;
+
+/// Names in a container's run directory.
+pub mod file {
+    /// What the shim is to do; written by the daemon before it starts the shim.
+    pub const BUNDLE: &str = "bundle";
+    /// Who runs; written by the shim.
+    pub const STATE: &str = "state";
+    /// How it ended; written by the shim, or by the daemon when the shim was killed.
+    pub const EXIT: &str = "exit";
+    /// Where the shim takes commands.
+    pub const SOCKET: &str = "shim.sock";
+    /// What the daemon must know to take the container over again; written by the daemon when the container is made.
+    pub const RECORD: &str = "record";
+}
+
+/// Everything the shim needs to make the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bundle {
+    /// The root's directories.
+    pub overlay: Overlay,
+    /// Whether the root is read-only.
+    pub read_only: bool,
+    /// Where the log files go.
+    pub log_dir: PathBuf,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Environment, `NAME=value`.
+    pub env: Vec<String>,
+    /// `user[:group]`, empty for root.
+    pub user: String,
+    /// Working directory.
+    pub workdir: String,
+    /// Hostname.
+    pub hostname: String,
+    /// What the program may do.
+    pub capabilities: CapabilitySet,
+    /// Groups to make and join.
+    pub groups: Vec<Group>,
+}
+
+/// A process that cannot be mistaken for a later one with the same id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Process id in the machine's namespace.
+    pub pid: u32,
+    /// When it started, clock ticks since boot. *Source:* proc(5), field 22 of `stat`.
+    pub start_ticks: u64,
+}
+
+/// Contents of [`file::STATE`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// The shim.
+    pub shim: Identity,
+    /// The container's init.
+    pub init: Identity,
+    /// When the program was executed, Unix milliseconds.
+    pub started_ms: Option<u64>,
+}
+
+/// What failed in shim or init, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What was being done, completing "failed to ...", or the whole sentence if it was executing the program.
+    pub text: String,
+    /// Exit code as a shell would give it, if it was executing the program.
+    pub code: Option<i32>,
+}
+
+/// Daemon to shim, a datagram each. Every request is answered by one [`Reply`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Execute the program. Answered when that has worked or failed.
+    Start,
+    /// Send a signal to the container's init.
+    Signal(i32),
+}
+
+/// Shim to daemon, a datagram each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Unasked, while the container is made: the init exists, with this process id, and so do its namespaces.
+    Cloned(u32),
+    /// Unasked: the container is made; only the program's execution is left.
+    Created,
+    /// Done.
+    Done,
+    /// Not done.
+    Failed(Failure),
+}
+
+/// Longest datagram: the longest failure text with room.
+pub const DATAGRAM_MAX: usize = 4096;
+
+/// Longest text of a failure, bytes; the rest is cut off.
+const TEXT_MAX: usize = 3500;
+
+impl Request {
+    /// As bytes.
+    #[must_use]
+    pub fn encode(self) -> Vec<u8> {
+        match self {
+            Self::Start => vec![b'S'],
+            Self::Signal(number) => [&b"K"[..], &number.to_le_bytes()].concat(),
+        }
+    }
+
+    /// From bytes; `None` for what this version does not know.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        match bytes.split_first()? {
+            (b'S', []) => Some(Self::Start),
+            (b'K', number) => Some(Self::Signal(i32::from_le_bytes(number.try_into().ok()?))),
+            _ => None,
+        }
+    }
+}
+
+impl Reply {
+    /// As bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Cloned(pid) => [&b"P"[..], &pid.to_le_bytes()].concat(),
+            Self::Created => vec![b'C'],
+            Self::Done => vec![b'D'],
+            Self::Failed(failure) => [&b"F"[..], &failure.encode()].concat(),
+        }
+    }
+
+    /// From bytes; `None` for what this version does not know.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        match bytes.split_first()? {
+            (b'P', pid) => Some(Self::Cloned(u32::from_le_bytes(pid.try_into().ok()?))),
+            (b'C', []) => Some(Self::Created),
+            (b'D', []) => Some(Self::Done),
+            (b'F', failure) => Some(Self::Failed(Failure::decode(failure)?)),
+            _ => None,
+        }
+    }
+}
+
+impl Failure {
+    /// As bytes: the code (or -1), then the text.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let end = self.text.floor_char_boundary(TEXT_MAX);
+        [&self.code.unwrap_or(-1).to_le_bytes()[..], &self.text.as_bytes()[..end]].concat()
+    }
+
+    /// From bytes.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (code, text) = bytes.split_first_chunk::<4>()?;
+        let code = i32::from_le_bytes(*code);
+        Some(Self { text: String::from_utf8_lossy(text).into_owned(), code: (code >= 0).then_some(code) })
+    }
+}
+
+/// Start time of a process, from the text of its `/proc/PID/stat`. The name in it may hold spaces and parentheses.
+#[must_use]
+pub fn start_ticks(stat: &str) -> Option<u64> {
+    let (_, after_name) = stat.rsplit_once(") ")?;
+    after_name.split(' ').nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn messages_come_back_as_they_were() {
+        for request in [Request::Start, Request::Signal(15)] {
+            assert_eq!(Request::decode(&request.encode()), Some(request));
+        }
+        let failure = Failure { text: "exec \"x\": permission denied".to_owned(), code: Some(126) };
+        let plain = Failure { text: "mount".to_owned(), code: None };
+        for reply in [Reply::Cloned(7), Reply::Created, Reply::Done, Reply::Failed(failure), Reply::Failed(plain)] {
+            assert_eq!(Reply::decode(&reply.encode()), Some(reply));
+        }
+    }
+
+    #[test]
+    fn longest_failure_fits_a_datagram() {
+        let failure = Failure { text: "ä".repeat(DATAGRAM_MAX), code: None };
+        assert!(Reply::Failed(failure).encode().len() <= DATAGRAM_MAX);
+    }
+
+    #[test]
+    fn start_time_is_found_behind_an_odd_name() {
+        let stat = "42 (a) b (c) S 1 42 42 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 98765 0 0";
+        assert_eq!(start_ticks(stat), Some(98765));
+        assert_eq!(start_ticks("garbage"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_other_side_panic(bytes in prop::collection::vec(any::<u8>(), 0..50)) {
+            let _ = Request::decode(&bytes);
+            let _ = Reply::decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The shim's process from its first line to its last.
+#![expect(clippy::disallowed_methods, reason = "driver: owns the container's process, its clock and its files")]
+
+mod init;
+mod supervise;
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::protocol::{Bundle, Failure, Identity, Reply, file, start_ticks};
+use super::sys::{self, Cloned};
+use crate::cgroup::{self, Version};
+use init::Init;
+use supervise::{Child, Shim};
+
+/// Connections that may wait to be accepted; the daemon opens one, a person with a debugging tool another.
+const BACKLOG: i32 = 4;
+
+/// Runs a shim: `args` is the container's run directory, standard input a socket to the daemon. Returns when the container has
+/// ended, or in the container's init if that could not become the program.
+#[must_use]
+pub fn main(args: &[OsString]) -> ExitCode {
+    let [dir] = args else { return ExitCode::from(2) };
+    let _ = rustix::thread::set_name(c"skep:shim");
+    let _ = rustix::process::setsid();
+    sys::ignore_signals();
+    let Ok(control) = io::stdin().as_fd().try_clone_to_owned() else { return ExitCode::from(2) };
+    match make(Path::new(dir)) {
+        Ok(Made::Init(init)) => init.run(),
+        Ok(Made::Shim(bundle, child)) => hold(bundle, child, control),
+        Err(failure) => {
+            send(&control, &Reply::Failed(failure));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Which process this is after the clone.
+enum Made {
+    Init(Box<Init>),
+    Shim(Bundle, Child),
+}
+
+/// A failure of making the container, with what was done.
+fn failed(what: &str) -> impl Fn(io::Error) -> Failure {
+    move |e| Failure { text: format!("{what}: {e}"), code: None }
+}
+
+fn make(dir: &Path) -> Result<Made, Failure> {
+    rustix::process::chdir(dir).map_err(io::Error::from).map_err(failed("enter the run directory"))?;
+    let bundle = read_bundle().map_err(failed("read the bundle"))?;
+    let (joins, unified) = make_groups(&bundle)?;
+    let pipes = || pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).map_err(failed("make a pipe"));
+    let (out, err, status, go) = (pipes()?, pipes()?, pipes()?, pipes()?);
+    match sys::clone_init(unified.as_ref().map(AsFd::as_fd)).map_err(failed("clone the container's init"))? {
+        Cloned::Child => {
+            let init = Init { bundle, joins, out: out.1, err: err.1, status: status.1, go: go.0, files: Vec::new() };
+            Ok(Made::Init(Box::new(init)))
+        }
+        Cloned::Parent(pid, pidfd) => {
+            let child = Child { pid, pidfd, out: out.0, err: err.0, status: status.0, go: go.1 };
+            Ok(Made::Shim(bundle, child))
+        }
+    }
+}
+
+fn read_bundle() -> io::Result<Bundle> {
+    Ok(serde_json::from_slice(&fs::read(file::BUNDLE)?)?)
+}
+
+/// Makes the groups. Returns the v1 files to join through, and the v2 group to be born in.
+fn make_groups(bundle: &Bundle) -> Result<(Vec<File>, Option<OwnedFd>), Failure> {
+    let (mut joins, mut unified) = (Vec::new(), None);
+    let told = |e: &dyn std::error::Error| {
+        let cause = e.source().map(|c| format!(": {c}")).unwrap_or_default();
+        Failure { text: format!("{e}{cause}"), code: None }
+    };
+    for group in &bundle.groups {
+        cgroup::make(group).map_err(|e| told(&e))?;
+        match group.version {
+            Version::V1 => joins.push(cgroup::join_file(group).map_err(|e| told(&e))?),
+            Version::V2 => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let dir = rustix::fs::openat(CWD, &group.dir, flags, Mode::empty()).map_err(io::Error::from);
+                unified = Some(dir.map_err(failed("open the container's cgroup"))?);
+            }
+        }
+    }
+    Ok((joins, unified))
+}
+
+/// The shim after the clone. The id goes out first: the daemon attaches the network while the init makes its root.
+fn hold(bundle: Bundle, child: Child, control: OwnedFd) -> ExitCode {
+    send(&control, &Reply::Cloned(child.pid));
+    let prepared = identity(child.pid).and_then(|init| Ok((init, identity(std::process::id())?, listen()?)));
+    match prepared {
+        Ok((init, shim, listener)) => Shim::new(bundle, child, (shim, init), (control, listener)).run(),
+        Err(e) => {
+            let _ = sys::send_signal(child.pidfd.as_fd(), libc::SIGKILL);
+            send(&control, &Reply::Failed(failed("prepare the shim")(e)));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn identity(pid: u32) -> io::Result<Identity> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let start_ticks = start_ticks(&stat).ok_or(io::ErrorKind::InvalidData)?;
+    Ok(Identity { pid, start_ticks })
+}
+
+fn listen() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    // Relative to the run directory, where this process is: a longer path might not fit into an address.
+    rustix::net::bind(&socket, &SocketAddrUnix::new(file::SOCKET)?)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket)
+}
+
+/// Tells the other side. If it is gone, the files tell whoever comes next.
+fn send(to: &OwnedFd, reply: &Reply) {
+    let _ = rustix::net::send(to, &reply.encode(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Puts a file of the run directory there whole or not at all. It is not synced: what a reboot takes, it takes with the container.
+fn put(name: &str, contents: &[u8]) -> io::Result<()> {
+    let temporary = format!("{name}.new");
+    fs::write(&temporary, contents)?;
+    fs::rename(&temporary, name)
+}

@@ -1,0 +1,133 @@
+//! Which address the other nodes reach this one at.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::{Context, bail};
+
+/// Docker's port for everything between nodes.
+pub const PORT_DEFAULT: u16 = 2377;
+
+/// An address of this machine, with the interface that has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// As in `eth0`.
+    pub interface: String,
+    /// The address.
+    pub address: IpAddr,
+}
+
+/// Where to listen: `HOST[:PORT]`, every address of the machine when empty.
+///
+/// # Errors
+/// When it is no address.
+pub fn listen(text: &str) -> anyhow::Result<SocketAddr> {
+    if text.is_empty() {
+        return Ok(SocketAddr::from(([0, 0, 0, 0], PORT_DEFAULT)));
+    }
+    let address = text.parse::<SocketAddr>().ok().or_else(|| {
+        let host = text.trim_start_matches('[').trim_end_matches(']');
+        host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, PORT_DEFAULT))
+    });
+    address.with_context(|| format!("use {text:?} as the listen address: write IP or IP:PORT"))
+}
+
+/// What to tell the others: as asked (`IP|INTERFACE[:PORT]`), else the address listened on, else the machine's only one.
+///
+/// # Errors
+/// When the text names nothing of this machine, or there are several to choose from.
+pub fn advertise(asked: &str, listen: SocketAddr, candidates: &[Candidate]) -> anyhow::Result<SocketAddr> {
+    if !asked.is_empty() {
+        return named(asked, listen.port(), candidates);
+    }
+    if !listen.ip().is_unspecified() {
+        return Ok(listen);
+    }
+    let outward: Vec<&Candidate> = candidates.iter().filter(|c| reaches_others(c.address)).collect();
+    match outward.as_slice() {
+        // A machine without a network is still a swarm of its own.
+        [] => Ok(SocketAddr::from(([127, 0, 0, 1], listen.port()))),
+        [only] => Ok(SocketAddr::new(only.address, listen.port())),
+        several => {
+            let list: Vec<String> = several.iter().map(|c| format!("{} on {}", c.address, c.interface)).collect();
+            bail!(
+                "choose an address for the other nodes to reach this one at: it has several ({}); give one with --advertise-addr",
+                list.join(", ")
+            )
+        }
+    }
+}
+
+fn named(asked: &str, port: u16, candidates: &[Candidate]) -> anyhow::Result<SocketAddr> {
+    if let Ok(address) = asked.parse::<SocketAddr>() {
+        return Ok(address);
+    }
+    if let Ok(ip) = asked.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(ip, port));
+    }
+    let (interface, port) = match asked.rsplit_once(':') {
+        Some((name, port)) => (name, port.parse().with_context(|| format!("use {port:?} as a port"))?),
+        None => (asked, port),
+    };
+    let of_interface = |c: &&Candidate| c.interface == interface && c.address.is_ipv4();
+    let found = candidates.iter().find(of_interface);
+    let found = found.with_context(|| {
+        format!("advertise {asked:?}: it is neither an IP address nor an interface of this machine that has one")
+    })?;
+    Ok(SocketAddr::new(found.address, port))
+}
+
+/// Not loopback, not link-local, and IPv4: what a neighbour can use without being told more.
+fn reaches_others(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local() && !ip.is_unspecified(),
+        IpAddr::V6(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(interface: &str, address: &str) -> Candidate {
+        Candidate { interface: interface.into(), address: address.parse().unwrap() }
+    }
+
+    fn any() -> SocketAddr {
+        listen("").unwrap()
+    }
+
+    #[test]
+    fn the_only_address_is_advertised() {
+        let one = [candidate("lo", "127.0.0.1"), candidate("eth0", "10.0.0.5"), candidate("eth0", "fe80::1")];
+        assert_eq!(advertise("", any(), &one).unwrap().to_string(), "10.0.0.5:2377");
+    }
+
+    #[test]
+    fn several_addresses_are_listed_and_not_guessed_at() {
+        let two = [candidate("eth0", "10.0.0.5"), candidate("eth1", "10.0.1.5")];
+        let error = advertise("", any(), &two).unwrap_err().to_string();
+        assert!(error.contains("10.0.0.5 on eth0") && error.contains("--advertise-addr"), "{error}");
+    }
+
+    #[test]
+    fn an_interface_or_address_may_carry_a_port() {
+        let one = [candidate("eth0", "10.0.0.5")];
+        assert_eq!(advertise("eth0", any(), &one).unwrap().to_string(), "10.0.0.5:2377");
+        assert_eq!(advertise("eth0:2400", any(), &one).unwrap().to_string(), "10.0.0.5:2400");
+        assert_eq!(advertise("10.9.9.9:1", any(), &one).unwrap().to_string(), "10.9.9.9:1");
+        assert!(advertise("eth7", any(), &one).is_err());
+        assert!(advertise("eth0:x", any(), &one).is_err());
+    }
+
+    #[test]
+    fn a_machine_without_a_network_is_its_own_swarm() {
+        assert_eq!(advertise("", any(), &[candidate("lo", "127.0.0.1")]).unwrap().to_string(), "127.0.0.1:2377");
+    }
+
+    #[test]
+    fn listening_takes_an_address_with_or_without_a_port() {
+        assert_eq!(listen("10.0.0.1").unwrap().to_string(), "10.0.0.1:2377");
+        assert_eq!(listen("[::]:99").unwrap().to_string(), "[::]:99");
+        assert!(listen("nonsense").is_err());
+    }
+}

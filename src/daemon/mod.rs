@@ -1,0 +1,5 @@
+//! The daemon (in the making).
+
+pub mod address;
+pub mod disk;
+pub mod options;
