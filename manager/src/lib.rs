@@ -8,4 +8,10 @@
 //! Every component decides in pure files and acts in `run.rs` or `service.rs`; it may import [`store`] and the model, never a
 //! sibling. Only [`leader`] knows them all.
 
+pub mod api;
+pub mod ca;
+pub mod caller;
+pub mod dispatcher;
+pub mod net;
 pub mod store;
+pub mod sys;

@@ -5,10 +5,11 @@
 //! - [`moment`]: time as a value; nothing that decides reads a clock.
 //! - [`spec`], [`service`]: what a user asks for, and the service that keeps it.
 //! - [`task`]: one run of one container on one node; its states only grow.
-//! - [`node`], [`cluster`]: the machines, and what they share.
+//! - [`node`], [`cluster`]: the machines, and what they share. [`constraint`]: which machines a task may be on.
 //! - [`token`]: what a machine needs to join.
 
 pub mod cluster;
+pub mod constraint;
 pub mod id;
 pub mod moment;
 pub mod name;
@@ -19,6 +20,7 @@ pub mod task;
 pub mod token;
 
 pub use cluster::{Cluster, ClusterSpec};
+pub use constraint::label_of;
 pub use id::{ClusterId, NodeId, ParseIdError, ServiceId, SessionId, TaskId};
 pub use moment::{Moment, Seed};
 pub use name::{NameError, ServiceName};

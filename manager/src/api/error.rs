@@ -1,0 +1,66 @@
+//! Why a call was refused.
+
+use skep_proto::convert::ConvertError;
+use skep_proto::model::{NodeId, NodeState};
+
+use super::lookup::LookupError;
+use super::validate::Invalid;
+use crate::caller::CallerError;
+use crate::store::ProposeError;
+
+/// Why a Control call came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// Who calls may not.
+    #[error(transparent)]
+    Caller(#[from] CallerError),
+    /// The message is malformed.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
+    /// The spec cannot be run as it is.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// What it names is not there, or is more than one thing.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// An update that does not say what it was computed from.
+    #[error("update {what}: the request names no version; read the object, change it and send its version along")]
+    NoVersion {
+        /// Kind and name.
+        what: String,
+    },
+    /// The name of the spec is not that of the service.
+    #[error("rename service {from} to {to}: services cannot be renamed; create a new one")]
+    Rename {
+        /// As it is.
+        from: String,
+        /// As was asked.
+        to: String,
+    },
+    /// There is no cluster yet.
+    #[error("read the cluster: this manager has none yet")]
+    NoCluster,
+    /// A node that may still run tasks.
+    #[error("remove node {node}: it is {state:?}; stop its daemon or let it leave first, or use --force")]
+    NotDown {
+        /// Which.
+        node: NodeId,
+        /// How it is.
+        state: NodeState,
+    },
+    /// A manager.
+    #[error("remove node {node}: it is a manager; demote it first")]
+    RemoveManager {
+        /// Which.
+        node: NodeId,
+    },
+    /// Not in this version.
+    #[error("change the role of node {node}: this version has one manager a swarm and cannot promote or demote")]
+    Role {
+        /// Which.
+        node: NodeId,
+    },
+    /// It could not be written.
+    #[error("write the change")]
+    Write(#[from] ProposeError),
+}

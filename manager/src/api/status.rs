@@ -1,0 +1,108 @@
+//! Which gRPC code each error gets: the one table. The message is the error's whole chain, so that a user reads what failed and
+//! why in one line.
+
+use std::error::Error;
+
+use skep_proto::chain::chain;
+use tonic::{Code, Status};
+
+use super::error::ApiError;
+use super::lookup::LookupError;
+use crate::ca::CaError;
+use crate::caller::CallerError;
+use crate::dispatcher::DispatchError;
+use crate::logs::LogError;
+use crate::store::{ProposeError, Refusal};
+
+fn status(code: Code, error: &(dyn Error + 'static)) -> Status {
+    Status::new(code, format!("failed to {}", chain(error)))
+}
+
+fn of_caller(error: &CallerError) -> Code {
+    match error {
+        CallerError::Anonymous => Code::Unauthenticated,
+        CallerError::NotANode
+        | CallerError::OtherCluster { .. }
+        | CallerError::Removed { .. }
+        | CallerError::NotAManager { .. } => Code::PermissionDenied,
+    }
+}
+
+fn of_refusal(refusal: &Refusal) -> Code {
+    match refusal {
+        Refusal::Stale { .. } => Code::Aborted,
+        Refusal::NoNode(_) | Refusal::NoService(_) | Refusal::NoTask(_) => Code::NotFound,
+        Refusal::Exists(_) | Refusal::NameTaken { .. } | Refusal::PortTaken { .. } => Code::AlreadyExists,
+        Refusal::Immutable { .. } => Code::InvalidArgument,
+        _ => Code::FailedPrecondition,
+    }
+}
+
+fn of_propose(error: &ProposeError) -> Code {
+    match error {
+        ProposeError::Refused(refusal) => of_refusal(refusal),
+        ProposeError::NotLeader | ProposeError::ReadOnly(_) => Code::Unavailable,
+        ProposeError::Busy => Code::ResourceExhausted,
+    }
+}
+
+impl From<CaError> for Status {
+    fn from(error: CaError) -> Self {
+        let code = match &error {
+            CaError::NoCluster => Code::Unavailable,
+            CaError::Token(_) | CaError::Request(_) | CaError::RequestLength { .. } | CaError::Convert(_) => {
+                Code::InvalidArgument
+            }
+            CaError::OtherSwarm | CaError::WrongSecret => Code::PermissionDenied,
+            CaError::OneManager => Code::FailedPrecondition,
+            CaError::Root(_) | CaError::Sign { .. } | CaError::Key(_) => Code::Internal,
+            CaError::Caller(error) => of_caller(error),
+            CaError::Write(error) => of_propose(error),
+        };
+        status(code, &error)
+    }
+}
+
+impl From<DispatchError> for Status {
+    fn from(error: DispatchError) -> Self {
+        let code = match &error {
+            DispatchError::Caller(error) => of_caller(error),
+            DispatchError::Hello | DispatchError::Message(_) => Code::InvalidArgument,
+            DispatchError::Silent => Code::DeadlineExceeded,
+            DispatchError::Broken => Code::Cancelled,
+        };
+        status(code, &error)
+    }
+}
+
+impl From<ApiError> for Status {
+    fn from(error: ApiError) -> Self {
+        let code = match &error {
+            ApiError::Caller(error) => of_caller(error),
+            ApiError::Convert(_) | ApiError::Invalid(_) | ApiError::NoVersion { .. } | ApiError::Rename { .. } => {
+                Code::InvalidArgument
+            }
+            ApiError::Lookup(LookupError::None { .. }) => Code::NotFound,
+            ApiError::Lookup(LookupError::Ambiguous { .. } | LookupError::Empty { .. }) => Code::InvalidArgument,
+            ApiError::NoCluster => Code::Unavailable,
+            ApiError::NotDown { .. } | ApiError::RemoveManager { .. } | ApiError::Role { .. } => {
+                Code::FailedPrecondition
+            }
+            ApiError::Write(error) => of_propose(error),
+        };
+        status(code, &error)
+    }
+}
+
+impl From<LogError> for Status {
+    fn from(error: LogError) -> Self {
+        let code = match &error {
+            LogError::Caller(error) => of_caller(error),
+            LogError::Message(_) | LogError::NoSubscription => Code::InvalidArgument,
+            LogError::UnknownSubscription => Code::NotFound,
+            LogError::ForeignTask { .. } => Code::PermissionDenied,
+            LogError::Full { .. } => Code::ResourceExhausted,
+        };
+        status(code, &error)
+    }
+}

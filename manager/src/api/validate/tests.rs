@@ -1,0 +1,146 @@
+use proptest::prelude::*;
+use skep_proto::model::{Constraint, Protocol, ServiceName, UpdateConfig};
+
+use super::*;
+
+fn spec() -> ServiceSpec {
+    ServiceSpec {
+        name: ServiceName::new("web").unwrap(),
+        labels: std::collections::BTreeMap::new(),
+        task: TaskSpec {
+            container: ContainerSpec { image: "nginx:1.27".into(), ..ContainerSpec::default() },
+            ..TaskSpec::default()
+        },
+        mode: Mode::Replicated { replicas: 3 },
+        ports: Vec::new(),
+        update: UpdateConfig::default(),
+    }
+}
+
+/// What becomes of the good spec with one thing changed.
+fn with(change: impl FnOnce(&mut ServiceSpec)) -> Result<(), Invalid> {
+    let mut spec = spec();
+    change(&mut spec);
+    service(&spec)
+}
+
+fn port(published: u16, mode: PublishMode) -> PortConfig {
+    PortConfig { protocol: Protocol::Tcp, target: 80, published, mode }
+}
+
+#[test]
+fn a_plain_spec_is_fine() {
+    assert_eq!(service(&spec()), Ok(()));
+}
+
+#[test]
+fn image_references_follow_the_grammar() {
+    let digest = format!("nginx@sha256:{}", "a".repeat(64));
+    for good in [
+        "nginx",
+        "nginx:1.27",
+        "library/nginx",
+        "localhost/x:dev",
+        "localhost:5000/a/b:1",
+        "reg.example.com/team/app_x:v1.2-rc",
+        "skep/hello",
+        "a__b/c-d",
+        &digest,
+    ] {
+        assert_eq!(image(good), Ok(()), "{good}");
+    }
+    for bad in
+        ["", "Nginx", "nginx:", "nginx:-x", "/nginx", "nginx/", "a//b", "n ginx", "nginx@sha256:12", "nginx@", "-a", "a..b"]
+    {
+        assert!(image(bad).is_err(), "{bad}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_image_text_panics(text in ".{0,80}") {
+        let _ = image(&text);
+    }
+}
+
+#[test]
+fn resources_have_a_least_and_a_most() {
+    let limits = |nano_cpus, memory_bytes, pids| {
+        with(|spec| spec.task.limits = Resources { nano_cpus, memory_bytes, pids })
+    };
+    assert!(limits(NANO_CPUS_MIN, MEMORY_MIN, 1).is_ok());
+    assert!(limits(NANO_CPUS_MIN - 1, 0, 0).is_err());
+    assert!(limits(NANO_CPUS_MAX + 1, 0, 0).is_err());
+    assert!(limits(0, MEMORY_MIN - 1, 0).is_err());
+    assert!(limits(0, u64::MAX, 0).is_err());
+    assert!(limits(0, 0, PIDS_MAX + 1).is_err());
+}
+
+#[test]
+fn a_reservation_above_the_limit_is_refused() {
+    let check = |limit, reserved| {
+        with(|spec| {
+            spec.task.limits.memory_bytes = limit;
+            spec.task.reservations.memory_bytes = reserved;
+        })
+    };
+    assert!(matches!(check(MEMORY_MIN, MEMORY_MIN * 2), Err(Invalid::OverLimit { .. })));
+    assert_eq!(check(MEMORY_MIN, MEMORY_MIN), Ok(()));
+    assert_eq!(check(0, MEMORY_MIN), Ok(()), "no limit");
+}
+
+#[test]
+fn a_restart_limit_that_can_never_be_reached_is_refused() {
+    let check = |delay_ms, attempts, window_ms| {
+        restart(&RestartPolicy {
+            delay: Duration::from_millis(delay_ms),
+            max_attempts: attempts,
+            window: Some(Duration::from_millis(window_ms)),
+            ..RestartPolicy::default()
+        })
+    };
+    assert!(matches!(check(5_000, Some(3), 15_000), Err(Invalid::RestartWindow { least_ms: 15_000, .. })));
+    assert_eq!(check(5_000, Some(3), 15_001), Ok(()));
+    assert_eq!(check(0, Some(3), 1), Ok(()));
+    assert_eq!(check(5_000, None, 1), Ok(()));
+}
+
+#[test]
+fn a_published_port_is_named_once() {
+    let (ingress, host) = (PublishMode::Ingress, PublishMode::Host);
+    let check = |a, b| with(|spec| spec.ports = vec![a, b]);
+    assert_eq!(check(port(80, ingress), port(80, host)), Err(Invalid::PortTwice { port: 80 }));
+    assert_eq!(check(port(80, ingress), port(80, ingress)), Err(Invalid::PortTwice { port: 80 }));
+    assert_eq!(check(port(80, ingress), port(81, host)), Ok(()));
+    assert_eq!(check(port(0, ingress), port(0, ingress)), Ok(()), "the allocator finds two");
+}
+
+#[test]
+fn constraints_must_be_able_to_hold() {
+    let check = |key: &str, value: &str| {
+        let constraint = Constraint { key: key.into(), equal: true, value: value.into() };
+        with(|spec| spec.task.placement.constraints = vec![constraint])
+    };
+    assert_eq!(check("node.labels.zone", "a"), Ok(()));
+    assert_eq!(check("node.role", "worker"), Ok(()));
+    assert!(check("node.rule", "worker").is_err());
+    assert!(check("node.labels.zone", " ").is_err());
+    assert!(with(|spec| spec.task.placement.spread = vec!["zone".into()]).is_err());
+    assert!(with(|spec| spec.task.placement.spread = vec!["node.labels.zone".into()]).is_ok());
+}
+
+#[test]
+fn environment_variables_need_a_name() {
+    let check = |text: &str| with(|spec| spec.task.container.env = vec![text.into()]);
+    assert_eq!(check("A=b"), Ok(()));
+    assert_eq!(check("A"), Ok(()));
+    assert!(check("=b").is_err());
+    assert!(check("").is_err());
+    assert!(check("A=\0").is_err());
+}
+
+#[test]
+fn a_spec_that_would_not_travel_is_refused() {
+    let result = with(|spec| spec.task.container.args = vec!["x".repeat(TEXT_BYTES_MAX + 1)]);
+    assert!(matches!(result, Err(Invalid::TooMany { .. })));
+}

@@ -1,0 +1,62 @@
+//! What can go wrong with identities.
+
+use skep_proto::convert::ConvertError;
+use skep_proto::model::TokenError;
+
+use crate::caller::CallerError;
+use crate::store::ProposeError;
+
+/// Why a machine did not get a certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum CaError {
+    /// There is no cluster here yet.
+    #[error("sign: this manager has no cluster yet")]
+    NoCluster,
+    /// The text is no token.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// A well-formed token of another root.
+    #[error("join: the token is for another swarm; check the address, or get the token of this swarm with `swarm join-token`")]
+    OtherSwarm,
+    /// The secret is neither of this cluster's, or no longer.
+    #[error("join: the token is not valid (any more); get the current one with `swarm join-token`")]
+    WrongSecret,
+    /// More than one manager is not supported by this version.
+    #[error("join as a manager: this version has one manager a swarm; use the worker token (`swarm join-token worker`)")]
+    OneManager,
+    /// The signing request is malformed or not signed by the key it names.
+    #[error("read the certificate signing request")]
+    Request(#[source] rcgen::Error),
+    /// The signing request is longer than any sane one.
+    #[error("read the certificate signing request: it has {length} bytes, more than {max}")]
+    RequestLength {
+        /// Bytes given.
+        length: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// The root's own key or certificate cannot be used.
+    #[error("use the root's key")]
+    Root(#[source] rcgen::Error),
+    /// Signing failed.
+    #[error("sign the certificate of {name}")]
+    Sign {
+        /// CN.
+        name: String,
+        /// Why.
+        #[source]
+        source: rcgen::Error,
+    },
+    /// A key could not be made.
+    #[error("make a key")]
+    Key(#[source] rcgen::Error),
+    /// The description of the node is malformed.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
+    /// Who calls may not.
+    #[error(transparent)]
+    Caller(#[from] CallerError),
+    /// The node object could not be written.
+    #[error("write the node")]
+    Write(#[source] ProposeError),
+}

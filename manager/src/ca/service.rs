@@ -1,0 +1,127 @@
+//! The Ca RPCs: check, sign, write, answer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use skep_proto::model::{
+    Availability, Cluster, Meta, Node, NodeId, NodeRole, NodeSpec, NodeState, NodeStatus,
+};
+use skep_proto::pb;
+use skep_proto::pb::ca_server::Ca;
+use tonic::{Request, Response, Status};
+
+use super::certificate::{Root, Subject, sign_request};
+use super::error::CaError;
+use super::token;
+use crate::caller::Caller;
+use crate::store::{Change, ProposeError, Refusal, Store, Transaction};
+use crate::sys;
+
+/// How often a renewal that lost a race for the node object is tried again. Each loss means that someone else's write went
+/// through; four in a row do not happen, and then the node tries again later.
+const RENEW_TRIES: u32 = 4;
+
+/// The Ca service over the state.
+#[derive(Clone, Debug)]
+pub struct CaService {
+    store: Store,
+}
+
+impl CaService {
+    /// Signs with the root that the state holds.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    fn cluster(&self) -> Result<Arc<Cluster>, CaError> {
+        self.store.read().cluster().cloned().ok_or(CaError::NoCluster)
+    }
+
+    async fn admit(&self, request: pb::JoinRequest) -> Result<pb::JoinReply, CaError> {
+        let cluster = self.cluster()?;
+        let role = token::role_of(&cluster, &request.token)?;
+        if role == NodeRole::Manager {
+            return Err(CaError::OneManager);
+        }
+        let node = joining_node(&cluster, request, role)?;
+        let (id, reply) = (node.id, reply(node.id, node.certificate.clone(), role));
+        self.write(node).await?;
+        tracing::info!(node.id = %id, "node joined");
+        Ok(reply)
+    }
+
+    async fn renew_certificate(&self, caller: Caller, csr: &str) -> Result<pb::JoinReply, CaError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let node = self.renewed_node(caller, csr)?;
+            let reply = reply(node.id, node.certificate.clone(), node.role);
+            match self.write(node).await {
+                Ok(()) => return Ok(reply),
+                Err(CaError::Write(ProposeError::Refused(Refusal::Stale { .. }))) if tries < RENEW_TRIES => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The caller's node object with a new certificate; its role is the state's, not the old certificate's.
+    fn renewed_node(&self, caller: Caller, csr: &str) -> Result<Node, CaError> {
+        let cluster = self.cluster()?;
+        let mut node = {
+            let state = self.store.read();
+            let identity = caller.require_node(&state)?;
+            Node::clone(state.node(identity.node).expect("require_node found it in the same state"))
+        };
+        let subject = Subject { node: node.id, role: node.role, cluster: cluster.id };
+        node.certificate = sign_request(&Root::of(&cluster), csr, subject, sys::now())?;
+        Ok(node)
+    }
+
+    async fn write(&self, node: Node) -> Result<(), CaError> {
+        let transaction = Transaction { changes: vec![Change::PutNode(Box::new(node))], at: sys::now() };
+        self.store.propose(transaction).await.map(|_| ()).map_err(CaError::Write)
+    }
+}
+
+fn joining_node(cluster: &Cluster, request: pb::JoinRequest, role: NodeRole) -> Result<Node, CaError> {
+    // Someone who says nothing wants a node that works.
+    let availability = match request.availability() {
+        pb::Availability::Unspecified => Availability::Active,
+        given => given.try_into()?,
+    };
+    let id = NodeId::new(sys::random_bits());
+    let subject = Subject { node: id, role, cluster: cluster.id };
+    Ok(Node {
+        id,
+        meta: Meta::default(),
+        spec: NodeSpec { labels: BTreeMap::new(), availability, role },
+        description: request.description.unwrap_or_default().into(),
+        status: NodeStatus { state: NodeState::Unknown, message: "joined".into(), address: String::new() },
+        role,
+        manager: None,
+        certificate: sign_request(&Root::of(cluster), &request.csr, subject, sys::now())?,
+    })
+}
+
+fn reply(node: NodeId, certificate: String, role: NodeRole) -> pb::JoinReply {
+    pb::JoinReply { node_id: node.to_bytes(), certificate, role: pb::NodeRole::from(role).into() }
+}
+
+#[tonic::async_trait]
+impl Ca for CaService {
+    async fn get_root(&self, _: Request<pb::GetRootRequest>) -> Result<Response<pb::GetRootReply>, Status> {
+        let certificate = self.cluster()?.root_certificate.clone();
+        Ok(Response::new(pb::GetRootReply { certificate }))
+    }
+
+    async fn join(&self, request: Request<pb::JoinRequest>) -> Result<Response<pb::JoinReply>, Status> {
+        Ok(Response::new(self.admit(request.into_inner()).await?))
+    }
+
+    async fn renew(&self, request: Request<pb::RenewRequest>) -> Result<Response<pb::JoinReply>, Status> {
+        let caller = Caller::of(request.extensions());
+        let renewed = self.renew_certificate(caller, &request.into_inner().csr).await;
+        Ok(Response::new(renewed?))
+    }
+}

@@ -1,0 +1,147 @@
+//! What waits for the next proposal.
+
+use std::collections::BTreeMap;
+
+use skep_proto::model::{Moment, NodeDescription, NodeId, NodeStatus, SessionId};
+
+use crate::store::{Change, Reported, Transaction};
+
+/// Statuses of one proposal. A RUNNING status has some 150 bytes, so a proposal stays below a megabyte; the rest waits
+/// for the next one, a few milliseconds later.
+pub const BATCH_MAX: usize = 4_096;
+
+/// Something to be committed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// Of one session.
+    Report {
+        /// Whose.
+        from: Origin,
+        /// What.
+        reported: Vec<Reported>,
+    },
+    /// How a node is; the newest counts.
+    Node {
+        /// Which.
+        node: NodeId,
+        /// How.
+        status: NodeStatus,
+        /// What it is, when that may have changed.
+        description: Option<Box<NodeDescription>>,
+    },
+}
+
+/// Whom to tell of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Whose session.
+    pub node: NodeId,
+    /// Which of its sessions.
+    pub session: SessionId,
+    /// Number of the report.
+    pub seq: u64,
+}
+
+/// Gathers inputs for one proposal.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    reported: Vec<Reported>,
+    origins: Vec<Origin>,
+    nodes: BTreeMap<NodeId, (NodeStatus, Option<Box<NodeDescription>>)>,
+}
+
+impl Batch {
+    /// Takes one more.
+    pub fn add(&mut self, input: Input) {
+        match input {
+            Input::Report { from, reported } => {
+                self.reported.extend(reported);
+                self.origins.push(from);
+            }
+            Input::Node { node, status, description } => {
+                let earlier = self.nodes.remove(&node).and_then(|(_, description)| description);
+                self.nodes.insert(node, (status, description.or(earlier)));
+            }
+        }
+    }
+
+    /// The proposal is large enough.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.reported.len() + self.nodes.len() >= BATCH_MAX
+    }
+
+    /// Nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.origins.is_empty() && self.nodes.is_empty()
+    }
+
+    /// What to propose: the reports together, because stale ones among them are passed over; each node alone, because a node that
+    /// was removed meanwhile must not hold up the others.
+    #[must_use]
+    pub fn transactions(&self, at: Moment) -> Vec<Transaction> {
+        let reports = (!self.reported.is_empty()).then(|| Change::Report(self.reported.clone()));
+        let nodes = self.nodes.iter().map(|(&node, (status, description))| Change::SetNodeStatus {
+            node,
+            status: status.clone(),
+            description: description.clone(),
+        });
+        nodes.chain(reports).map(|change| Transaction { changes: vec![change], at }).collect()
+    }
+
+    /// Who waits to hear of the commit.
+    #[must_use]
+    pub fn origins(&self) -> &[Origin] {
+        &self.origins
+    }
+
+    /// Lets the reports go, which their agents will repeat, and keeps the nodes, which nobody will.
+    pub fn forget_reports(&mut self) {
+        self.reported.clear();
+        self.origins.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use skep_proto::model::{NodeState, TaskId, TaskState, TaskStatus};
+
+    use super::*;
+
+    fn node(id: u128, state: NodeState, described: bool) -> Input {
+        let status = NodeStatus { state, message: String::new(), address: String::new() };
+        let description = described.then(Box::default);
+        Input::Node { node: NodeId::new(id), status, description }
+    }
+
+    fn report(seq: u64) -> Input {
+        let from = Origin { node: NodeId::new(1), session: SessionId::new(1), seq };
+        let status = TaskStatus::new(TaskState::Running, Moment(1), "started");
+        Input::Report { from, reported: vec![Reported { task: TaskId::new(1), node: Some(NodeId::new(1)), status }] }
+    }
+
+    #[test]
+    fn the_newest_state_of_a_node_counts_and_keeps_the_description() {
+        let mut batch = Batch::default();
+        batch.add(node(1, NodeState::Ready, true));
+        batch.add(node(1, NodeState::Down, false));
+        let transactions = batch.transactions(Moment(5));
+        let [Transaction { changes, .. }] = transactions.as_slice() else { panic!("{transactions:?}") };
+        let [Change::SetNodeStatus { status, description, .. }] = changes.as_slice() else { panic!("{changes:?}") };
+        assert_eq!(status.state, NodeState::Down);
+        assert!(description.is_some());
+    }
+
+    #[test]
+    fn reports_are_one_transaction_and_each_node_its_own() {
+        let mut batch = Batch::default();
+        for input in [report(1), report(2), node(1, NodeState::Down, false), node(2, NodeState::Down, false)] {
+            batch.add(input);
+        }
+        assert_eq!(batch.transactions(Moment(5)).len(), 3);
+        assert_eq!(batch.origins().len(), 2);
+        batch.forget_reports();
+        assert_eq!(batch.transactions(Moment(5)).len(), 2);
+    }
+}

@@ -1,0 +1,177 @@
+//! Which nodes have been silent for too long. One ordered set for all of them: a beat does not touch it. A deadline that comes
+//! up asks when the node was last heard and moves there, so a node costs one step a grace, not one a beat.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use skep_proto::model::moment::millis;
+use skep_proto::model::{Moment, NodeId};
+
+/// Silence for so many periods is Down: two beats may be lost or late.
+const GRACE_PERIODS: u32 = 3;
+/// Nodes whose beats one period may carry. Five thousand a second cost the leader a few hundredths of a core; beyond, the period
+/// grows with the cluster instead of the load.
+const NODES_PER_PERIOD: usize = 5_000;
+/// Deadlines are rounded up to this, so that thousands of nodes wake the loop twenty times a second at most.
+const SLOT_MS: u64 = 50;
+/// A deadline that comes up so late means that we were asleep (a stopped process, a moved virtual machine): the beats lie
+/// unread in our sockets, and everybody gets another grace.
+const STALL: Duration = Duration::from_millis(1_000);
+/// What one agent's way to a new leader costs us: its TLS handshake and its complete set.
+const RETURN_COST: Duration = Duration::from_millis(2);
+
+/// The period of all nodes before jitter: the wanted one, or longer in a cluster of more nodes than it can carry.
+#[must_use]
+pub fn scaled(wanted: Duration, nodes: usize) -> Duration {
+    let times = 1 + nodes.saturating_sub(1) / NODES_PER_PERIOD;
+    wanted.saturating_mul(u32::try_from(times).unwrap_or(u32::MAX))
+}
+
+/// One node's period: up to a tenth shorter, by its id, so that the beats of many do not fall together.
+#[must_use]
+pub fn jittered(period: Duration, node: NodeId) -> Duration {
+    let tenths_of_percent = u32::try_from(node.bits() % 100).expect("a remainder of 100 fits");
+    period * (1000 - tenths_of_percent) / 1000
+}
+
+/// How long a node may be silent.
+#[must_use]
+pub fn grace(period: Duration) -> Duration {
+    period.saturating_mul(GRACE_PERIODS)
+}
+
+/// How long a node that the last leader saw alive may take to find the new one: the grace, and time for us to receive all.
+/// Docker doubles its grace; in a small cluster that only keeps the tasks of a dead leader's machine waiting.
+#[must_use]
+pub fn return_grace(period: Duration, nodes: usize) -> Duration {
+    grace(period) + RETURN_COST.saturating_mul(u32::try_from(nodes).unwrap_or(u32::MAX))
+}
+
+/// When each watched node is to be looked at.
+#[derive(Clone, Debug, Default)]
+pub struct Deadlines {
+    due: BTreeSet<(Moment, NodeId)>,
+    of: BTreeMap<NodeId, Moment>,
+}
+
+impl Deadlines {
+    /// Looks at the node then, and not at another time.
+    pub fn set(&mut self, node: NodeId, at: Moment) {
+        self.clear(node);
+        let at = Moment(at.0.div_ceil(SLOT_MS).saturating_mul(SLOT_MS));
+        self.of.insert(node, at);
+        self.due.insert((at, node));
+    }
+
+    /// Watches the node no more.
+    pub fn clear(&mut self, node: NodeId) {
+        if let Some(at) = self.of.remove(&node) {
+            self.due.remove(&(at, node));
+        }
+    }
+
+    /// Whether the node is watched.
+    #[must_use]
+    pub fn watches(&self, node: NodeId) -> bool {
+        self.of.contains_key(&node)
+    }
+
+    /// When the next node is to be looked at.
+    #[must_use]
+    pub fn next(&self) -> Option<Moment> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Takes the nodes whose time is up. `heard` tells when a node with a session was last heard; one that was heard within the
+    /// grace is looked at again when that ends.
+    pub fn expire(&mut self, now: Moment, grace: Duration, heard: impl Fn(NodeId) -> Option<Moment>) -> Vec<NodeId> {
+        let stalled = self.next().is_some_and(|at| now.since(at) > STALL);
+        let mut silent = Vec::new();
+        while let Some((_, node)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
+            let again = if stalled { Some(now + grace) } else { heard(node).map(|at| at + grace) };
+            match again.filter(|at| *at > now) {
+                Some(at) => self.set(node, at),
+                None => {
+                    self.clear(node);
+                    silent.push(node);
+                }
+            }
+        }
+        silent
+    }
+}
+
+/// For messages: `3.0 s`.
+#[must_use]
+pub fn seconds(span: Duration) -> String {
+    let ms = millis(span);
+    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn silence_for_three_periods_is_noticed_within_a_slot() {
+        let mut deadlines = Deadlines::default();
+        deadlines.set(NodeId::new(1), Moment(0) + grace(SECOND));
+        assert!(deadlines.expire(Moment(2_999), grace(SECOND), |_| Some(Moment(0))).is_empty());
+        assert_eq!(deadlines.expire(Moment(3_050), grace(SECOND), |_| Some(Moment(0))), [NodeId::new(1)]);
+        assert!(!deadlines.watches(NodeId::new(1)));
+    }
+
+    #[test]
+    fn a_node_that_was_heard_gets_a_whole_grace_from_then() {
+        let mut deadlines = Deadlines::default();
+        deadlines.set(NodeId::new(1), Moment(3_000));
+        assert!(deadlines.expire(Moment(3_000), grace(SECOND), |_| Some(Moment(2_500))).is_empty());
+        assert_eq!(deadlines.next(), Some(Moment(5_500)));
+    }
+
+    #[test]
+    fn our_own_sleep_is_nobodys_silence() {
+        let mut deadlines = Deadlines::default();
+        deadlines.set(NodeId::new(1), Moment(3_000));
+        assert!(deadlines.expire(Moment(60_000), grace(SECOND), |_| Some(Moment(0))).is_empty());
+        assert_eq!(deadlines.expire(Moment(63_000), grace(SECOND), |_| Some(Moment(0))), [NodeId::new(1)]);
+    }
+
+    #[test]
+    fn the_period_grows_with_the_cluster_and_differs_by_node() {
+        assert_eq!(scaled(SECOND, 1), SECOND);
+        assert_eq!(scaled(SECOND, 5_000), SECOND);
+        assert_eq!(scaled(SECOND, 5_001), SECOND * 2);
+        assert_eq!(jittered(SECOND, NodeId::new(0)), SECOND);
+        assert_eq!(jittered(SECOND, NodeId::new(99)), Duration::from_millis(901));
+        assert_eq!(return_grace(SECOND, 3), Duration::from_millis(3_006));
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_is_lost_and_nobody_expires_early(beats in prop::collection::vec((0u128..20, 0u64..10_000), 1..200)) {
+            let mut deadlines = Deadlines::default();
+            let mut last = BTreeMap::new();
+            for (node, at) in beats {
+                let node = NodeId::new(node);
+                let heard = last.entry(node).or_insert(Moment(at));
+                *heard = (*heard).max(Moment(at));
+                deadlines.set(node, Moment(at) + grace(SECOND));
+            }
+            let mut expired = BTreeMap::new();
+            for tick in (0..20_000).step_by(50) {
+                for node in deadlines.expire(Moment(tick), grace(SECOND), |n| last.get(&n).copied()) {
+                    expired.insert(node, Moment(tick));
+                }
+            }
+            for (node, heard) in last {
+                let silence = expired[&node].since(heard);
+                prop_assert!(silence >= grace(SECOND) && silence <= grace(SECOND) + SECOND, "{silence:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Brings each agent what it is to do, and brings back what became of it.
+//!
+//! - **Owns** the sessions of the nodes, whether a node counts as alive, and the way of reports into the log.
+//! - **In:** one stream a node ([`service`]), and wake-ups of the store. **Out:** differences of assignments to the agents;
+//!   reports and node statuses as proposals, as many as have come while the last one was on its way ([`batch`]).
+//! - **Invariants.** A node has one session; a newer one ends the older. A session begins with a complete set and then carries
+//!   only differences ([`assignments`]). A report is acknowledged when it is committed, never before; what is lost on the way is
+//!   sent again by the agent. Only a task's own node may report on it. RUNNING and the ends go to Raft, the states between only
+//!   to the leader's memory. A heartbeat costs one store to an atomic, and no timer is kept a node ([`heartbeat`]).
+//! - **Slow agents.** A session computes differences only when the last ones are sent, so a slow reader gets fewer, larger
+//!   messages, never a backlog. When our own log is slow, a session stops reading and its node is not blamed for the silence.
+//! - **Crash, leader change.** Nothing survives, nothing must: agents find the new leader, describe themselves and report every
+//!   task anew. Stored node states stay as they are, so that nothing flaps; a node that was alive gets a grace in which
+//!   thousands of handshakes fit before it is called Down.
+//! - **Why no message for each change:** the state is what counts. A session that is woken looks at its node's tasks and at what it
+//!   has sent; start, steady state and recovery are one path.
+//!
+//! Read next: [`session`] (the machine of one session), [`run`] (the leader's two loops).
+
+pub mod assignments;
+pub mod batch;
+pub mod error;
+pub mod heartbeat;
+pub mod registry;
+pub mod run;
+pub mod service;
+pub mod session;
+
+pub use error::DispatchError;
+pub use service::Dispatcher;

@@ -1,0 +1,304 @@
+//! The Session RPC: a task a session, which carries words between the stream, the machine and the leader's loops.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use skep_proto::model::moment::millis;
+use skep_proto::model::{NodeDescription, NodeId, SessionId};
+use skep_proto::pb;
+use skep_proto::pb::agent_message::Message as Heard;
+use skep_proto::pb::manager_message::Message as Said;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::batch::{Input, Origin};
+use super::error::DispatchError;
+use super::heartbeat::jittered;
+use super::registry::{Line, Registry, farewell};
+use super::session::{Effect, Session, say, welcome};
+use crate::caller::{Caller, Peer};
+use crate::store::{Store, Watch};
+use crate::sys::{self, Clock};
+
+/// A stream whose agent says nothing for so long is closed.
+const HELLO_TIME_MAX: Duration = Duration::from_secs(10);
+/// Messages between us and the connection; more wait in the session, which then computes nothing new.
+const OUT_MAX: usize = 4;
+/// Time that parting words get to leave.
+const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// What one stream answers with.
+type Outgoing = mpsc::Sender<Result<pb::ManagerMessage, Status>>;
+
+/// The Dispatcher service. It is always served; only while [`Dispatcher::run`] runs are sessions accepted.
+#[derive(Clone, Debug)]
+pub struct Dispatcher {
+    pub(super) store: Store,
+    pub(super) registry: Registry,
+    pub(super) clock: Clock,
+    pub(super) desk: Arc<RwLock<Option<Desk>>>,
+}
+
+/// Where sessions leave word for the loops of the term.
+#[derive(Clone, Debug)]
+pub(super) struct Desk {
+    pub(super) inputs: mpsc::Sender<Input>,
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) settings: watch::Receiver<Settings>,
+    pub(super) sessions: TaskTracker,
+}
+
+/// What sessions tell their agents.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Settings {
+    /// Before jitter.
+    pub(super) period: Duration,
+    /// HOST:PORT of every manager.
+    pub(super) managers: Vec<String>,
+}
+
+/// What becomes of sessions.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A node is here.
+    Started { node: NodeId, address: String, description: Box<NodeDescription> },
+    /// It has changed.
+    Described { node: NodeId, description: Box<NodeDescription> },
+    /// Its session has ended, and it has no other.
+    Ended { node: NodeId, parting: Parting },
+}
+
+/// How a session ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Parting {
+    /// The connection broke, or the agent misbehaved.
+    Lost,
+    /// The agent stops; its containers run on.
+    Goodbye,
+    /// The node leaves the swarm.
+    Leaving,
+    /// We ended it.
+    Dismissed(pb::Farewell),
+}
+
+impl Dispatcher {
+    /// Serves the nodes of this state.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self { store, registry: Registry::default(), clock: Clock::start(), desk: Arc::default() }
+    }
+
+    fn sign_in(&self, caller: Caller) -> Result<NodeId, DispatchError> {
+        Ok(caller.require_node(&self.store.read())?.node)
+    }
+}
+
+#[tonic::async_trait]
+impl pb::dispatcher_server::Dispatcher for Dispatcher {
+    type SessionStream = ReceiverStream<Result<pb::ManagerMessage, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<pb::AgentMessage>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let node = self.sign_in(Caller::of(request.extensions()))?;
+        let peer = Peer::of(request.extensions());
+        let (out, stream) = mpsc::channel(OUT_MAX);
+        let desk = self.desk.read().clone();
+        match desk {
+            Some(desk) => {
+                let visit = Visit { dispatcher: self.clone(), desk: desk.clone(), node, peer };
+                desk.sessions.spawn(visit.run(request.into_inner(), out));
+            }
+            None => {
+                let words = say(Said::Farewell(farewell("this manager does not lead the swarm")));
+                out.try_send(Ok(words)).expect("the channel is new and has room");
+            }
+        }
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+/// A stream from its opening to its end.
+struct Visit {
+    dispatcher: Dispatcher,
+    desk: Desk,
+    node: NodeId,
+    peer: Option<Peer>,
+}
+
+impl Visit {
+    async fn run(self, mut inbound: Streaming<pb::AgentMessage>, out: Outgoing) {
+        let hello = match greeted(&mut inbound).await {
+            Ok(hello) => hello,
+            Err(error) => {
+                let _ = out.try_send(Err(error.into()));
+                return;
+            }
+        };
+        let session = SessionId::new(sys::random_bits());
+        let line = Arc::new(Line::new(session, self.dispatcher.clock.now()));
+        self.dispatcher.registry.enter(self.node, Arc::clone(&line));
+        self.announce(hello).await;
+        tracing::debug!(node.id = %self.node, %session, "session opened");
+        let talk = Talk::new(&self, line, inbound, out);
+        let parting = talk.run().await;
+        tracing::debug!(node.id = %self.node, %session, ?parting, "session ended");
+        if self.dispatcher.registry.leave(self.node, session) {
+            let _ = self.desk.events.send(Event::Ended { node: self.node, parting }).await;
+        }
+    }
+
+    async fn announce(&self, hello: pb::Hello) {
+        let seen = self.peer.map(|peer| peer.0.ip().to_string()).unwrap_or_default();
+        let address = if hello.address.is_empty() { seen } else { hello.address };
+        let description = Box::new(hello.description.unwrap_or_default().into());
+        let started = Event::Started { node: self.node, address, description };
+        // The loop is gone when leadership is lost; then the session ends by its line.
+        let _ = self.desk.events.send(started).await;
+    }
+}
+
+async fn greeted(inbound: &mut Streaming<pb::AgentMessage>) -> Result<pb::Hello, DispatchError> {
+    let first = tokio::time::timeout(HELLO_TIME_MAX, inbound.message()).await.map_err(|_| DispatchError::Silent)?;
+    match first {
+        Ok(Some(pb::AgentMessage { message: Some(Heard::Hello(hello)) })) => Ok(hello),
+        Ok(Some(_)) => Err(DispatchError::Hello),
+        Ok(None) | Err(_) => Err(DispatchError::Broken),
+    }
+}
+
+/// An open session.
+struct Talk {
+    machine: Session,
+    node: NodeId,
+    line: Arc<Line>,
+    store: Store,
+    desk: Desk,
+    clock: Clock,
+    inbound: Streaming<pb::AgentMessage>,
+    out: Outgoing,
+    watch: Watch,
+    commits: watch::Receiver<u64>,
+    /// Messages on their way out. Nothing new is computed before it is empty, so it is never longer than one answer.
+    queue: VecDeque<pb::ManagerMessage>,
+    /// A report that the loop has no room for yet. Meanwhile nothing is read.
+    pending: Option<Input>,
+}
+
+impl Talk {
+    fn new(visit: &Visit, line: Arc<Line>, inbound: Streaming<pb::AgentMessage>, out: Outgoing) -> Self {
+        let store = visit.dispatcher.store.clone();
+        let mut desk = visit.desk.clone();
+        let settings = desk.settings.borrow_and_update().clone();
+        let period = jittered(settings.period, visit.node);
+        Self {
+            machine: Session::new(visit.node),
+            node: visit.node,
+            watch: store.watch_node(visit.node),
+            commits: line.commits(),
+            queue: VecDeque::from([welcome(line.session, millis(period), settings.managers)]),
+            pending: None,
+            clock: visit.dispatcher.clock,
+            line,
+            store,
+            desk,
+            inbound,
+            out,
+        }
+    }
+
+    async fn run(mut self) -> Parting {
+        loop {
+            if let Err(parting) = self.turn().await {
+                self.part(&parting).await;
+                return parting;
+            }
+        }
+    }
+
+    /// Waits for one thing and does it.
+    async fn turn(&mut self) -> Result<(), Parting> {
+        let idle = self.queue.is_empty();
+        tokio::select! {
+            words = self.line.farewell() => return Err(Parting::Dismissed(words)),
+            place = self.out.reserve(), if !idle => {
+                let place = place.map_err(|_| Parting::Lost)?;
+                self.queue.pop_front().into_iter().take(1).for_each(|message| place.send(Ok(message)));
+            }
+            place = self.desk.inputs.reserve(), if self.pending.is_some() => {
+                let place = place.map_err(|_| Parting::Dismissed(farewell("this manager does not lead any more")))?;
+                self.pending.take().into_iter().take(1).for_each(|input| place.send(input));
+                self.line.heard(self.clock.now());
+            }
+            message = self.inbound.message(), if self.pending.is_none() => {
+                let message = message.ok().flatten().ok_or(Parting::Lost)?;
+                self.line.heard(self.clock.now());
+                return self.hear(message).await;
+            }
+            () = self.watch.changed(), if idle => {
+                let messages = self.machine.refresh(&self.store.read());
+                self.queue.extend(messages);
+            }
+            Ok(()) = self.commits.changed(), if idle => {
+                let seq = *self.commits.borrow_and_update();
+                self.queue.push_back(self.machine.committed(seq));
+            }
+            Ok(()) = self.desk.settings.changed(), if idle => {
+                let period = jittered(self.desk.settings.borrow_and_update().period, self.node);
+                let period = pb::HeartbeatPeriod { heartbeat_ms: millis(period) };
+                self.queue.push_back(say(Said::Heartbeat(period)));
+            }
+        }
+        Ok(())
+    }
+
+    async fn hear(&mut self, message: pb::AgentMessage) -> Result<(), Parting> {
+        if matches!(message.message, Some(Heard::Heartbeat(_))) {
+            // Nearly all messages: nothing to look up, nothing to lock.
+            return Ok(());
+        }
+        let effects = self.machine.hear(message, &self.store.read());
+        match effects {
+            Ok(effects) => {
+                for effect in effects {
+                    self.act(effect).await?;
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let _ = self.out.try_send(Err(error.into()));
+                Err(Parting::Lost)
+            }
+        }
+    }
+
+    async fn act(&mut self, effect: Effect) -> Result<(), Parting> {
+        match effect {
+            Effect::Send(message) => self.queue.push_back(message),
+            Effect::Note(statuses) => self.store.note_statuses(statuses),
+            Effect::Store { seq, reported } => {
+                let from = Origin { node: self.node, session: self.line.session, seq };
+                self.pending = Some(Input::Report { from, reported });
+                self.line.hold();
+            }
+            Effect::Describe(description) => {
+                let _ = self.desk.events.send(Event::Described { node: self.node, description }).await;
+            }
+            Effect::Part { leaving: true } => return Err(Parting::Leaving),
+            Effect::Part { leaving: false } => return Err(Parting::Goodbye),
+        }
+        Ok(())
+    }
+
+    async fn part(&mut self, parting: &Parting) {
+        if let Parting::Dismissed(words) = parting {
+            let words = self.out.send(Ok(say(Said::Farewell(words.clone()))));
+            let _ = tokio::time::timeout(FAREWELL_TIME_MAX, words).await;
+        }
+    }
+}

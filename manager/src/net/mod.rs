@@ -1,0 +1,21 @@
+//! The manager's one TCP port.
+//!
+//! - **Owns** the accept loop, TLS, and the HTTP/2 connections. Serves every gRPC service of the manager.
+//! - **In:** connections. **Out:** requests that carry who calls ([`crate::caller::Caller`]); what a caller may do is
+//!   decided by the RPC.
+//! - **Invariants.** TLS 1.2 or newer, always. A client without a certificate gets in, because fetching the root and joining
+//!   need none; a client with a certificate that the root did not sign does not. A slow or silent client holds a handshake
+//!   slot for a bounded time and blocks nobody who is connected. The configuration can be swapped while connections live.
+//! - **Crash.** Connections are lost; clients reconnect.
+//! - **Why our own loop,** not the library's: certificates must change without closing the port, and handshakes of thousands of
+//!   nodes after a leader change must be bounded.
+//!
+//! Files: [`tls`] (what a connection must prove), [`run`] (the loop).
+
+pub mod error;
+pub mod run;
+pub mod tls;
+
+pub use error::NetError;
+pub use run::{Listener, TlsSlot};
+pub use tls::server_config;

@@ -1,0 +1,54 @@
+//! Clock and chance, for the drivers of this crate. Whatever decides gets the results as values.
+#![expect(clippy::disallowed_methods, reason = "driver: owns the clock")]
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use skep_proto::model::Moment;
+use skep_proto::model::moment::millis;
+use tokio::time::Instant;
+
+/// The wall clock: for what people read and other machines compare. It may jump.
+#[must_use]
+pub fn now() -> Moment {
+    Moment(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis))
+}
+
+/// 128 random bits from the operating system, fit for ids and for secrets.
+///
+/// # Panics
+/// When the operating system has no randomness: nothing here may go on without.
+#[must_use]
+pub fn random_bits() -> u128 {
+    let mut bytes = [0u8; 16];
+    let drawn = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes);
+    drawn.expect("the operating system gives random bytes");
+    u128::from_be_bytes(bytes)
+}
+
+/// A clock that never jumps: the wall clock when it was started plus the time since. Deadlines hang on it, so that a
+/// corrected wall clock does not declare every node dead.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    started: Instant,
+    at: Moment,
+}
+
+impl Clock {
+    /// Starts at the wall clock.
+    #[must_use]
+    pub fn start() -> Self {
+        Self { started: Instant::now(), at: now() }
+    }
+
+    /// Now.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        self.at + self.started.elapsed()
+    }
+
+    /// The instant to sleep until for a moment of this clock.
+    #[must_use]
+    pub fn instant(&self, at: Moment) -> Instant {
+        self.started + at.since(self.at)
+    }
+}
