@@ -20,6 +20,8 @@ pub struct Orders {
     pub tasks: Vec<TaskAssignment>,
     /// Tasks to stop and forget.
     pub removed: Vec<TaskId>,
+    /// Ended tasks whose logs may still be asked for; only in a complete set.
+    pub kept: Vec<TaskId>,
 }
 
 /// What is wanted of one task.
@@ -41,15 +43,19 @@ impl TryFrom<pb::Assignments> for Orders {
     type Error = ConvertError;
 
     fn try_from(message: pb::Assignments) -> Result<Self, ConvertError> {
-        let removed: Result<_, ParseIdError> = message.removed.iter().map(|id| TaskId::from_bytes(id)).collect();
         Ok(Self {
             complete: message.complete,
             complete_end: message.complete_end,
             templates: message.templates.into_iter().map(keyed).collect::<Result<_, _>>()?,
             tasks: message.tasks.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
-            removed: removed?,
+            removed: ids(&message.removed)?,
+            kept: ids(&message.kept)?,
         })
     }
+}
+
+fn ids(bytes: &[Vec<u8>]) -> Result<Vec<TaskId>, ParseIdError> {
+    bytes.iter().map(|id| TaskId::from_bytes(id)).collect()
 }
 
 type Keyed = (TemplateKey, Result<Template, ConvertError>);

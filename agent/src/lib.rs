@@ -11,12 +11,16 @@ pub mod disk;
 mod error;
 pub mod identity;
 pub mod ledger;
+pub mod logs;
 pub mod order;
 pub mod record;
 pub mod report;
+pub mod run;
 pub mod session;
+pub mod sim;
 pub mod sys;
 pub mod task;
 pub mod worker;
 
 pub use error::AgentError;
+pub use run::{Agent, AgentConfig, AgentView};

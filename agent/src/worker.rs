@@ -149,7 +149,7 @@ impl Worker {
         }
         if orders.complete {
             let named = self.named.get_or_insert_default();
-            named.extend(orders.tasks.iter().map(|t| t.task));
+            named.extend(orders.tasks.iter().map(|t| t.task).chain(orders.kept));
         }
         let mut effects: Vec<Effect> = orders.tasks.iter().flat_map(|task| self.assign(now, task)).collect();
         let mut gone: Vec<TaskId> = orders.removed;

@@ -30,7 +30,7 @@ fn task(bits: u128, version: u64) -> TaskAssignment {
 
 fn page(version: u64, tasks: &[TaskAssignment], end: bool) -> Orders {
     let templates = vec![(template(version).key(), Ok(template(version)))];
-    Orders { complete: true, complete_end: end, templates, tasks: tasks.to_vec(), removed: Vec::new() }
+    Orders { complete: true, complete_end: end, templates, tasks: tasks.to_vec(), ..Orders::default() }
 }
 
 fn delta(tasks: &[TaskAssignment], removed: &[u128]) -> Orders {
@@ -87,6 +87,16 @@ fn a_task_that_no_page_named_is_removed_after_the_last_page() {
     let done = settle(&mut worker, last);
     assert!(done.contains(&Effect::Remove(TaskId::new(2))) && done.contains(&Effect::Forget(TaskId::new(2))));
     assert_eq!(worker.ids().collect::<Vec<_>>(), [TaskId::new(1), TaskId::new(3)]);
+}
+
+#[test]
+fn an_ended_task_that_is_history_keeps_its_container() {
+    let mut worker = running(&[task(1, 1), task(2, 1)]);
+    worker.step(NOW, TaskId::new(1), Input::Exited(Exited::default()));
+    worker.begin_session();
+    let set = Orders { kept: vec![TaskId::new(1)], ..page(1, &[task(2, 1)], true) };
+    assert_eq!(worker.order(NOW, set), []);
+    assert_eq!(state(&worker, 1), Some(TaskState::Complete));
 }
 
 #[test]
