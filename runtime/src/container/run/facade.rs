@@ -5,9 +5,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
 
 use super::backing::Backing;
 use super::registry::{Container, Registry, containers};
@@ -29,6 +32,19 @@ pub struct Runtime {
     pub(crate) hierarchies: Vec<Hierarchy>,
     pub(crate) boot_id: String,
     pub(crate) registry: Registry,
+    /// Numbers discarded data directories.
+    pub(crate) discarded: AtomicU64,
+    /// Wakes the sweeper.
+    pub(crate) sweeper: Arc<Notify>,
+    sweeping: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if let Some(sweeping) = self.sweeping.get_mut().take() {
+            sweeping.abort();
+        }
+    }
 }
 
 impl Runtime {
@@ -53,9 +69,23 @@ impl Runtime {
         let hierarchies = find_hierarchies()?;
         let boot = Path::new("/proc/sys/kernel/random/boot_id");
         let boot_id = fs::read_to_string(boot).map_err(create::failed("read", boot))?.trim().to_owned();
-        let runtime = Arc::new(Self { config, backing, hierarchies, boot_id, registry: Registry::default() });
+        let trash = end::trash(&config.data_dir);
+        fs::create_dir_all(&trash).map_err(create::failed("make", &trash))?;
+        let runtime = Arc::new(Self {
+            config,
+            backing,
+            hierarchies,
+            boot_id,
+            registry: Registry::default(),
+            discarded: AtomicU64::new(0),
+            sweeper: Arc::default(),
+            sweeping: Mutex::default(),
+        });
         runtime.ensure_parent()?;
         adopt::adopt_all(&runtime)?;
+        // What an earlier daemon left there has no owner that waits: the sweeper takes it.
+        *runtime.sweeping.lock() = Some(tokio::spawn(end::sweep(trash, Arc::clone(&runtime.sweeper))));
+        runtime.sweeper.notify_one();
         Ok(runtime)
     }
 
@@ -203,6 +233,7 @@ impl Runtime {
             cgroup::remove_parent(&parents, &self.mounts()).map_err(|source| RuntimeError::Cgroup { source }),
             end::remove_dir(&containers(&self.config.data_dir)),
             end::remove_dir(&containers(&self.config.run_dir)),
+            end::remove_dir(&end::trash(&self.config.data_dir)),
         ];
         // The caller's own files may be in there; then it stays.
         let _ = fs::remove_dir(&self.config.run_dir);
