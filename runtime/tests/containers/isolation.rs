@@ -19,6 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("no_descriptor_leaks_in", no_descriptor_leaks_in),
     ("hundred_layers_make_a_root", hundred_layers_make_a_root),
     ("hostile_links_stay_inside", hostile_links_stay_inside),
+    ("own_binary_is_out_of_reach", own_binary_is_out_of_reach),
 ];
 
 fn namespaces_are_its_own() {
@@ -215,5 +216,16 @@ fn hostile_links_stay_inside() {
         // Whether such an image runs is its own affair; what counts is that nothing is made outside.
         let _ = runtime.create(id("a"), spec(&["true"])).await;
         assert!(std::fs::read_dir(&outside).unwrap().next().is_none());
+    });
+}
+
+fn own_binary_is_out_of_reach() {
+    in_world(async |world| {
+        let runtime = world.open().await;
+        let init = runtime.create(id("a"), spec(&["true"])).await.unwrap().pid.unwrap();
+        // A program of the container could keep this open and write to it later.
+        let binary = std::fs::File::open(format!("/proc/{init}/exe")).unwrap();
+        let flags = nix::sys::statvfs::fstatvfs(&binary).unwrap().flags();
+        assert!(flags.contains(nix::sys::statvfs::FsFlags::ST_RDONLY));
     });
 }

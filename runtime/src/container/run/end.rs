@@ -28,11 +28,8 @@ pub(crate) fn signal(container: &Container, number: i32) -> Result<(), RuntimeEr
     if container.status() == ContainerStatus::Exited {
         return Err(RuntimeError::WrongState { id: id(), action: "signal", status: ContainerStatus::Exited });
     }
-    let link = container.link.lock();
-    let gone = || io::Error::from(io::ErrorKind::NotConnected);
-    let answer = link.as_ref().ok_or_else(gone).and_then(|l| l.ask(Request::Signal(number)));
-    match answer.map_err(|source| RuntimeError::Shim { id: id(), source })? {
-        Reply::Failed(failure) => Err(RuntimeError::Make { id: id(), reason: failure.text }),
+    match container.ask(Request::Signal(number))? {
+        Reply::Failed(failure) => Err(RuntimeError::Refused { id: id(), action: "signal", reason: failure.text }),
         _ => Ok(()),
     }
 }

@@ -32,8 +32,7 @@ pub(crate) fn begin(runtime: &Arc<Runtime>, container: &Arc<Container>) {
     let task = tokio::spawn(async move {
         wait_for(shim).await;
         let (Some(runtime), Some(container)) = (runtime.upgrade(), held.upgrade()) else { return };
-        // Reading one small file and reaping a dead process do not block.
-        settle(&runtime, &container);
+        Runtime::blocking(move || settle(&runtime, &container)).await;
     });
     *container.watcher.lock() = Some(task);
 }

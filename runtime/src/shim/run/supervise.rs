@@ -270,6 +270,9 @@ impl Shim {
             self.read_status();
         }
         let code = self.reap();
+        if self.phase == Phase::Making && self.failure.is_none() {
+            self.failure = Some(Failure { text: format!("the container's init ended with {code}"), code: None });
+        }
         for index in 0..self.outputs.len() {
             let _drained = (0..LAST_READS).all(|_| self.take_output(index));
         }
