@@ -132,8 +132,8 @@ pub(crate) async fn sweep(trash: PathBuf, asked: Arc<Notify>) {
 
 /// Removes what waits, now.
 pub(crate) fn empty(trash: &Path) -> Result<(), RuntimeError> {
-    let entries = fs::read_dir(trash).into_iter().flatten().flatten();
-    entries.map(|entry| remove_dir(&entry.path())).collect()
+    let mut entries = fs::read_dir(trash).into_iter().flatten().flatten();
+    entries.try_for_each(|entry| remove_dir(&entry.path()))
 }
 
 pub(crate) fn remove_dir(path: &Path) -> Result<(), RuntimeError> {

@@ -64,7 +64,7 @@ impl Runtime {
     /// # Errors
     /// As [`Self::open`].
     pub async fn open_bare(config: RuntimeConfig, image: Image) -> Result<Arc<Self>, RuntimeError> {
-        Self::blocking(move || Self::open_with(Backing::Bare(image), config)).await
+        Self::blocking(move || Self::open_with(Backing::Bare(Box::new(image)), config)).await
     }
 
     fn open_with(backing: Backing, config: RuntimeConfig) -> Result<Arc<Self>, RuntimeError> {

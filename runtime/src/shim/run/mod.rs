@@ -36,7 +36,7 @@ pub fn main(args: &[OsString]) -> ExitCode {
     let Ok(control) = io::stdin().as_fd().try_clone_to_owned() else { return ExitCode::from(2) };
     match make(Path::new(dir)) {
         Ok(Made::Init(init)) => init.run(),
-        Ok(Made::Shim(bundle, child)) => hold(bundle, child, control),
+        Ok(Made::Shim(made)) => hold(made.0, made.1, control),
         Err(failure) => {
             send(&control, &Reply::Failed(failure));
             ExitCode::FAILURE
@@ -47,7 +47,7 @@ pub fn main(args: &[OsString]) -> ExitCode {
 /// Which process this is after the clone.
 enum Made {
     Init(Box<Init>),
-    Shim(Bundle, Child),
+    Shim(Box<(Bundle, Child)>),
 }
 
 /// A failure of making the container, with what was done.
@@ -68,7 +68,7 @@ fn make(dir: &Path) -> Result<Made, Failure> {
         }
         Cloned::Parent(pid, pidfd) => {
             let child = Child { pid, pidfd, out: out.0, err: err.0, status: status.0, go: go.1 };
-            Ok(Made::Shim(bundle, child))
+            Ok(Made::Shim(Box::new((bundle, child))))
         }
     }
 }
