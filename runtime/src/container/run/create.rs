@@ -98,7 +98,7 @@ impl Draft<'_> {
                 layers: image.layers.clone(),
                 upper: data.join("upper"),
                 work: data.join("work"),
-                target: data.join("root"),
+                target: self.dirs.run.clone(),
             },
             read_only: spec.read_only,
             log_dir: self.dirs.logs(),
@@ -134,7 +134,7 @@ impl Draft<'_> {
 
     fn write_files(&self, bundle: &Bundle, record: &Record) -> Result<(), RuntimeError> {
         let Dirs { run, data } = &self.dirs;
-        for dir in [run, data, &bundle.overlay.upper, &bundle.overlay.work, &bundle.overlay.target, &bundle.log_dir] {
+        for dir in [run, data, &bundle.overlay.upper, &bundle.overlay.work] {
             fs::create_dir(dir).map_err(failed("make", dir))?;
         }
         // The writable layer's mode is that of the container's root, whatever this process's umask.

@@ -41,8 +41,9 @@ impl Dirs {
         Self { run: containers(&config.run_dir).join(id), data: containers(&config.data_dir).join(id) }
     }
 
+    /// The log files lie beside the writable layer: a directory of their own would be one more inode to allocate.
     pub(crate) fn logs(&self) -> PathBuf {
-        self.data.join("logs")
+        self.data.clone()
     }
 
     pub(crate) fn exit(&self) -> PathBuf {

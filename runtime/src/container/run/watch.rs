@@ -32,7 +32,8 @@ pub(crate) fn begin(runtime: &Arc<Runtime>, container: &Arc<Container>) {
     let task = tokio::spawn(async move {
         wait_for(shim).await;
         let (Some(runtime), Some(container)) = (runtime.upgrade(), held.upgrade()) else { return };
-        Runtime::blocking(move || settle(&runtime, &container)).await;
+        // A small file, a dead process, and at most one exchange with the kernel's network: not worth another thread's wake-up.
+        settle(&runtime, &container);
     });
     *container.watcher.lock() = Some(task);
 }
