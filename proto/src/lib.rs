@@ -2,5 +2,6 @@
 //! one to the other ([`convert`]) and the printing of error chains ([`chain`]). It depends on no other crate of ours.
 
 pub mod chain;
+pub mod convert;
 pub mod model;
 pub mod pb;

@@ -1,0 +1,72 @@
+//! The cluster object.
+
+use super::error::ConvertError;
+use super::fields::{in_range, meta, meta_out, required, span_ms};
+use crate::model::{Cluster, ClusterId, ClusterSpec};
+use crate::pb;
+use std::time::Duration;
+
+/// Quickest heartbeat: below 100 ms the messages of a large cluster would be the leader's main work.
+const HEARTBEAT_MS_MIN: u64 = 100;
+/// Slowest: beyond ten minutes a dead node is as good as never noticed.
+const HEARTBEAT_MS_MAX: u64 = 600_000;
+/// Docker's least life of a certificate, an hour: below it clock skew decides who is trusted.
+const CERTIFICATE_MS_MIN: u64 = 3_600_000;
+/// A hundred years.
+const CERTIFICATE_MS_MAX: u64 = 100 * 366 * 24 * 3_600_000;
+
+impl TryFrom<pb::ClusterSpec> for ClusterSpec {
+    type Error = ConvertError;
+
+    fn try_from(spec: pb::ClusterSpec) -> Result<Self, ConvertError> {
+        let heartbeat =
+            in_range(spec.heartbeat_ms, "the heartbeat in milliseconds", HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX)?;
+        let life = spec.certificate_life_ms;
+        let life = in_range(life, "the life of certificates in milliseconds", CERTIFICATE_MS_MIN, CERTIFICATE_MS_MAX)?;
+        Ok(Self {
+            task_history_limit: spec.task_history_limit,
+            heartbeat: Duration::from_millis(heartbeat),
+            certificate_life: Duration::from_millis(life),
+        })
+    }
+}
+
+impl From<&ClusterSpec> for pb::ClusterSpec {
+    fn from(spec: &ClusterSpec) -> Self {
+        Self {
+            task_history_limit: spec.task_history_limit,
+            heartbeat_ms: span_ms(spec.heartbeat),
+            certificate_life_ms: span_ms(spec.certificate_life),
+        }
+    }
+}
+
+impl TryFrom<pb::Cluster> for Cluster {
+    type Error = ConvertError;
+
+    fn try_from(cluster: pb::Cluster) -> Result<Self, ConvertError> {
+        let (id, meta) = meta(cluster.meta, "cluster")?;
+        Ok(Self {
+            id: ClusterId::from_bytes(&id)?,
+            meta,
+            spec: required(cluster.spec, "cluster", "spec")?.try_into()?,
+            root_certificate: cluster.root_certificate,
+            root_key: cluster.root_key,
+            worker_token: cluster.worker_token,
+            manager_token: cluster.manager_token,
+        })
+    }
+}
+
+impl From<&Cluster> for pb::Cluster {
+    fn from(cluster: &Cluster) -> Self {
+        Self {
+            meta: meta_out(cluster.id.to_bytes(), &cluster.meta),
+            spec: Some((&cluster.spec).into()),
+            root_certificate: cluster.root_certificate.clone(),
+            root_key: cluster.root_key.clone(),
+            worker_token: cluster.worker_token.clone(),
+            manager_token: cluster.manager_token.clone(),
+        }
+    }
+}
