@@ -55,9 +55,7 @@ pub struct Image {
 #[non_exhaustive]
 pub enum ImageError {
     /// Nothing has that name or id.
-    #[error(
-        "find image {reference}: this node has no such image; load or import it here first (skep image load, skep image import)"
-    )]
+    #[error("find image {reference}: this node has no such image; load or import it here first (skep image load, skep image import)")]
     NotFound {
         /// What was asked for.
         reference: String,
