@@ -8,4 +8,5 @@
 //! Every component decides in pure files and acts in `run.rs` or `service.rs`; it may import [`store`] and the model, never a
 //! sibling. Only [`leader`] knows them all.
 
+pub mod raft;
 pub mod store;
