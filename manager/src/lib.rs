@@ -18,6 +18,7 @@ mod fixture;
 pub mod logs;
 pub mod net;
 pub mod orchestrator;
+pub mod raft;
 pub mod scheduler;
 pub mod status;
 pub mod store;
