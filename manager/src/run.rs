@@ -1,5 +1,4 @@
 //! A manager from its start to its end: state, port, services, loops.
-#![expect(clippy::disallowed_methods, reason = "driver: starts the manager's tasks, and waits for them to end")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
