@@ -28,6 +28,8 @@ mod node_set;
 mod plan;
 mod run;
 mod spread;
+#[cfg(test)]
+mod tests;
 
 pub use plan::{Group, PLACED_MAX, Plan, plan};
 pub use run::{FULL_SCAN_EVERY, run};

@@ -50,10 +50,6 @@ impl<'a> NodeSet<'a> {
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Candidate<'a>)> {
-        self.candidates.iter().enumerate()
-    }
-
     pub(super) fn len(&self) -> usize {
         self.candidates.len()
     }

@@ -60,13 +60,13 @@ impl<'a> Pass<'a> {
         for (group, tasks) in state.unassigned() {
             let found = state.service(group.0).and_then(|service| Some((service, service.revisions.get(&group.1)?)));
             let Some((service, revision)) = found.filter(|(service, _)| is_kind(service, kind)) else { continue };
-            if self.plan.placed.len() >= PLACED_MAX {
-                return false;
-            }
             self.nodes.turn_to(service.id);
             let need = Need::new(service.id, revision);
             let left = if kind == Mode::Global { self.confirm(&need, tasks) } else { self.spread(&need, tasks) };
             self.plan.waiting.extend(left.map(|reason| (group, reason)));
+            if self.room() == 0 {
+                return false;
+            }
         }
         true
     }
@@ -74,7 +74,11 @@ impl<'a> Pass<'a> {
     /// Places tasks that were made for a node, each if it fits there. Returns why some do not.
     fn confirm(&mut self, need: &Need<'_>, tasks: &BTreeSet<TaskId>) -> Option<String> {
         let mut left = Vec::new();
-        for task in self.next(tasks) {
+        let state = self.state;
+        for task in tasks.iter().filter_map(|id| state.task(*id)) {
+            if self.room() == 0 {
+                break;
+            }
             match task.node.and_then(|node| self.nodes.find(node)) {
                 Some(index) if need.room(&self.nodes, index).is_ok() => self.place(need, task, index),
                 Some(index) => left.push(index),
@@ -86,7 +90,7 @@ impl<'a> Pass<'a> {
 
     /// Places tasks wherever they fit. Returns why some fit nowhere.
     fn spread(&mut self, need: &Need<'_>, tasks: &BTreeSet<TaskId>) -> Option<String> {
-        let chosen: Vec<&Task> = self.next(tasks).collect();
+        let chosen: Vec<&Task> = tasks.iter().take(self.room()).filter_map(|id| self.state.task(*id)).collect();
         let mut penalties = BTreeMap::new();
         for task in chosen.iter().filter(|task| task.replaces.is_some()) {
             add_penalties(self.state, task, self.now, &self.nodes, &mut penalties);
@@ -102,10 +106,9 @@ impl<'a> Pass<'a> {
         None
     }
 
-    /// As many of the group's tasks as this pass still takes.
-    fn next(&self, tasks: &'a BTreeSet<TaskId>) -> impl Iterator<Item = &'a Task> + use<'a> {
-        let state = self.state;
-        tasks.iter().take(PLACED_MAX - self.plan.placed.len()).filter_map(|id| state.task(*id))
+    /// How many more tasks this pass places.
+    fn room(&self) -> usize {
+        PLACED_MAX - self.plan.placed.len()
     }
 
     fn place(&mut self, need: &Need<'_>, task: &Task, index: usize) {

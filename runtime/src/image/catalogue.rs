@@ -223,7 +223,9 @@ impl Catalogue {
             return Err(ImageError::MustForce { image: id.short().to_owned(), references: names.len() });
         }
         let last = going.len() == names.len();
-        check_unused(&id, named, user.filter(|_| last && !(force && !going.is_empty())))?;
+        // Force takes the names of an image in use, if there are any to take; the image itself stays.
+        let only_names = force && !going.is_empty();
+        check_unused(&id, named, user.filter(|_| last && !only_names))?;
         going.iter().for_each(|name| self.untag(name));
         let mut lines: Vec<String> = going.into_iter().map(|name| format!("Untagged: {name}")).collect();
         if last && user.is_none() {

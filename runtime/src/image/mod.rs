@@ -11,7 +11,7 @@
 //! Crash: things are made in a temporary directory, synced, renamed, and only then named by the index, which is replaced in one
 //! rename. The next start throws away what no index names. Pins live in memory: whoever holds them pins again.
 //!
-//! Archives are hostile until shown otherwise: [`archive`] has the rules and limits, `disk/tree.rs` the writing that cannot leave
+//! Archives are hostile until shown otherwise: `archive.rs` has the rules and limits, `disk/tree.rs` the writing that cannot leave
 //! its directory. Layers are unpacked as they stream by, before the manifest that names them was seen, because archives put it
 //! last and a spool would write everything twice; what no manifest names, or fits no digest, is removed again.
 //!

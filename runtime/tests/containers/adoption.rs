@@ -38,17 +38,16 @@ fn next_daemon_adopts_what_runs() {
 fn exit_and_output_of_the_time_between_are_found() {
     in_world(async |world| {
         let first = world.open().await;
-        let gate = "while ! test -e /tmp/go; do sleep 0.02; done; seq 1 20000; exit 9";
-        first.create(id("a"), shell(gate)).await.unwrap();
-        first.start(&id("a")).await.unwrap();
+        let script = "trap 'seq 1 20000; exit 9' USR1; echo ready; while true; do sleep 0.05; done";
+        first.create(id("a"), shell(script)).await.unwrap();
+        let init = first.start(&id("a")).await.unwrap().pid.unwrap();
+        printed(&first, "a", "ready").await;
         drop(first);
-        let upper = world.config.data_dir.join("containers/a/upper");
-        std::fs::create_dir_all(upper.join("tmp")).unwrap();
-        wait_for("the gate to open", || std::fs::write(upper.join("tmp/go"), "").is_ok());
+        kill(Pid::from_raw(i32::try_from(init).unwrap()), Signal::SIGUSR1).unwrap();
         wait_for("the end", || world.config.run_dir.join("containers/a/exit").exists());
         let second = world.open().await;
         assert_eq!(second.wait(&id("a")).await.unwrap().code, 9);
-        assert_eq!(lines(&second, "a", LogQuery::default()).await.len(), 20_000);
+        assert_eq!(lines(&second, "a", LogQuery::default()).await.len(), 20_001);
     });
 }
 

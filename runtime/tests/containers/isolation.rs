@@ -19,6 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("no_descriptor_leaks_in", no_descriptor_leaks_in),
     ("hundred_layers_make_a_root", hundred_layers_make_a_root),
     ("hostile_links_stay_inside", hostile_links_stay_inside),
+    ("own_binary_is_out_of_reach", own_binary_is_out_of_reach),
 ];
 
 fn namespaces_are_its_own() {
@@ -97,11 +98,12 @@ fn forbidden_calls_are_refused() {
 fn machines_secrets_are_masked() {
     in_world(async |world| {
         let runtime = world.open().await;
-        let script = "head -c 1 /proc/kcore | stat -c x - >/dev/null; cat /proc/kcore /proc/keys /proc/timer_list | head -c 1; \
-                      ls /sys/firmware; echo 1 > /proc/sys/kernel/panic; touch /sys/x; touch /sys/fs/cgroup/x";
+        let script = "for f in kcore keys timer_list latency_stats sched_debug; do test -e /proc/$f && head -c 1 /proc/$f; done; \
+                      ls /sys/firmware /proc/acpi /proc/scsi 2>/dev/null | grep -v :; \
+                      echo 1 > /proc/sys/kernel/panic; touch /sys/x; touch /sys/fs/cgroup/x";
         let (_, output) = run(&runtime, "a", shell(script)).await;
-        assert_eq!(output.matches("Read-only file system").count(), 3, "{output}");
-        assert_eq!(output.lines().count(), 3, "{output}");
+        let told: Vec<&str> = output.lines().filter(|l| !l.is_empty()).collect();
+        assert!(told.len() == 3 && told.iter().all(|l| l.contains("Read-only file system")), "{output}");
     });
 }
 
@@ -128,16 +130,14 @@ fn user_is_looked_up_in_the_image() {
     in_world(async |world| {
         let runtime = world.open().await;
         let wanted = [
-            ("app", "uid=1000(app) gid=100(users) groups=29(audio),100(users)\n/home/app\n"),
+            ("app", "uid=1000(app) gid=100(users) groups=29(audio)\n/home/app\n"),
             ("1000:0", "uid=1000(app) gid=0(root)\n/home/app\n"),
             ("4711", "uid=4711 gid=0(root)\n/\n"),
         ];
         for (number, (user, expected)) in wanted.into_iter().enumerate() {
             let spec = ContainerSpec { user: Some(user.to_owned()), ..shell("id; echo $HOME") };
             let (_, output) = run(&runtime, &format!("c{number}"), spec).await;
-            let plain = output
-                .replace(" groups=0(root)", "")
-                .replace(" groups=100(users),29(audio)", " groups=29(audio),100(users)");
+            let plain = output.replace(" groups=0(root)", "");
             assert_eq!(plain, expected, "{user}");
         }
         let nobody = ContainerSpec { user: Some("ghost".to_owned()), ..shell("id") };
@@ -216,5 +216,16 @@ fn hostile_links_stay_inside() {
         // Whether such an image runs is its own affair; what counts is that nothing is made outside.
         let _ = runtime.create(id("a"), spec(&["true"])).await;
         assert!(std::fs::read_dir(&outside).unwrap().next().is_none());
+    });
+}
+
+fn own_binary_is_out_of_reach() {
+    in_world(async |world| {
+        let runtime = world.open().await;
+        let init = runtime.create(id("a"), spec(&["true"])).await.unwrap().pid.unwrap();
+        // A program of the container could keep this open and write to it later.
+        let binary = std::fs::File::open(format!("/proc/{init}/exe")).unwrap();
+        let flags = nix::sys::statvfs::fstatvfs(&binary).unwrap().flags();
+        assert!(flags.contains(nix::sys::statvfs::FsFlags::ST_RDONLY));
     });
 }

@@ -1,7 +1,7 @@
 //! Real containers of busybox: what the kernel enforces, what survives a restart of the daemon, and that nothing stays.
 //!
 //! The binary runs itself again as the shim, hence the main function. As root: `cargo test -p skep-runtime --test containers [NAME]`.
-#![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "tests touch files and wait; the runner prints")]
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests touch files and wait; the runner prints")]
 
 mod adoption;
 mod isolation;

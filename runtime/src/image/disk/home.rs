@@ -15,12 +15,14 @@ use super::super::catalogue::{Catalogue, Index, Record};
 use super::super::config::Document;
 use super::super::digest::Digest;
 use super::super::error::ImageError;
+use super::janitor::Janitor;
 
 /// Paths of the store, and the making of temporary ones.
 #[derive(Debug)]
 pub(crate) struct Home {
     root: PathBuf,
     temporary: AtomicU64,
+    janitor: Janitor,
 }
 
 /// A directory below `tmp/` that is removed with all it holds, unless its content was renamed away before.
@@ -38,7 +40,9 @@ impl Workspace {
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.path) {
+        // A prepared index is a file, everything else a directory.
+        let removed = if self.path.is_dir() { fs::remove_dir_all(&self.path) } else { fs::remove_file(&self.path) };
+        if let Err(error) = removed {
             tracing::warn!(path = %self.path.display(), %error, "could not remove a temporary directory; the next start tries again");
         }
     }
@@ -50,17 +54,32 @@ impl Home {
     /// # Errors
     /// When the disk refuses.
     pub(crate) fn open(data_dir: &Path) -> Result<Self, ImageError> {
-        let home = Self { root: data_dir.join("images"), temporary: AtomicU64::new(0) };
-        let temporary = home.root.join("tmp");
-        if temporary.exists() {
-            fs::remove_dir_all(&temporary).map_err(|error| ImageError::disk("clear", &temporary, error))?;
-        }
-        for path in [home.layers(), home.configs(), temporary] {
+        let root = data_dir.join("images");
+        let home = Self { root, temporary: AtomicU64::new(0), janitor: Janitor::start() };
+        for path in [home.layers(), home.configs(), home.root.join("tmp")] {
             // Only root may look: layers hold set-user programs and other people's files.
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
             made.map_err(|error| ImageError::disk("make", &path, error))?;
         }
+        home.clear_temporary()?;
         Ok(home)
+    }
+
+    /// Hands what an earlier process left half made to the janitor, and counts on beyond it so that names do not meet.
+    fn clear_temporary(&self) -> Result<(), ImageError> {
+        let path = self.root.join("tmp");
+        let listed = fs::read_dir(&path).map_err(|error| ImageError::disk("list", &path, error))?;
+        let left: Vec<Workspace> = listed.flatten().map(|entry| Workspace { path: entry.path() }).collect();
+        let number = |old: &Workspace| old.path.file_name()?.to_str()?.parse::<u64>().ok();
+        let next = left.iter().filter_map(number).max().map_or(0, |last| last.saturating_add(1));
+        self.temporary.store(next, Ordering::Relaxed);
+        self.janitor.take(left);
+        Ok(())
+    }
+
+    /// Has rubbish removed, in the background.
+    pub(crate) fn clear(&self, rubbish: Vec<Workspace>) {
+        self.janitor.take(rubbish);
     }
 
     /// Where layers lie, each under the 64 digits of its digest.
@@ -138,7 +157,7 @@ impl Home {
         let listed = fs::read_dir(directory).map_err(|error| ImageError::disk("list", directory, error))?;
         for entry in listed.flatten() {
             if !entry.file_name().to_str().is_some_and(&keep) {
-                drop(self.discard(&entry.path())?);
+                self.clear(vec![self.discard(&entry.path())?]);
             }
         }
         Ok(())
@@ -180,7 +199,7 @@ impl Home {
         let place = self.layers().join(layer.hex());
         let old = if place.exists() { Some(self.discard(&place)?) } else { None };
         fs::rename(unpacked, &place).map_err(|error| ImageError::disk("put a layer at", &place, error))?;
-        drop(old);
+        self.clear(old.into_iter().collect());
         Ok(())
     }
 

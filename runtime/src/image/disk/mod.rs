@@ -6,6 +6,7 @@
 pub(crate) mod builtin;
 pub(crate) mod home;
 pub(crate) mod inflate;
+pub(crate) mod janitor;
 pub(crate) mod members;
 pub(crate) mod tally;
 pub(crate) mod tree;

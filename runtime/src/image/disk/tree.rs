@@ -67,8 +67,7 @@ impl Tree {
     pub(crate) fn new(root_path: &Path) -> Result<Self, ImageError> {
         let opened = rustix::fs::open(root_path, OPEN_DIRECTORY, Mode::empty());
         let root = opened.map_err(|errno| ImageError::disk("open the layer directory", root_path, errno))?;
-        let implied = Attributes { mode: IMPLIED_DIRECTORY_MODE, ..Attributes::default() };
-        let directories = BTreeMap::from([(MemberPath::default(), implied)]);
+        let directories = BTreeMap::from([(MemberPath::default(), implied())]);
         Ok(Self { root_path: root_path.to_owned(), root, open: Vec::new(), directories, file_bytes: 0 })
     }
 
@@ -336,9 +335,15 @@ impl Tree {
         let path = MemberPath::of(names);
         budget.spend_name(path.joined().len())?;
         rustix::fs::mkdirat(self.current(), name, Mode::RWXU)?;
-        self.directories.insert(path, Attributes { mode: IMPLIED_DIRECTORY_MODE, ..Attributes::default() });
+        self.directories.insert(path, implied());
         Ok(rustix::fs::openat(self.current(), name, OPEN_DIRECTORY, Mode::empty())?)
     }
+}
+
+/// What a directory gets that no member describes: it is ours, which is root's in the daemon.
+fn implied() -> Attributes {
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    Attributes { uid, gid, mode: IMPLIED_DIRECTORY_MODE, ..Attributes::default() }
 }
 
 fn copy(mut content: impl BufRead, file: &mut std::fs::File) -> Result<(), Fault> {

@@ -112,8 +112,7 @@ impl ImageStore {
         }
         let rubbish = self.clear(&before, &gone);
         drop(writer);
-        // Removing files takes long; nobody needs to wait for it but the caller.
-        drop(rubbish);
+        self.shared.home.clear(rubbish);
         Ok((answer, gone))
     }
 

@@ -82,17 +82,24 @@ impl ImageStore {
     /// [`ImageError::NotFound`], or when a layer is missing.
     pub fn pin(&self, reference: &str, user: &str) -> Result<Image, ImageError> {
         self.refresh_builtin(reference)?;
-        let (id, catalogue) = {
+        let (id, catalogue, fresh) = {
             let mut state = self.shared.state.lock();
             let id = state.catalogue.resolve(reference)?;
-            state.pins.entry(user.to_owned()).or_default().insert(id.clone());
-            (id, Arc::clone(&state.catalogue))
+            let fresh = state.pins.entry(user.to_owned()).or_default().insert(id.clone());
+            (id, Arc::clone(&state.catalogue), fresh)
         };
+        // The pin comes before the look at the disk, so that no removal comes between.
         let image = self.whole_image(&catalogue, &id);
-        if image.is_err() {
-            self.unpin(user);
+        image.inspect_err(|_| self.let_go(user, &id, fresh))
+    }
+
+    /// Takes back a pin that led to nothing; one that was there before stays.
+    fn let_go(&self, user: &str, id: &Digest, fresh: bool) {
+        let mut state = self.shared.state.lock();
+        if let Some(images) = state.pins.get_mut(user).filter(|_| fresh) {
+            images.remove(id);
         }
-        image
+        state.pins.retain(|_, images| !images.is_empty());
     }
 
     /// Pins again after a restart what `user` held before, by the image's full id. To be called for every container before anything
@@ -143,8 +150,9 @@ impl ImageStore {
         }
         self.shared.home.sync_files()?;
         let arrival = Arrival::new(Document::of_one_layer(config, staged.diff_id.clone(), rfc3339(now())), name);
-        let images = self.take_in(&[staged], vec![arrival], |_| ())?;
-        Ok(images.into_iter().next().expect("one image went in"))
+        let id = arrival.id.clone();
+        self.take_in(&[staged], vec![arrival], |_| ())?;
+        self.whole_image(&self.catalogue(), &id)
     }
 
     /// Gives an image a further name; the name is taken from the image that had it.

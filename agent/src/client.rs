@@ -1,0 +1,105 @@
+//! Connections to managers: TCP, TLS of our own, HTTP/2.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use hyper_util::rt::TokioIo;
+use nix::sys::socket::{setsockopt, sockopt};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
+
+use crate::identity::certificate::MANAGER_OU;
+use crate::identity::{Identity, IdentityError, tls};
+
+/// How long TCP and TLS may take together. A manager in the same continent needs a tenth.
+const CONNECT_MAX: Duration = Duration::from_secs(3);
+
+/// How long a manager may leave what was sent to it unacknowledged before the kernel gives the connection up: as long as a
+/// manager waits for a silent node. It costs nothing while all is well, and heartbeats see to it that something is always sent.
+const SILENCE_MS_MAX: u32 = 3_000;
+
+/// A ping after so much silence finds a manager that hangs while its kernel goes on acknowledging.
+const PING_AFTER: Duration = Duration::from_secs(5);
+
+/// Why a manager was not reached.
+pub type ConnectError = Box<dyn Error + Send + Sync>;
+
+/// Makes connections to managers.
+#[async_trait]
+pub trait Connect: Send + Sync + 'static {
+    /// Connects to HOST:PORT.
+    ///
+    /// # Errors
+    /// When nobody answers, or somebody else.
+    async fn connect(&self, address: &str) -> Result<Channel, ConnectError>;
+
+    /// The node has a new certificate: connections made from now on show it.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    fn renew(&self, identity: &Identity) -> Result<(), IdentityError>;
+}
+
+/// The real one: mutual TLS with the node's identity.
+#[derive(Debug)]
+pub struct TlsConnect {
+    config: ArcSwap<ClientConfig>,
+}
+
+impl TlsConnect {
+    /// Connects as that node.
+    ///
+    /// # Errors
+    /// When key and certificate cannot be used.
+    pub fn new(identity: &Identity) -> Result<Self, IdentityError> {
+        Ok(Self { config: ArcSwap::new(tls::node_config(identity)?) })
+    }
+}
+
+#[async_trait]
+impl Connect for TlsConnect {
+    async fn connect(&self, address: &str) -> Result<Channel, ConnectError> {
+        connect_with(address, self.config.load_full()).await
+    }
+
+    fn renew(&self, identity: &Identity) -> Result<(), IdentityError> {
+        self.config.store(tls::node_config(identity)?);
+        Ok(())
+    }
+}
+
+/// Connects with a configuration. The address is written as `http` because the TLS is ours and not the transport's.
+///
+/// # Errors
+/// When nobody answers, or somebody else.
+pub async fn connect_with(address: &str, config: Arc<ClientConfig>) -> Result<Channel, ConnectError> {
+    let target = address.to_owned();
+    let connector = service_fn(move |_| secure(target.clone(), Arc::clone(&config)));
+    Ok(endpoint(address)?.connect_with_connector(connector).await?)
+}
+
+fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_MAX)
+        .http2_keep_alive_interval(PING_AFTER)
+        .keep_alive_timeout(Duration::from_millis(SILENCE_MS_MAX.into()))
+        .keep_alive_while_idle(true))
+}
+
+async fn secure(address: String, config: Arc<ClientConfig>) -> Result<TokioIo<TlsStream<TcpStream>>, ConnectError> {
+    let stream = TcpStream::connect(&address).await?;
+    stream.set_nodelay(true)?;
+    setsockopt(&stream, sockopt::TcpUserTimeout, &SILENCE_MS_MAX)?;
+    let name = ServerName::try_from(MANAGER_OU).expect("a DNS label");
+    let secured = TlsConnector::from(config).connect(name, stream).await?;
+    Ok(TokioIo::new(secured))
+}

@@ -1,0 +1,164 @@
+//! The agent's two files: the task list, which must be right, and the managers' addresses, which may be missing.
+//!
+//! A file is replaced by writing another beside it, syncing that, and renaming it: whatever the moment of a power cut, either
+//! the old or the new list is there whole.
+#![expect(clippy::disallowed_methods, reason = "driver: owns the agent's files")]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::AgentError;
+use crate::record;
+use crate::worker::TaskList;
+
+/// Largest file that is read: a list of 100,000 tasks is a tenth of it. A larger one was not written by the agent.
+const FILE_LEN_MAX: u64 = 256 << 20;
+
+/// Where the agent's files are.
+#[derive(Clone, Debug)]
+pub struct Files {
+    dir: PathBuf,
+}
+
+impl Files {
+    /// Makes the directory `DATA/agent`, readable by root alone: specs hold environments, and environments hold passwords.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn open(data_dir: &Path) -> Result<Self, AgentError> {
+        let dir = data_dir.join("agent");
+        make_private_dir(&dir).map_err(|source| AgentError::Write { path: dir.clone(), source })?;
+        Ok(Self { dir })
+    }
+
+    /// The task list as it was last written; an empty one when there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or was damaged.
+    pub fn read_list(&self) -> Result<TaskList, AgentError> {
+        let path = self.list_path();
+        match read_bounded(&path) {
+            Ok(bytes) => record::decode(&bytes).map_err(|source| AgentError::Corrupt { path, source }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(TaskList::default()),
+            Err(source) => Err(AgentError::Read { path, source }),
+        }
+    }
+
+    /// Replaces the task list; on return it is on disk.
+    ///
+    /// # Errors
+    /// When the disk is full or broken; the old list is still there.
+    pub fn write_list(&self, list: &TaskList) -> Result<(), AgentError> {
+        let path = self.list_path();
+        replace(&path, &record::encode(list), 0o600).map_err(|source| AgentError::Write { path, source })
+    }
+
+    /// The managers as they were last written. A damaged list is no list: it is only where to look first.
+    #[must_use]
+    pub fn read_managers(&self) -> Vec<String> {
+        let bytes = read_bounded(&self.managers_path()).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
+    /// Replaces the managers.
+    ///
+    /// # Errors
+    /// When the disk is full or broken; the old list is still there.
+    pub fn write_managers(&self, managers: &[String]) -> Result<(), AgentError> {
+        let path = self.managers_path();
+        let text = serde_json::to_vec_pretty(managers).expect("a list of texts is always JSON");
+        replace(&path, &text, 0o600).map_err(|source| AgentError::Write { path, source })
+    }
+
+    /// Forgets everything: the node has left.
+    ///
+    /// # Errors
+    /// When the directory cannot be removed.
+    pub fn remove(&self) -> Result<(), AgentError> {
+        let path = self.dir.clone();
+        fs::remove_dir_all(&path).map_err(|source| AgentError::Write { path, source })
+    }
+
+    fn list_path(&self) -> PathBuf {
+        self.dir.join("tasks")
+    }
+
+    fn managers_path(&self) -> PathBuf {
+        self.dir.join("managers.json")
+    }
+}
+
+/// Makes a directory that only its owner may read.
+///
+/// # Errors
+/// As the system says.
+pub(crate) fn make_private_dir(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Reads a file of at most [`FILE_LEN_MAX`].
+///
+/// # Errors
+/// As the system says, or that it is too large.
+pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let length = fs::metadata(path)?.len();
+    if length > FILE_LEN_MAX {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has {length} bytes")));
+    }
+    fs::read(path)
+}
+
+/// Replaces a file so that a crash leaves the old or the new one whole. The order matters: contents, then name, then directory.
+///
+/// # Errors
+/// As the system says.
+pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_file_is_an_empty_list_and_a_damaged_one_is_an_error_that_says_the_way_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::open(dir.path()).unwrap();
+        assert_eq!(files.read_list().unwrap(), TaskList::default());
+        files.write_list(&TaskList::default()).unwrap();
+        assert_eq!(files.read_list().unwrap(), TaskList::default());
+        fs::write(dir.path().join("agent/tasks"), b"garbage").unwrap();
+        let text = skep_proto::chain::chain(&files.read_list().unwrap_err()).to_string();
+        assert!(text.contains("move the file away") && text.contains("no task list"), "{text}");
+    }
+
+    #[test]
+    fn managers_are_remembered_and_damage_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::open(dir.path()).unwrap();
+        assert!(files.read_managers().is_empty());
+        files.write_managers(&["a:1".to_owned()]).unwrap();
+        assert_eq!(files.read_managers(), ["a:1"]);
+        fs::write(dir.path().join("agent/managers.json"), b"[").unwrap();
+        assert!(files.read_managers().is_empty());
+    }
+
+    #[test]
+    fn nobody_else_may_read_what_is_written() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::open(dir.path()).unwrap();
+        files.write_list(&TaskList::default()).unwrap();
+        let mode = |path: &str| fs::metadata(dir.path().join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("agent"), mode("agent/tasks")), (0o700, 0o600));
+    }
+}

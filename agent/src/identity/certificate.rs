@@ -1,0 +1,172 @@
+//! What a node's certificate says, and when to ask for the next one.
+
+use std::time::Duration;
+
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use skep_proto::model::{ClusterId, Moment, NodeId, NodeRole, Seed};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
+
+use super::error::IdentityError;
+
+/// OU of a manager's certificate, and the name under which managers are verified.
+pub const MANAGER_OU: &str = "swarm-manager";
+
+/// OU of a worker's certificate.
+pub const WORKER_OU: &str = "swarm-worker";
+
+/// A node's place in a cluster, and the proof of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The node: CN.
+    pub node: NodeId,
+    /// The cluster: O.
+    pub cluster: ClusterId,
+    /// The role: OU.
+    pub role: NodeRole,
+    /// PEM chain.
+    pub certificate: String,
+    /// PEM of the key.
+    pub key: String,
+    /// PEM of the root that both sides trust.
+    pub root: String,
+}
+
+impl std::fmt::Debug for Identity {
+    /// Leaves the key out: it has no place in a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { node, cluster, role, .. } = self;
+        let mut out = f.debug_struct("Identity");
+        out.field("node", node).field("cluster", cluster).field("role", role).finish_non_exhaustive()
+    }
+}
+
+impl Identity {
+    /// Reads who the certificate names.
+    ///
+    /// # Errors
+    /// When it is no certificate of a node.
+    pub fn new(certificate: String, key: String, root: String) -> Result<Self, IdentityError> {
+        let der = first(&certificate)?;
+        let parsed = parse(&der)?;
+        let subject = parsed.subject();
+        let role = match one(subject.iter_organizational_unit())? {
+            MANAGER_OU => NodeRole::Manager,
+            WORKER_OU => NodeRole::Worker,
+            _ => return Err(problem("its OU is no role")),
+        };
+        let node = common_name(subject)?.parse().map_err(|_| problem("its CN is no node's id"))?;
+        let cluster = one(subject.iter_organization())?.parse().map_err(|_| problem("its O is no cluster's id"))?;
+        Ok(Self { node, cluster, role, certificate, key, root })
+    }
+
+    /// How long the certificate is good.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn life(&self) -> Result<Life, IdentityError> {
+        let der = first(&self.certificate)?;
+        let validity = parse(&der)?.validity().clone();
+        let at = |time: x509_parser::time::ASN1Time| Moment(u64::try_from(time.timestamp()).unwrap_or(0) * 1000);
+        Ok(Life { from: at(validity.not_before), until: at(validity.not_after) })
+    }
+}
+
+/// From when until when a certificate is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// The first moment.
+    pub from: Moment,
+    /// The last moment.
+    pub until: Moment,
+}
+
+impl Life {
+    /// A moment drawn between 50 and 80 % of it.
+    #[must_use]
+    pub fn renew_at(&self, mut seed: Seed) -> Moment {
+        let whole = self.until.since(self.from);
+        let share = u32::try_from(seed.draw() % 301).expect("a remainder of 301 fits");
+        let wait = whole / 1000 * (500 + share);
+        self.from + wait
+    }
+
+    /// How long it is.
+    #[must_use]
+    pub fn length(&self) -> Duration {
+        self.until.since(self.from)
+    }
+}
+
+/// The first certificate of a PEM text as DER.
+///
+/// # Errors
+/// When there is none.
+pub fn first(pem: &str) -> Result<CertificateDer<'static>, IdentityError> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| problem("it is not in PEM"))
+}
+
+fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, IdentityError> {
+    X509Certificate::from_der(der).map(|(_, parsed)| parsed).map_err(|_| problem("it is no X.509 certificate"))
+}
+
+fn common_name<'a>(name: &'a X509Name<'_>) -> Result<&'a str, IdentityError> {
+    one(name.iter_common_name())
+}
+
+fn one<'a>(
+    mut values: impl Iterator<Item = &'a x509_parser::x509::AttributeTypeAndValue<'a>>,
+) -> Result<&'a str, IdentityError> {
+    let value = values.next().and_then(|value| value.as_str().ok());
+    value.filter(|_| values.next().is_none()).ok_or(problem("its subject must have one CN, one OU and one O"))
+}
+
+fn problem(problem: &'static str) -> IdentityError {
+    IdentityError::Certificate { problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rcgen::{CertificateParams, DnType, KeyPair};
+
+    use super::*;
+
+    fn identity(ou: &str, cn: &str) -> Result<Identity, IdentityError> {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, cn);
+        params.distinguished_name.push(DnType::OrganizationalUnitName, ou);
+        params.distinguished_name.push(DnType::OrganizationName, ClusterId::new(8).to_string());
+        params.not_before = rcgen::date_time_ymd(2026, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2026, 1, 11);
+        let certificate = params.self_signed(&key).unwrap().pem();
+        Identity::new(certificate.clone(), key.serialize_pem(), certificate)
+    }
+
+    #[test]
+    fn a_certificate_says_who_the_node_is() {
+        let read = identity(MANAGER_OU, &NodeId::new(7).to_string()).unwrap();
+        assert_eq!((read.node, read.cluster, read.role), (NodeId::new(7), ClusterId::new(8), NodeRole::Manager));
+        assert_eq!(read.life().unwrap().length(), Duration::from_secs(10 * 24 * 3600));
+        assert!(!format!("{read:?}").contains("PRIVATE"));
+    }
+
+    #[test]
+    fn another_certificate_is_refused() {
+        assert!(identity("admin", &NodeId::new(7).to_string()).is_err());
+        assert!(identity(WORKER_OU, "example.org").is_err());
+        assert!(Identity::new("text".into(), String::new(), String::new()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn renewal_falls_between_half_and_four_fifths_of_life(seed: u128, from in 0u64..1 << 41, life in 0u64..1 << 40) {
+            let life = Life { from: Moment(from), until: Moment(from + life) };
+            let at = life.renew_at(Seed::new(seed));
+            let part = |percent: u32| life.from + life.length() / 100 * percent;
+            prop_assert!(at + Duration::from_millis(1) >= part(50) && at <= part(80) + Duration::from_millis(1));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Asks a manager for certificates: the first with a token, the others with the certificate before.
+
+use rcgen::{CertificateParams, KeyPair};
+use skep_proto::model::token::{JoinToken, RootDigest};
+use skep_proto::model::{Availability, NodeDescription};
+use skep_proto::pb;
+use skep_proto::pb::ca_client::CaClient;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+use super::certificate::{Identity, first};
+use super::error::IdentityError;
+use super::tls;
+use crate::client::{ConnectError, connect_with};
+
+/// What a machine says of itself when it asks to be let in.
+#[derive(Clone, Debug)]
+pub struct JoinOrder {
+    /// HOST:PORT of a manager.
+    pub address: String,
+    /// The token as the user gave it.
+    pub token: String,
+    /// The machine.
+    pub description: NodeDescription,
+    /// Whether tasks may run on it.
+    pub availability: Availability,
+}
+
+/// Becomes a node. The order is what makes it safe: the root is compared with the token's digest first, and only over a
+/// connection verified with that root is the token sent.
+///
+/// # Errors
+/// When the token is none, nobody answers, somebody of another cluster does, or the manager refuses.
+pub async fn join(order: &JoinOrder) -> Result<Identity, IdentityError> {
+    let token: JoinToken = order.token.parse()?;
+    let root = fetch_root(&order.address).await?;
+    check_root(&order.address, &root, token.digest)?;
+    let channel = reach(&order.address, connect_with(&order.address, tls::joiner_config(&root)?).await)?;
+    let (key, csr) = request()?;
+    let message = pb::JoinRequest {
+        token: token.to_string(),
+        csr,
+        description: Some((&order.description).into()),
+        availability: pb::Availability::from(order.availability).into(),
+    };
+    let reply = CaClient::new(channel).join(message).await.map_err(|status| refused(&order.address, &status))?;
+    Identity::new(reply.into_inner().certificate, key, root)
+}
+
+/// Gets the next certificate for a new key over a connection that the current one opened. Its role is what the managers say
+/// the node is by now.
+///
+/// # Errors
+/// When the manager is away or refuses; the current identity stays good until it ends.
+pub async fn renew(channel: Channel, address: &str, current: &Identity) -> Result<Identity, IdentityError> {
+    let (key, csr) = request()?;
+    let reply = CaClient::new(channel).renew(pb::RenewRequest { csr }).await;
+    let reply = reply.map_err(|status| refused(address, &status))?.into_inner();
+    let identity = Identity::new(reply.certificate, key, current.root.clone())?;
+    if identity.node != current.node || identity.cluster != current.cluster {
+        return Err(IdentityError::Certificate { problem: "the manager sent another node's" });
+    }
+    Ok(identity)
+}
+
+async fn fetch_root(address: &str) -> Result<String, IdentityError> {
+    let channel = reach(address, connect_with(address, tls::stranger_config()?).await)?;
+    let reply = CaClient::new(channel).get_root(pb::GetRootRequest {}).await;
+    Ok(reply.map_err(|status| refused(address, &status))?.into_inner().certificate)
+}
+
+fn check_root(address: &str, root: &str, digest: RootDigest) -> Result<(), IdentityError> {
+    if RootDigest::of_der(&first(root)?) == digest {
+        Ok(())
+    } else {
+        Err(IdentityError::WrongCluster { address: address.to_owned() })
+    }
+}
+
+/// A fresh key and a request to sign it, both PEM. The subject is the manager's to write.
+fn request() -> Result<(String, String), IdentityError> {
+    let key = KeyPair::generate().map_err(IdentityError::Key)?;
+    let params = CertificateParams::new(Vec::<String>::new()).map_err(IdentityError::Key)?;
+    let csr = params.serialize_request(&key).and_then(|csr| csr.pem()).map_err(IdentityError::Key)?;
+    Ok((key.serialize_pem(), csr))
+}
+
+fn reach(address: &str, result: Result<Channel, ConnectError>) -> Result<Channel, IdentityError> {
+    result.map_err(|source| IdentityError::Unreachable { address: address.to_owned(), source })
+}
+
+fn refused(address: &str, status: &Status) -> IdentityError {
+    let address = address.to_owned();
+    match status.code() {
+        Code::Unauthenticated | Code::PermissionDenied => IdentityError::WrongToken { address },
+        _ => IdentityError::Refused { address, reason: status.message().to_owned() },
+    }
+}

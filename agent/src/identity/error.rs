@@ -1,0 +1,77 @@
+//! What can go wrong between a machine and the cluster it wants to be part of.
+
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+
+use skep_proto::model::token::TokenError;
+
+/// Why a machine has no identity. A user who typed `swarm join` reads it.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The token is no token.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// Nobody answers.
+    #[error("reach the manager at {address}: check the address, and that its port is open to this machine")]
+    Unreachable {
+        /// HOST:PORT.
+        address: String,
+        /// Why.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// Somebody else answers.
+    #[error("join the swarm: the manager at {address} is not of the cluster this token belongs to")]
+    WrongCluster {
+        /// HOST:PORT.
+        address: String,
+    },
+    /// The secret is not, or no more, the right one.
+    #[error(
+        "join the swarm: the manager at {address} does not accept the token; it may have been rotated: see `swarm \
+         join-token` there"
+    )]
+    WrongToken {
+        /// HOST:PORT.
+        address: String,
+    },
+    /// It was understood and refused.
+    #[error("get a certificate from the manager at {address}: {reason}")]
+    Refused {
+        /// HOST:PORT.
+        address: String,
+        /// In the manager's words.
+        reason: String,
+    },
+    /// The certificate is not what a node's certificate is.
+    #[error("read the node's certificate: {problem}")]
+    Certificate {
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// Key, certificate and root do not fit each other.
+    #[error("use the node's key and certificate for TLS")]
+    Tls(#[source] rustls::Error),
+    /// No key could be made.
+    #[error("make a key and a signing request")]
+    Key(#[source] rcgen::Error),
+    /// The files.
+    #[error("read {path}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The files.
+    #[error("write {path}")]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}

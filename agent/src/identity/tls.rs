@@ -1,0 +1,116 @@
+//! TLS configurations. The provider of the cryptography is named here and nowhere else in the agent.
+
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+
+use super::certificate::Identity;
+use super::error::IdentityError;
+
+/// Protocol that is agreed on: gRPC is HTTP/2.
+const ALPN_H2: &[u8] = b"h2";
+
+/// The provider.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// For a node: it shows its certificate and trusts its root.
+///
+/// # Errors
+/// When key, certificate and root cannot be used together.
+pub fn node_config(identity: &Identity) -> Result<Arc<ClientConfig>, IdentityError> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(identity.certificate.as_bytes()).collect();
+    let chain = chain.map_err(|_| IdentityError::Certificate { problem: "it is not in PEM" })?;
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes());
+    let key = key.map_err(|_| IdentityError::Certificate { problem: "its key is not in PEM" })?;
+    let config = verified(&identity.root)?.with_client_auth_cert(chain, key).map_err(IdentityError::Tls)?;
+    Ok(with_h2(config))
+}
+
+/// For a joiner that has checked the root against its token: it shows nothing and trusts that root.
+///
+/// # Errors
+/// When the root is no certificate.
+pub fn joiner_config(root: &str) -> Result<Arc<ClientConfig>, IdentityError> {
+    Ok(with_h2(verified(root)?.with_no_client_auth()))
+}
+
+/// For a joiner that knows nothing yet: it trusts whoever answers, so nothing secret may be said over it.
+///
+/// # Errors
+/// Never in practice: the provider knows the protocol's versions.
+pub fn stranger_config() -> Result<Arc<ClientConfig>, IdentityError> {
+    let builder = ClientConfig::builder_with_provider(provider());
+    let builder = builder.with_safe_default_protocol_versions().map_err(IdentityError::Tls)?;
+    let verifier = Arc::new(TrustAnybody { provider: provider() });
+    Ok(with_h2(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
+}
+
+type Verified = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
+
+fn verified(root: &str) -> Result<Verified, IdentityError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(root.as_bytes()) {
+        let certificate = certificate.map_err(|_| IdentityError::Certificate { problem: "the root is not in PEM" })?;
+        roots.add(certificate).map_err(IdentityError::Tls)?;
+    }
+    let builder = ClientConfig::builder_with_provider(provider());
+    let builder = builder.with_safe_default_protocol_versions().map_err(IdentityError::Tls)?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+    let verifier = verifier.map_err(|_| IdentityError::Certificate { problem: "there is no root" })?;
+    Ok(builder.with_webpki_verifier(verifier))
+}
+
+fn with_h2(mut config: ClientConfig) -> Arc<ClientConfig> {
+    config.alpn_protocols = vec![ALPN_H2.to_vec()];
+    Arc::new(config)
+}
+
+/// Accepts every server certificate. The signatures of the handshake are checked all the same: they cost nothing here.
+#[derive(Debug)]
+struct TrustAnybody {
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for TrustAnybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,104 @@
+//! When the certificate is renewed, and with what result.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use skep_proto::model::Moment;
+use tonic::transport::Channel;
+
+use super::clock::seed;
+use crate::client::Connect;
+use crate::identity::{Identity, IdentityError, client, disk};
+
+/// Delay after the first failure; it doubles. As long as managers are away there is time: at least a fifth of the life.
+const RETRY_MIN: Duration = Duration::from_secs(5);
+
+/// Longest delay between two tries. A certificate lives an hour at least, so one try falls into what is left of it.
+const RETRY_MAX: Duration = Duration::from_secs(600);
+
+/// The certificate's next renewal.
+pub(crate) struct Renewal {
+    data_dir: PathBuf,
+    identity: Arc<Identity>,
+    due: Option<Moment>,
+    failures: u32,
+    under_way: Option<BoxFuture<'static, Result<Identity, IdentityError>>>,
+}
+
+impl Renewal {
+    /// A node without a readable certificate renews nothing: it speaks through a connector that needs none.
+    pub(crate) fn new(data_dir: PathBuf, identity: Arc<Identity>) -> Self {
+        let due = due(&identity);
+        Self { data_dir, identity, due, failures: 0, under_way: None }
+    }
+
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
+    /// When [`Renewal::begin`] is wanted.
+    pub(crate) fn wake_at(&self) -> Option<Moment> {
+        self.due.filter(|_| self.under_way.is_none())
+    }
+
+    /// The owner wants a new certificate now, because the node's role changed.
+    pub(crate) fn hasten(&mut self, now: Moment) {
+        self.due = Some(now);
+    }
+
+    /// Asks for the certificate if it is time.
+    pub(crate) fn begin(&mut self, now: Moment, channel: Channel, manager: &str) {
+        if self.under_way.is_some() || self.due.is_none_or(|due| due > now) {
+            return;
+        }
+        let (current, data_dir, manager) = (Arc::clone(&self.identity), self.data_dir.clone(), manager.to_owned());
+        self.under_way = Some(fetch(channel, manager, current, data_dir).boxed());
+    }
+
+    pub(crate) async fn next(&mut self) -> Result<Identity, IdentityError> {
+        match &mut self.under_way {
+            Some(attempt) => attempt.await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes what [`Renewal::next`] gave. `true`: there is a new identity.
+    pub(crate) fn end(&mut self, now: Moment, result: Result<Identity, IdentityError>, connector: &dyn Connect) -> bool {
+        self.under_way = None;
+        let result = result.and_then(|identity| connector.renew(&identity).map(|()| identity));
+        match result {
+            Ok(identity) => {
+                tracing::info!(node.id = %identity.node, role = ?identity.role, "certificate renewed");
+                self.identity = Arc::new(identity);
+                (self.due, self.failures) = (due(&self.identity), 0);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(error = %skep_proto::chain::chain(&error), "renewing the certificate failed; will try again");
+                self.due = Some(now + RETRY_MIN.saturating_mul(1 << self.failures.min(10)).min(RETRY_MAX));
+                self.failures += 1;
+                false
+            }
+        }
+    }
+}
+
+fn due(identity: &Identity) -> Option<Moment> {
+    identity.life().ok().map(|life| life.renew_at(seed()))
+}
+
+/// The new pair is on disk before it is used: otherwise a crash would leave a key that the managers do not know.
+async fn fetch(
+    channel: Channel,
+    manager: String,
+    current: Arc<Identity>,
+    data_dir: PathBuf,
+) -> Result<Identity, IdentityError> {
+    let identity = client::renew(channel, &manager, &current).await?;
+    let copy = identity.clone();
+    let stored = tokio::task::spawn_blocking(move || disk::store(&data_dir, &copy)).await;
+    stored.expect("writing files does not panic").map(|()| identity)
+}
