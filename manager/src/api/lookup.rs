@@ -101,3 +101,6 @@ fn one<'a, T>(kind: &'static str, word: &str, found: Vec<(u128, &'a T)>) -> Resu
 pub fn gone(kind: &'static str, id: &impl std::fmt::Display) -> LookupError {
     LookupError::None { kind, word: id.to_string() }
 }
+
+#[cfg(test)]
+mod tests;
