@@ -349,7 +349,11 @@ impl TaskMachine {
     fn lost(&mut self, now: Moment) {
         if (TaskState::Starting..=TaskState::Running).contains(&self.state) {
             let state = if self.unwanted() { TaskState::Shutdown } else { TaskState::Failed };
-            self.end(now, state, "the container is gone: the machine was restarted, or the container was removed".into());
+            self.end(
+                now,
+                state,
+                "the container is gone: the machine was restarted, or the container was removed".into(),
+            );
         }
     }
 

@@ -31,9 +31,12 @@ use crate::worker::{Effect, Worker};
 /// How often the machine is looked at. Memory and labels change with years and restarts; a minute late is soon enough.
 const DESCRIBE_EVERY: Duration = Duration::from_secs(60);
 
-/// How long an agent that stops waits for steps and for the manager's side of the stream. A step that takes longer is left to
-/// the next daemon, which finds its traces.
+/// How long an agent that stops waits for steps and writes. A step that takes longer is left to the next daemon, which finds
+/// its traces.
 const STOP_MAX: Duration = Duration::from_secs(5);
+
+/// How long the manager has to close its side after a goodbye. One that is alive takes a round trip.
+const PART_MAX: Duration = Duration::from_millis(500);
 
 /// How long an agent that leaves may take to remove everything: containers are killed at once, so that only the kernel is waited for.
 const LEAVE_MAX: Duration = Duration::from_secs(60);
@@ -62,6 +65,7 @@ pub(crate) enum Event {
 /// On the way out.
 struct Ending {
     until: Moment,
+    part_until: Moment,
     leaving: bool,
     answer: Option<oneshot::Sender<Result<(), AgentError>>>,
 }
@@ -179,7 +183,8 @@ impl Driver {
     fn wake_at(&self) -> Option<Moment> {
         let renewal = self.renewal.wake_at().filter(|_| self.session.is_open());
         let describe = Some(self.describe_at).filter(|_| self.describing.is_none());
-        let ending = self.ending.as_ref().map(|ending| ending.until);
+        let parting = |ending: &Ending| if self.link.is_idle() { ending.until } else { ending.part_until };
+        let ending = self.ending.as_ref().map(parting);
         let session = self.session.wake_at().filter(|_| self.ending.is_none());
         let wakes = [self.worker.wake_at(), self.ledger.wake_at(), session, renewal, describe, ending];
         wakes.into_iter().flatten().min()
@@ -207,25 +212,28 @@ impl Driver {
     fn command(&mut self, now: Moment, command: Command) {
         match command {
             Command::Renew => self.renewal.hasten(now),
-            Command::Stop(answer) => self.end(now + STOP_MAX, false, answer),
+            Command::Stop(answer) => self.end(now, false, answer),
             Command::Leave(answer) => {
-                self.end(now + LEAVE_MAX, true, answer);
+                self.end(now, true, answer);
                 let effects = self.worker.leave(now);
                 self.obey(now, effects);
             }
         }
     }
 
-    fn end(&mut self, until: Moment, leaving: bool, answer: oneshot::Sender<Result<(), AgentError>>) {
+    fn end(&mut self, now: Moment, leaving: bool, answer: oneshot::Sender<Result<(), AgentError>>) {
         self.link.part(leaving);
-        self.ending = Some(Ending { until, leaving, answer: Some(answer) });
+        let until = now + if leaving { LEAVE_MAX } else { STOP_MAX };
+        self.ending = Some(Ending { until, part_until: now + PART_MAX, leaving, answer: Some(answer) });
     }
 
     fn tick(&mut self, now: Moment) {
         let effects = self.worker.tick(now);
         self.obey(now, effects);
-        if self.ending.is_none() {
-            self.converse(now, session::Input::Tick);
+        match &self.ending {
+            None => self.converse(now, session::Input::Tick),
+            Some(ending) if ending.part_until <= now => self.link.disconnect(),
+            Some(_) => {}
         }
         if self.describe_at <= now && self.describing.is_none() {
             let executor = Arc::clone(&self.executor);

@@ -77,7 +77,9 @@ impl Steps {
         self.running.spawn(async move {
             let result = match AssertUnwindSafe(step).catch_unwind().await {
                 Ok(result) => result.map_err(|error| told(task, &error)),
-                Err(_) => Err(Fault { blame: Blame::Node, reason: "a bug in the runtime; its log has the details".into() }),
+                Err(_) => {
+                    Err(Fault { blame: Blame::Node, reason: "a bug in the runtime; its log has the details".into() })
+                }
             };
             (task, input(result))
         });
