@@ -310,6 +310,12 @@ impl Worker {
         self.tasks.keys().copied()
     }
 
+    /// How many tasks there are, ended ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
     /// No task and no stray container is left.
     #[must_use]
     pub fn is_empty(&self) -> bool {

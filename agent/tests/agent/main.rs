@@ -1,4 +1,6 @@
 //! A whole agent against a manager on loopback and simulated containers.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::disallowed_methods, reason = "driver: runs whole agents")]
 
 mod fake;
 mod join;
