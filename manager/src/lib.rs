@@ -8,10 +8,19 @@
 //! Every component decides in pure files and acts in `run.rs` or `service.rs`; it may import [`store`] and the model, never a
 //! sibling. Only [`leader`] knows them all.
 
+pub mod allocator;
 pub mod api;
 pub mod ca;
 pub mod caller;
 pub mod dispatcher;
+#[cfg(test)]
+mod fixture;
+pub mod leader;
+pub mod logs;
 pub mod net;
+pub mod orchestrator;
+pub mod run;
+pub mod scheduler;
+pub mod status;
 pub mod store;
 pub mod sys;

@@ -60,7 +60,13 @@ fn config(root: &Path) -> RuntimeConfig {
 /// A root filesystem that is busybox and nothing else.
 fn image(root: &Path) -> Image {
     let layer = root.join("layer");
-    std::fs::create_dir_all(layer.join("bin")).expect("the layer is made");
+    // What every image has, so that nothing of it must be made in the writable layer.
+    for dir in ["bin", "etc", "proc", "dev", "sys"] {
+        std::fs::create_dir_all(layer.join(dir)).expect("the layer is made");
+    }
+    for file in ["hosts", "hostname", "resolv.conf"] {
+        std::fs::write(layer.join("etc").join(file), "").expect("the layer is made");
+    }
     std::fs::copy("/usr/bin/busybox", layer.join("bin/busybox")).expect("busybox is installed");
     for name in ["true", "sleep"] {
         std::os::unix::fs::symlink("busybox", layer.join("bin").join(name)).expect("a link is made");

@@ -52,12 +52,28 @@ pub fn lock(data_dir: &Path) -> anyhow::Result<Lock> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     let file = file.with_context(|| format!("open {}", path.display()))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(file) => Ok(Lock { _file: file }),
+        Ok(mut file) => {
+            let pid = std::process::id();
+            let written = file.set_len(0).and_then(|()| write!(file, "{pid}"));
+            written.with_context(|| format!("write {}", path.display()))?;
+            Ok(Lock { _file: file })
+        }
         Err((_, nix::errno::Errno::EWOULDBLOCK)) => bail!(
             "start on {}: another skep daemon uses this data directory; stop it first, or give this one its own --data-dir and --run-dir",
             data_dir.display()
         ),
         Err((_, error)) => Err(error).with_context(|| format!("lock {}", path.display())),
+    }
+}
+
+/// Process id of the daemon that holds the data directory, if one does.
+#[must_use]
+pub fn lock_holder(data_dir: &Path) -> Option<i32> {
+    let path = data_dir.join("lock");
+    let file = OpenOptions::new().read(true).write(true).open(&path).ok()?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(_) => None,
+        Err(_) => fs::read_to_string(&path).ok()?.trim().parse().ok(),
     }
 }
 
@@ -158,7 +174,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = lock(dir.path()).unwrap();
         assert!(lock(dir.path()).unwrap_err().to_string().contains("another skep daemon"));
+        assert_eq!(lock_holder(dir.path()), i32::try_from(std::process::id()).ok());
         drop(first);
+        assert_eq!(lock_holder(dir.path()), None);
         lock(dir.path()).unwrap();
     }
 }

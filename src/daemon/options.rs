@@ -33,6 +33,9 @@ pub struct DaemonOptions {
     /// Form of the log on standard error
     #[arg(long, value_enum, default_value = "text")]
     pub log_format: LogFormat,
+    /// Leave the terminal that it was started from
+    #[arg(long, hide = true)]
+    pub background: bool,
 }
 
 /// Longest hostname that the kernel takes (`HOST_NAME_MAX`, Linux).

@@ -1,7 +1,7 @@
 //! Why a call was refused.
 
 use skep_proto::convert::ConvertError;
-use skep_proto::model::{NodeId, NodeState};
+use skep_proto::model::{NodeId, NodeState, TokenError};
 
 use super::lookup::LookupError;
 use super::validate::Invalid;
@@ -60,6 +60,9 @@ pub enum ApiError {
         /// Which.
         node: NodeId,
     },
+    /// The token that is to be replaced cannot be read.
+    #[error("replace the join token")]
+    Token(#[from] TokenError),
     /// It could not be written.
     #[error("write the change")]
     Write(#[from] ProposeError),

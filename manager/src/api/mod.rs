@@ -10,14 +10,13 @@
 //!   Nothing is retried here, because only the caller knows whether asking twice is harmless.
 //!
 //! Files: [`validate`] (specs beyond their form), [`lookup`] (what a name or prefix means), [`progress`] (has a service
-//! converged?), [`status`] (the one table from errors to gRPC codes), [`service`] (the RPCs).
+//! converged?), [`service`] (the RPCs).
 
 pub mod error;
 pub mod lookup;
 pub mod progress;
 pub mod service;
-pub mod status;
 pub mod validate;
 
 pub use error::ApiError;
-pub use service::ControlService;
+pub use service::{Answers, ControlService, LogSelection, ReadLogs};

@@ -224,37 +224,48 @@ impl Talk {
     /// Waits for one thing and does it.
     async fn turn(&mut self) -> Result<(), Parting> {
         let idle = self.queue.is_empty();
-        tokio::select! {
+        let message = tokio::select! {
             words = self.line.farewell() => return Err(Parting::Dismissed(words)),
             place = self.out.reserve(), if !idle => {
                 let place = place.map_err(|_| Parting::Lost)?;
-                self.queue.pop_front().into_iter().take(1).for_each(|message| place.send(Ok(message)));
+                if let Some(message) = self.queue.pop_front() {
+                    place.send(Ok(message));
+                }
+                None
             }
             place = self.desk.inputs.reserve(), if self.pending.is_some() => {
                 let place = place.map_err(|_| Parting::Dismissed(farewell("this manager does not lead any more")))?;
-                self.pending.take().into_iter().take(1).for_each(|input| place.send(input));
+                if let Some(input) = self.pending.take() {
+                    place.send(input);
+                }
                 self.line.heard(self.clock.now());
+                None
             }
             message = self.inbound.message(), if self.pending.is_none() => {
-                let message = message.ok().flatten().ok_or(Parting::Lost)?;
                 self.line.heard(self.clock.now());
-                return self.hear(message).await;
+                Some(message.ok().flatten().ok_or(Parting::Lost)?)
             }
             () = self.watch.changed(), if idle => {
                 let messages = self.machine.refresh(&self.store.read());
                 self.queue.extend(messages);
+                None
             }
             Ok(()) = self.commits.changed(), if idle => {
                 let seq = *self.commits.borrow_and_update();
                 self.queue.push_back(self.machine.committed(seq));
+                None
             }
             Ok(()) = self.desk.settings.changed(), if idle => {
                 let period = jittered(self.desk.settings.borrow_and_update().period, self.node);
                 let period = pb::HeartbeatPeriod { heartbeat_ms: millis(period) };
                 self.queue.push_back(say(Said::Heartbeat(period)));
+                None
             }
+        };
+        match message {
+            Some(message) => self.hear(message).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     async fn hear(&mut self, message: pb::AgentMessage) -> Result<(), Parting> {

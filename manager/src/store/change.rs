@@ -22,32 +22,89 @@ pub enum Change {
     /// Creates a node (`meta.version` 0) or replaces it.
     PutNode(Box<Node>),
     /// What the user wants of a node.
-    SetNodeSpec { node: NodeId, if_version: u64, spec: NodeSpec },
+    SetNodeSpec {
+        /// The node.
+        node: NodeId,
+        /// Version it was computed from.
+        if_version: u64,
+        /// What is wanted.
+        spec: NodeSpec,
+    },
     /// What the dispatcher sees of a node, which it owns: never refused for a version. `None` leaves the description.
-    SetNodeStatus { node: NodeId, status: NodeStatus, description: Option<Box<NodeDescription>> },
+    SetNodeStatus {
+        /// The node.
+        node: NodeId,
+        /// What is seen.
+        status: NodeStatus,
+        /// What the agent says of the machine.
+        description: Option<Box<NodeDescription>>,
+    },
     /// Forgets a node; its tasks become ORPHANED.
-    RemoveNode { node: NodeId, if_version: u64 },
+    RemoveNode {
+        /// The node.
+        node: NodeId,
+        /// Version it was computed from.
+        if_version: u64,
+    },
     /// Refused when the name or a published port is taken.
     CreateService(Box<Service>),
     /// A new spec: `spec_version` grows, the old spec becomes `previous_spec`. Refused when name or mode differ, or a port is taken.
-    UpdateService { service: ServiceId, if_version: u64, spec: Box<ServiceSpec> },
+    UpdateService {
+        /// The service.
+        service: ServiceId,
+        /// Version it was computed from.
+        if_version: u64,
+        /// What is wanted.
+        spec: Box<ServiceSpec>,
+    },
     /// Marks it `removing` (the name and ports are free at once); the object goes with its last task.
-    RemoveService { service: ServiceId, if_version: u64 },
+    RemoveService {
+        /// The service.
+        service: ServiceId,
+        /// Version it was computed from.
+        if_version: u64,
+    },
     /// The allocator's choice of ports; refused when one is taken.
-    SetServicePorts { service: ServiceId, if_version: u64, ports: Vec<PortConfig> },
+    SetServicePorts {
+        /// The service.
+        service: ServiceId,
+        /// Version it was computed from.
+        if_version: u64,
+        /// All ports, chosen ones filled in.
+        ports: Vec<PortConfig>,
+    },
     /// How far an update is.
-    SetUpdateStatus { service: ServiceId, if_version: u64, status: Option<UpdateStatus> },
+    SetUpdateStatus {
+        /// The service.
+        service: ServiceId,
+        /// Version it was computed from.
+        if_version: u64,
+        /// How far; `None` when there is no update.
+        status: Option<UpdateStatus>,
+    },
     /// A new task of an existing service.
     CreateTask(Box<Task>),
     /// Desired only grows; a smaller one is refused.
-    SetDesired { task: TaskId, if_version: u64, desired: DesiredState },
+    SetDesired {
+        /// The task.
+        task: TaskId,
+        /// Version it was computed from.
+        if_version: u64,
+        /// What is wanted.
+        desired: DesiredState,
+    },
     /// Bulk: PENDING to ASSIGNED. An item is passed over when the task's version differs, the task is no longer pending, or the
     /// node is gone, sheds or takes no tasks any more.
     Assign(Vec<Placed>),
     /// Bulk: observed states, which only grow. An item is passed over when the task is gone, on another node, or already further.
     Report(Vec<Reported>),
     /// Forgets a task.
-    RemoveTask { task: TaskId, if_version: u64 },
+    RemoveTask {
+        /// The task.
+        task: TaskId,
+        /// Version it was computed from.
+        if_version: u64,
+    },
 }
 
 /// One task's node.

@@ -20,3 +20,21 @@ pub struct Touched {
     /// The state was replaced (snapshot): everything must be looked at.
     pub all: bool,
 }
+
+impl Touched {
+    /// Adds what another says.
+    pub fn merge(&mut self, other: Self) {
+        self.services.extend(other.services);
+        self.assignments.extend(other.assignments);
+        self.nodes.extend(other.nodes);
+        self.scheduling |= other.scheduling;
+        self.cluster |= other.cluster;
+        self.all |= other.all;
+    }
+
+    /// Nobody need look.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}

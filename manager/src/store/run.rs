@@ -1,15 +1,27 @@
-//! The store's handle: read, propose, watch (interface first).
+//! The store's handle: read, propose, watch.
 
-use parking_lot::RwLockReadGuard;
-use tokio::sync::oneshot;
+mod publish;
+
+use std::sync::Arc;
+
+use parking_lot::{RwLock, RwLockReadGuard};
+use tokio::sync::{mpsc, oneshot};
 
 use skep_proto::model::{NodeId, ServiceId, TaskId, TaskStatus};
 
+use super::apply::Effects;
 use super::change::Transaction;
 use super::error::{ProposeError, Refusal};
 use super::event::Touched;
+use super::freeze::Frozen;
 use super::soft::Soft;
 use super::state::State;
+use publish::{Registry, Subscribers};
+pub use publish::{Subscription, Watch};
+
+/// Proposals that may wait for the log. It takes thousands a batch, so this many wait only when the disk has stopped; the next ones
+/// are refused as busy, and their callers try again, which is better than a queue that grows until the memory ends.
+const PROPOSALS_MAX: usize = 8192;
 
 /// What one transaction came to: the version it was applied at, or why not.
 pub type Outcome = Result<u64, Refusal>;
@@ -25,87 +37,150 @@ pub struct Proposal {
 
 /// Handle to the state. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Store {}
+pub struct Store {
+    inner: Arc<Inner>,
+}
 
-/// Merged wake-ups of a loop.
+/// Where both locks are needed, `state` is taken first.
 #[derive(Debug)]
-pub struct Subscription {}
-
-/// Wake-ups about one object.
-#[derive(Debug)]
-pub struct Watch {}
+struct Inner {
+    state: RwLock<State>,
+    soft: RwLock<Soft>,
+    proposals: mpsc::Sender<Proposal>,
+    subscribers: Arc<Subscribers>,
+    services: Arc<Registry<ServiceId>>,
+    nodes: Arc<Registry<NodeId>>,
+}
 
 impl Store {
     /// An empty state, and the end of the queue that Raft takes proposals from (bounded).
     #[must_use]
-    pub fn new() -> (Self, tokio::sync::mpsc::Receiver<Proposal>) {
-        unimplemented!()
+    pub fn new() -> (Self, mpsc::Receiver<Proposal>) {
+        let (proposals, receiver) = mpsc::channel(PROPOSALS_MAX);
+        let inner = Inner {
+            state: RwLock::default(),
+            soft: RwLock::default(),
+            proposals,
+            subscribers: Arc::default(),
+            services: Arc::default(),
+            nodes: Arc::default(),
+        };
+        (Self { inner: Arc::new(inner) }, receiver)
     }
+
     /// The state, to look at for a bounded time. Never held across an await: clippy's `await_holding_lock` sees to it.
     pub fn read(&self) -> RwLockReadGuard<'_, State> {
-        unimplemented!()
+        self.inner.state.read()
     }
-    /// The leader's soft state, likewise.
+
+    /// The leader's soft state, likewise. Whoever needs both takes the state first.
     pub fn soft(&self) -> RwLockReadGuard<'_, Soft> {
-        unimplemented!()
+        self.inner.soft.read()
     }
+
     /// Proposes transactions together and waits until they are committed and applied.
     ///
     /// # Errors
     /// When there is no outcome; a refused transaction is an outcome.
-    pub async fn propose_all(&self, _transactions: Vec<Transaction>) -> Result<Vec<Outcome>, ProposeError> {
-        unimplemented!()
+    pub async fn propose_all(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, ProposeError> {
+        let (reply, answer) = oneshot::channel();
+        self.inner.proposals.try_send(Proposal { transactions, reply }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ProposeError::Busy,
+            mpsc::error::TrySendError::Closed(_) => ProposeError::NotLeader,
+        })?;
+        answer.await.unwrap_or(Err(ProposeError::NotLeader))
     }
+
     /// Proposes one and waits; returns the version it was applied at.
     ///
     /// # Errors
     /// When it was refused or there is no outcome.
-    pub async fn propose(&self, _transaction: Transaction) -> Result<u64, ProposeError> {
-        unimplemented!()
+    pub async fn propose(&self, transaction: Transaction) -> Result<u64, ProposeError> {
+        let outcomes = self.propose_all(vec![transaction]).await?;
+        let outcome = outcomes.into_iter().next().expect("each transaction has an outcome");
+        outcome.map_err(ProposeError::from)
     }
-    /// Everything that happens from now on, merged.
+
+    /// Everything that is stored from now on, merged. Soft states are not: they come by the thousand and no decision waits for one.
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
-        unimplemented!()
+        Subscribers::subscribe(&self.inner.subscribers)
     }
+
     /// Wake-ups about one service and its tasks, soft states included.
     #[must_use]
-    pub fn watch_service(&self, _id: ServiceId) -> Watch {
-        unimplemented!()
+    pub fn watch_service(&self, id: ServiceId) -> Watch {
+        Registry::watch(&self.inner.services, id)
     }
+
     /// Wake-ups about what one node is to do.
     #[must_use]
-    pub fn watch_node(&self, _id: NodeId) -> Watch {
-        unimplemented!()
+    pub fn watch_node(&self, id: NodeId) -> Watch {
+        Registry::watch(&self.inner.nodes, id)
     }
+
     /// Takes note of states that Raft does not store; smaller ones than known are passed over.
-    pub fn note_statuses(&self, _statuses: Vec<(TaskId, TaskStatus)>) {
-        unimplemented!()
+    pub fn note_statuses(&self, statuses: Vec<(TaskId, TaskStatus)>) {
+        let state = self.inner.state.read();
+        let mut soft = self.inner.soft.write();
+        let noted = statuses.into_iter().filter_map(|(id, status)| soft.note(&state, id, status)).collect();
+        drop((state, soft));
+        self.inner.services.wake(&noted);
     }
+
     /// Takes note of why each group of unassigned tasks waits; groups not named wait no more.
-    pub fn note_waiting(&self, _waiting: Vec<((ServiceId, u64), String)>) {
-        unimplemented!()
+    pub fn note_waiting(&self, waiting: Vec<((ServiceId, u64), String)>) {
+        let changed = self.inner.soft.write().explain(waiting);
+        self.inner.services.wake(&changed);
     }
+
+    /// For whoever leads no more: soft state is the leader's.
+    pub fn forget_soft(&self) {
+        let forgotten = std::mem::take(&mut *self.inner.soft.write());
+        drop(forgotten);
+    }
+
     /// For `raft`: applies a committed entry and wakes whom it concerns.
-    pub fn apply(&self, _index: u64, _transactions: &[Transaction]) -> Vec<Outcome> {
-        unimplemented!()
+    pub fn apply(&self, index: u64, transactions: &[Transaction]) -> Vec<Outcome> {
+        let mut effects = Effects::default();
+        let mut state = self.inner.state.write();
+        let outcomes = state.apply_with(index, transactions, &mut effects);
+        // Readers may look again while the soft state is brought in line; no other writer comes between.
+        let state = parking_lot::RwLockWriteGuard::downgrade(state);
+        if !effects.settled.is_empty() {
+            self.inner.soft.write().settle(&state, &effects.settled);
+        }
+        drop(state);
+        self.publish(&effects.touched);
+        outcomes
     }
+
     /// For `raft`: replaces the state by a snapshot's.
-    pub fn install(&self, _state: State) {
-        unimplemented!()
+    pub fn install(&self, state: State) {
+        let before = std::mem::replace(&mut *self.inner.state.write(), state);
+        drop(before);
+        self.forget_soft();
+        self.inner.subscribers.publish(&Touched { all: true, ..Touched::default() });
+        self.inner.services.wake_all();
+        self.inner.nodes.wake_all();
     }
-}
 
-impl Subscription {
-    /// Waits until something was touched, and takes it.
-    pub async fn touched(&mut self) -> Touched {
-        unimplemented!()
+    /// For `raft`: holds the present still to write a snapshot of it.
+    pub(crate) fn freeze(&self) -> Frozen {
+        self.inner.state.write().freeze()
     }
-}
 
-impl Watch {
-    /// Waits until something happened since the last call; once at once at first.
-    pub async fn changed(&mut self) {
-        unimplemented!()
+    /// For `raft`: lets the frozen moment go.
+    pub(crate) fn thaw(&self) {
+        let frozen = self.inner.state.write().thaw();
+        drop(frozen);
+    }
+
+    fn publish(&self, touched: &Touched) {
+        if !touched.is_empty() {
+            self.inner.subscribers.publish(touched);
+            self.inner.services.wake(&touched.services);
+            self.inner.nodes.wake(&touched.assignments);
+        }
     }
 }

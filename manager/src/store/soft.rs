@@ -1,11 +1,13 @@
 //! What the leader knows without Raft: the states between ASSIGNED and RUNNING, and why a task waits. Lost with the leader;
 //! agents send theirs again, and the next scheduling pass explains anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use skep_proto::model::{ServiceId, TaskId, TaskStatus};
+use skep_proto::model::{ServiceId, Task, TaskId, TaskStatus};
 
-/// The leader's soft state.
+use super::state::State;
+
+/// The leader's soft state. At most one status for each task that is on its way to RUNNING.
 #[derive(Debug, Default)]
 pub struct Soft {
     statuses: BTreeMap<TaskId, TaskStatus>,
@@ -15,12 +17,41 @@ pub struct Soft {
 impl Soft {
     /// The status to show for a task: the soft one when it is further than the stored one.
     #[must_use]
-    pub fn status<'a>(&'a self, task: &'a skep_proto::model::Task) -> &'a TaskStatus {
+    pub fn status<'a>(&'a self, task: &'a Task) -> &'a TaskStatus {
         self.statuses.get(&task.id).filter(|soft| soft.state > task.status.state).unwrap_or(&task.status)
     }
+
     /// Why tasks of this service and spec version have no node.
     #[must_use]
     pub fn waiting(&self, service: ServiceId, spec_version: u64) -> Option<&str> {
         self.waiting.get(&(service, spec_version)).map(AsRef::as_ref)
+    }
+
+    /// Takes a status that is further than what is known of the task; tells whose it is if it was taken.
+    pub(super) fn note(&mut self, state: &State, id: TaskId, status: TaskStatus) -> Option<ServiceId> {
+        let task = state.task(id)?;
+        let known = self.status(task).state;
+        let further = status.state > known && task.holds_resources();
+        further.then(|| self.statuses.insert(id, status))?;
+        Some(task.service)
+    }
+
+    /// Drops what the stored state has overtaken.
+    pub(super) fn settle(&mut self, state: &State, settled: &[TaskId]) {
+        let overtaken = |id: &TaskId, soft: &TaskStatus| state.task(*id).is_none_or(|t| t.status.state >= soft.state);
+        for id in settled {
+            if self.statuses.get(id).is_some_and(|soft| overtaken(id, soft)) {
+                self.statuses.remove(id);
+            }
+        }
+    }
+
+    /// Replaces the reasons; tells whose changed.
+    pub(super) fn explain(&mut self, waiting: Vec<((ServiceId, u64), String)>) -> BTreeSet<ServiceId> {
+        let now: BTreeMap<_, Box<str>> = waiting.into_iter().map(|(group, why)| (group, why.into())).collect();
+        let before = std::mem::replace(&mut self.waiting, now);
+        let came = self.waiting.iter().filter(|(group, why)| before.get(group) != Some(*why));
+        let went = before.keys().filter(|group| !self.waiting.contains_key(group));
+        came.map(|(group, _)| group).chain(went).map(|(service, _)| *service).collect()
     }
 }

@@ -1,119 +1,143 @@
-//! The state and its indexes (interface first).
+//! The state and what can be asked of it. How it changes is in `edit.rs` (keeping the indexes right) and `apply.rs` (the rules).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use skep_proto::model::{Cluster, Node, NodeId, PortConfig, Protocol, Service, ServiceId, Slot, Task, TaskId};
 
-use super::change::Transaction;
-use super::error::Refusal;
-use super::event::Touched;
+use super::freeze::Frozen;
+use super::index::{self, IDLE, NodeEntry, ServiceEntry, Usage};
+use super::slab::{Handle, TaskTable};
 
 /// Everything the cluster has agreed on, with the indexes that decisions need. Changed only by [`State::apply`].
 #[derive(Clone, Debug, Default)]
-pub struct State {}
-
-/// What a node's tasks hold of it. Kept up with each change, so that the scheduler never counts.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Usage {
-    /// Reserved by tasks that are assigned and not ended.
-    pub nano_cpus: u64,
-    /// Reserved by tasks that are assigned and not ended.
-    pub memory_bytes: u64,
-    /// Tasks meant to run there (desired <= RUNNING) and not ended.
-    pub active: u32,
-    /// The same by service.
-    pub by_service: BTreeMap<ServiceId, u32>,
-    /// Host-mode ports in use, with how many tasks hold each.
-    pub host_ports: BTreeMap<(Protocol, u16), u32>,
+pub struct State {
+    pub(super) index: u64,
+    pub(super) cluster: Option<Arc<Cluster>>,
+    pub(super) nodes: BTreeMap<NodeId, NodeEntry>,
+    pub(super) services: BTreeMap<ServiceId, ServiceEntry>,
+    pub(super) tasks: TaskTable,
+    /// Folded names of services that are not being removed.
+    pub(super) names: BTreeMap<String, ServiceId>,
+    /// Ingress ports of services that are not being removed.
+    pub(super) ports: BTreeMap<(Protocol, u16), ServiceId>,
+    /// Global services: every node that comes or changes concerns them.
+    pub(super) globals: BTreeSet<ServiceId>,
+    /// Tasks that wait for the scheduler.
+    pub(super) waiting: BTreeMap<(ServiceId, u64), BTreeSet<TaskId>>,
+    /// The past that a snapshot is being written of.
+    pub(super) frozen: Option<Box<Frozen>>,
 }
 
 impl State {
     /// Raft index of the last entry applied.
     #[must_use]
     pub fn index(&self) -> u64 {
-        unimplemented!()
+        self.index
     }
+
     /// The cluster, once it was made.
     #[must_use]
     pub fn cluster(&self) -> Option<&Arc<Cluster>> {
-        unimplemented!()
+        self.cluster.as_ref()
     }
+
     /// One node.
     #[must_use]
-    pub fn node(&self, _id: NodeId) -> Option<&Arc<Node>> {
-        unimplemented!()
+    pub fn node(&self, id: NodeId) -> Option<&Arc<Node>> {
+        self.nodes.get(&id)?.node.as_ref()
     }
+
     /// All nodes, by id.
     pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
-        std::iter::empty()
+        self.nodes.values().filter_map(|entry| entry.node.as_ref())
     }
+
     /// One service, a `removing` one too.
     #[must_use]
-    pub fn service(&self, _id: ServiceId) -> Option<&Arc<Service>> {
-        unimplemented!()
+    pub fn service(&self, id: ServiceId) -> Option<&Arc<Service>> {
+        self.services.get(&id).map(|entry| &entry.service)
     }
+
     /// All services, `removing` ones too, by id.
     pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
-        std::iter::empty()
+        self.services.values().map(|entry| &entry.service)
     }
+
     /// The service of that name (case does not matter), unless it is being removed.
     #[must_use]
-    pub fn service_by_name(&self, _name: &str) -> Option<&Arc<Service>> {
-        unimplemented!()
+    pub fn service_by_name(&self, name: &str) -> Option<&Arc<Service>> {
+        self.service(*self.names.get(&name.to_ascii_lowercase())?)
     }
+
     /// One task.
     #[must_use]
-    pub fn task(&self, _id: TaskId) -> Option<&Task> {
-        unimplemented!()
+    pub fn task(&self, id: TaskId) -> Option<&Task> {
+        self.tasks.find(id).map(|handle| self.tasks.get(handle))
     }
+
     /// All tasks, by id.
     pub fn tasks(&self) -> impl Iterator<Item = &Task> {
-        std::iter::empty()
+        self.tasks.iter()
     }
+
     /// How many there are.
     #[must_use]
     pub fn task_count(&self) -> usize {
-        unimplemented!()
+        self.tasks.len()
     }
+
     /// Slots of a service, each with its tasks, oldest first.
-    pub fn slots(&self, _service: ServiceId) -> impl Iterator<Item = (Slot, Vec<&Task>)> {
-        std::iter::empty()
+    pub fn slots(&self, service: ServiceId) -> impl Iterator<Item = (Slot, Vec<&Task>)> {
+        let slots = self.services.get(&service).into_iter().flat_map(ServiceEntry::slots);
+        slots.map(|(slot, oldest)| (slot, self.chain(oldest).collect()))
     }
+
     /// Tasks of one slot, oldest first.
-    pub fn slot(&self, _service: ServiceId, _slot: Slot) -> impl Iterator<Item = &Task> {
-        std::iter::empty()
+    pub fn slot(&self, service: ServiceId, slot: Slot) -> impl Iterator<Item = &Task> {
+        self.chain(self.services.get(&service).map_or(Handle::NONE, |entry| entry.oldest(slot)))
     }
-    /// Tasks assigned to a node, ended ones too.
-    pub fn tasks_on(&self, _node: NodeId) -> impl Iterator<Item = &Task> {
-        std::iter::empty()
+
+    /// Tasks of a service, in the order of their slots.
+    pub fn tasks_of(&self, service: ServiceId) -> impl Iterator<Item = &Task> {
+        let slots = self.services.get(&service).into_iter().flat_map(ServiceEntry::slots);
+        slots.flat_map(|(_, oldest)| self.chain(oldest))
     }
-    /// Tasks that wait for a node (PENDING, desired <= RUNNING), in groups that share service and spec version.
+
+    /// Tasks of a node that is there: assigned ones, ended ones too, and those made for it that still wait. In no order that means
+    /// anything.
+    pub fn tasks_on(&self, node: NodeId) -> impl Iterator<Item = &Task> {
+        let entry = self.nodes.get(&node).filter(|entry| entry.node.is_some());
+        entry.into_iter().flat_map(|entry| &entry.tasks).map(|&handle| self.tasks.get(handle))
+    }
+
+    /// Tasks that wait for a node (PENDING, desired <= RUNNING), in groups that share service and spec version. A task that was
+    /// made for one node waits for the scheduler to find room there.
     pub fn unassigned(&self) -> impl Iterator<Item = ((ServiceId, u64), &BTreeSet<TaskId>)> {
-        std::iter::empty()
+        self.waiting.iter().map(|(&group, tasks)| (group, tasks))
     }
+
     /// What a node's tasks hold.
     #[must_use]
-    pub fn usage(&self, _node: NodeId) -> &Usage {
-        unimplemented!()
+    pub fn usage(&self, node: NodeId) -> &Usage {
+        self.nodes.get(&node).map_or(&IDLE, |entry| &entry.usage)
     }
+
     /// Which live service has this ingress port.
     #[must_use]
-    pub fn published_by(&self, _protocol: Protocol, _port: u16) -> Option<ServiceId> {
-        unimplemented!()
+    pub fn published_by(&self, protocol: Protocol, port: u16) -> Option<ServiceId> {
+        self.ports.get(&(protocol, port)).copied()
     }
+
     /// Host-mode ports that a task of this service revision takes on its node.
     #[must_use]
-    pub fn host_ports(_ports: &[PortConfig]) -> Vec<(Protocol, u16)> {
-        unimplemented!()
+    pub fn host_ports(ports: &[PortConfig]) -> Vec<(Protocol, u16)> {
+        index::host_ports(ports).collect()
     }
-    /// Applies one entry's transactions, each whole or not at all; an outcome each: the index, or why not.
-    pub fn apply(
-        &mut self,
-        _index: u64,
-        _transactions: &[Transaction],
-        _touched: &mut Touched,
-    ) -> Vec<Result<u64, Refusal>> {
-        unimplemented!()
+
+    fn chain(&self, oldest: Handle) -> impl Iterator<Item = &Task> {
+        let some = |handle: Handle| (handle != Handle::NONE).then_some(handle);
+        let handles = std::iter::successors(some(oldest), move |&handle| some(self.tasks.younger(handle)));
+        handles.map(|handle| self.tasks.get(handle))
     }
 }

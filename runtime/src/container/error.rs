@@ -122,6 +122,16 @@ pub enum RuntimeError {
         /// The step and the kernel's answer.
         reason: String,
     },
+    /// The shim could not do what it was asked for.
+    #[error("{action} container {id}: {reason}")]
+    Refused {
+        /// Which container.
+        id: ContainerId,
+        /// As in `signal`.
+        action: &'static str,
+        /// The kernel's answer.
+        reason: String,
+    },
     /// The program could not be executed. The container has exited with that code.
     #[error("start container {id}: {reason}")]
     Execute {

@@ -142,29 +142,23 @@ fn parse(bytes: &[u8]) -> (Vec<LogLine>, usize) {
 
 /// Where the last `tail` wanted lines begin, walking back over the files.
 fn tail_start(dir: &Path, numbers: &[u64], query: &LogQuery, tail: usize) -> (u64, u64) {
-    let mut missing = tail;
-    let mut start = (numbers.first().copied().unwrap_or(1), 0);
+    let (mut start, mut missing) = (None, tail);
     for number in numbers.iter().rev() {
         let bytes = fs::read(dir.join(rotate::name(*number))).unwrap_or_default();
         let mut end = whole_length(&bytes);
-        if missing == 0 {
-            return start;
-        }
-        start = (*number, end as u64);
-        while let Some(at) = frame::last_record(&bytes[..end]) {
-            if missing == 0 {
-                return start;
-            }
+        while missing > 0
+            && let Some(at) = frame::last_record(&bytes[..end])
+        {
+            let wanted = matches!(frame::decode(&bytes[at..]), Found::Record(line, _) if query.wants(&line));
+            missing -= usize::from(wanted);
             end = at;
-            start = (*number, at as u64);
-            if let Found::Record(line, _) = frame::decode(&bytes[at..])
-                && query.wants(&line)
-            {
-                missing -= 1;
-            }
+        }
+        start = Some((*number, end as u64));
+        if missing == 0 {
+            break;
         }
     }
-    start
+    start.unwrap_or((1, 0))
 }
 
 /// Length without a torn end.

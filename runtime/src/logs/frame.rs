@@ -47,6 +47,9 @@ pub enum Found {
 }
 
 /// Appends the record to `out`.
+///
+/// # Panics
+/// When `bytes` are more than [`LINE_MAX`].
 pub fn encode(out: &mut Vec<u8>, at_ms: u64, stream: Stream, bytes: &[u8], partial: bool) {
     let length = u32::try_from(bytes.len()).expect("lines are cut at LINE_MAX").to_le_bytes();
     let stderr = if stream == Stream::Stderr { FLAG_STDERR } else { 0 };

@@ -15,7 +15,7 @@ pub struct Overlay {
     pub upper: PathBuf,
     /// Overlayfs's own workplace, on the same filesystem as `upper`.
     pub work: PathBuf,
-    /// An empty directory to mount on, seen only inside the container's mount namespace.
+    /// Any directory to mount on: only the container's own mount namespace sees what covers it. The run directory does.
     pub target: PathBuf,
 }
 

@@ -154,7 +154,8 @@ impl Failure {
     /// As bytes: the code (or -1), then the text.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let end = self.text.floor_char_boundary(TEXT_MAX);
+        // A character that the cut splits comes out as a replacement character on the other side.
+        let end = self.text.len().min(TEXT_MAX);
         [&self.code.unwrap_or(-1).to_le_bytes()[..], &self.text.as_bytes()[..end]].concat()
     }
 

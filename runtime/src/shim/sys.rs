@@ -81,9 +81,14 @@ pub fn reset_signals() {
     unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()) };
 }
 
+/// The kernel's own call, because libc's refuses the two signals that it keeps for itself, and an ignored one of those would
+/// stay ignored in the container.
 fn dispose(number: i32, how: libc::sighandler_t) {
-    // SAFETY: neither disposition runs code of ours. SIGKILL, SIGSTOP and libc's own are refused, which is fine.
-    unsafe { libc::signal(number, how) };
+    // The kernel's `sigaction`: handler, flags, restorer, mask, all but the first empty.
+    let action: [libc::sighandler_t; 4] = [how, 0, 0, 0];
+    let (number, mask_size) = (c_long::from(number), size_of::<u64>());
+    // SAFETY: neither disposition runs code of ours, and `action` outlives the call. SIGKILL and SIGSTOP are refused, which is fine.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, number, action.as_ptr(), 0 as c_long, mask_size) };
 }
 
 /// Marks every descriptor above the standard ones to be closed by `execve`.

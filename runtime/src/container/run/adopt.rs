@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub(crate) fn adopt_all(runtime: &Arc<Runtime>) -> Result<(), RuntimeError> {
     for root in [&runtime.config.run_dir, &runtime.config.data_dir] {
         let dir = containers(root);
         fs::create_dir_all(&dir).map_err(failed("make", &dir))?;
+        // What containers write is for root alone; inside them, mounts lead past this directory.
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).map_err(failed("close", &dir))?;
     }
     for name in names(&containers(&runtime.config.run_dir)) {
         match adopt(runtime, &name) {
@@ -57,7 +60,10 @@ fn adopt(runtime: &Arc<Runtime>, name: &str) -> Option<Arc<Container>> {
         return None;
     }
     let state = read_state(&dirs.run).ok()?;
-    runtime.backing.pin(&record.image_id, &id).ok()?;
+    if let Err(e) = runtime.backing.pin(&record.image_id, &id) {
+        // It runs on its layers all the same: no trouble with images ends a container.
+        tracing::warn!(container.id = %id, error = %e, "the image of a container cannot be pinned");
+    }
     runtime.backing.restore(&id, record.lease);
     let shim = hold(state.shim);
     let link = shim.as_ref().and_then(|_| Link::connect(&dirs.run).ok());

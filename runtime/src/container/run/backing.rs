@@ -10,7 +10,7 @@ use crate::network::{Lease, Network, NetworkConfig, NetworkError};
 #[derive(Debug)]
 pub(crate) enum Backing {
     Full { images: ImageStore, network: Network },
-    Bare(Image),
+    Bare(Box<Image>),
 }
 
 impl Backing {
@@ -34,7 +34,7 @@ impl Backing {
 
     pub(crate) fn pin(&self, reference: &str, id: &ContainerId) -> Result<Image, RuntimeError> {
         match self {
-            Self::Bare(image) => Ok(image.clone()),
+            Self::Bare(image) => Ok(Image::clone(image)),
             Self::Full { images, .. } => images
                 .pin(reference, id.as_str())
                 .map_err(|source| RuntimeError::Image { image: reference.to_owned(), source }),

@@ -3,7 +3,8 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -68,7 +69,7 @@ impl Draft<'_> {
         self.write_files(&bundle, &record)?;
         let (link, far) = Link::pair().map_err(|source| self.spawn_failed(source))?;
         let mut shim = self.spawn(far)?;
-        match self.follow(&link, &shim, lease).and_then(|()| self.finish(&record, &shim)) {
+        match self.follow(&link, lease).and_then(|()| self.finish(&record, &shim)) {
             Ok((life, pidfd)) => Ok(self.container(record, life, link, pidfd)),
             Err(e) => {
                 drop(link);
@@ -97,7 +98,7 @@ impl Draft<'_> {
                 layers: image.layers.clone(),
                 upper: data.join("upper"),
                 work: data.join("work"),
-                target: data.join("root"),
+                target: self.dirs.run.clone(),
             },
             read_only: spec.read_only,
             log_dir: self.dirs.logs(),
@@ -133,15 +134,18 @@ impl Draft<'_> {
 
     fn write_files(&self, bundle: &Bundle, record: &Record) -> Result<(), RuntimeError> {
         let Dirs { run, data } = &self.dirs;
-        for dir in [run, data, &bundle.overlay.upper, &bundle.overlay.work, &bundle.overlay.target, &bundle.log_dir] {
+        for dir in [run, data, &bundle.overlay.upper, &bundle.overlay.work] {
             fs::create_dir(dir).map_err(failed("make", dir))?;
         }
+        // The writable layer's mode is that of the container's root, whatever this process's umask.
+        let open = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&bundle.overlay.upper, open).map_err(failed("open", &bundle.overlay.upper))?;
         let spec = &record.spec;
         let address = record.lease.map(|l| l.address);
-        write(&run.join("hostname"), format!("{}\n", bundle.hostname).as_bytes())?;
-        write(&run.join("hosts"), files::hosts(&bundle.hostname, address, &spec.hosts).as_bytes())?;
+        write_public(&run.join("hostname"), format!("{}\n", bundle.hostname).as_bytes())?;
+        write_public(&run.join("hosts"), files::hosts(&bundle.hostname, address, &spec.hosts).as_bytes())?;
         let machine = if spec.dns.is_empty() { fs::read_to_string("/etc/resolv.conf") } else { Ok(String::new()) };
-        write(&run.join("resolv.conf"), files::resolv_conf(&spec.dns, &machine.unwrap_or_default()).as_bytes())?;
+        write_public(&run.join("resolv.conf"), files::resolv_conf(&spec.dns, &machine.unwrap_or_default()).as_bytes())?;
         write(&run.join(file::BUNDLE), &serde_json::to_vec(bundle).expect("a bundle is plain data with text keys"))
     }
 
@@ -149,7 +153,8 @@ impl Draft<'_> {
         let words = &self.runtime.config.shim_command;
         let (program, leading) =
             words.split_first().ok_or_else(|| self.spawn_failed(io::ErrorKind::InvalidInput.into()))?;
-        let mut shim = Command::new(program);
+        let sealed = self.runtime.shim_program.as_ref().map(|fd| format!("/proc/self/fd/{}", fd.as_raw_fd()));
+        let mut shim = Command::new(sealed.map_or_else(|| program.clone(), Into::into));
         shim.args(leading).arg(&self.dirs.run).env_clear();
         shim.stdin(far).stdout(Stdio::null()).stderr(Stdio::null());
         shim.spawn().map_err(|source| self.spawn_failed(source))
@@ -160,7 +165,7 @@ impl Draft<'_> {
     }
 
     /// Goes along with the shim until the container is made. The network is attached while the init makes its root.
-    fn follow(&self, link: &Link, _shim: &Child, lease: Option<Lease>) -> Result<(), RuntimeError> {
+    fn follow(&self, link: &Link, lease: Option<Lease>) -> Result<(), RuntimeError> {
         loop {
             match link.receive().map_err(|source| RuntimeError::Shim { id: self.id.clone(), source })? {
                 Reply::Cloned(pid) => self.attach(pid, lease)?,
@@ -231,4 +236,10 @@ pub(crate) fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io
 
 fn write(path: &Path, contents: &[u8]) -> Result<(), RuntimeError> {
     fs::write(path, contents).map_err(failed("write", path))
+}
+
+/// Writes a file that every user of the container may read.
+fn write_public(path: &Path, contents: &[u8]) -> Result<(), RuntimeError> {
+    write(path, contents)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).map_err(failed("open", path))
 }

@@ -3,10 +3,12 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::sync::watch::error::RecvError;
 
 use super::create::failed;
@@ -26,11 +28,8 @@ pub(crate) fn signal(container: &Container, number: i32) -> Result<(), RuntimeEr
     if container.status() == ContainerStatus::Exited {
         return Err(RuntimeError::WrongState { id: id(), action: "signal", status: ContainerStatus::Exited });
     }
-    let link = container.link.lock();
-    let gone = || io::Error::from(io::ErrorKind::NotConnected);
-    let answer = link.as_ref().ok_or_else(gone).and_then(|l| l.ask(Request::Signal(number)));
-    match answer.map_err(|source| RuntimeError::Shim { id: id(), source })? {
-        Reply::Failed(failure) => Err(RuntimeError::Make { id: id(), reason: failure.text }),
+    match container.ask(Request::Signal(number))? {
+        Reply::Failed(failure) => Err(RuntimeError::Refused { id: id(), action: "signal", reason: failure.text }),
         _ => Ok(()),
     }
 }
@@ -92,12 +91,49 @@ pub(crate) fn erase(runtime: &Runtime, id: &ContainerId, dirs: &Dirs, groups: &[
     let results = [
         cgroup::remove(groups).map_err(|source| RuntimeError::Cgroup { source }),
         runtime.backing.release(id),
-        remove_dir(&dirs.data),
+        discard(runtime, &dirs.data),
         // The run directory last: while it is there, the next daemon knows that there is something to remove.
         remove_dir(&dirs.run),
     ];
     runtime.backing.unpin(id);
     results.into_iter().collect()
+}
+
+/// Moves a data directory to where the sweeper removes it. A writable layer may hold many files, and a rename is one call; who
+/// waits for the removal of a container does not wait for its files. `open` and `purge` finish what a crash left there.
+fn discard(runtime: &Runtime, data: &Path) -> Result<(), RuntimeError> {
+    let name = runtime.discarded.fetch_add(1, Ordering::Relaxed).to_string();
+    let to = trash(&runtime.config.data_dir).join(format!("{}-{name}", std::process::id()));
+    match fs::rename(data, &to) {
+        Ok(()) => {
+            runtime.sweeper.notify_one();
+            Ok(())
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(_) => remove_dir(data),
+    }
+}
+
+/// Where data directories wait for their removal.
+pub(crate) fn trash(data_dir: &Path) -> PathBuf {
+    data_dir.join("trash")
+}
+
+/// Removes what waits, until the runtime is dropped.
+pub(crate) async fn sweep(trash: PathBuf, asked: Arc<Notify>) {
+    loop {
+        asked.notified().await;
+        let trash = trash.clone();
+        if let Err(e) = Runtime::blocking(move || empty(&trash)).await {
+            tracing::warn!(error = %e, "the files of removed containers are still there");
+        }
+    }
+}
+
+/// Removes what waits, now.
+pub(crate) fn empty(trash: &Path) -> Result<(), RuntimeError> {
+    let mut entries = fs::read_dir(trash).into_iter().flatten().flatten();
+    entries.try_for_each(|entry| remove_dir(&entry.path()))
 }
 
 pub(crate) fn remove_dir(path: &Path) -> Result<(), RuntimeError> {

@@ -2,16 +2,19 @@
 #![expect(clippy::disallowed_methods, reason = "driver: reads the mount table and the boot id")]
 
 use std::fs;
-use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
 
 use super::backing::Backing;
 use super::registry::{Container, Registry, containers};
-use super::{adopt, create, end, follow};
+use super::{adopt, create, end, follow, sys};
 use crate::cgroup::{self, Hierarchy};
 use crate::container::{
     ContainerId, ContainerInfo, ContainerSpec, ContainerStatus, Exit, RuntimeConfig, RuntimeError, STOP_GRACE_MAX,
@@ -19,7 +22,7 @@ use crate::container::{
 use crate::image::{Image, ImageStore};
 use crate::logs::{LogLine, LogQuery};
 use crate::network::Network;
-use crate::shim::protocol::{Reply, Request};
+use crate::shim::protocol::{Failure, Reply, Request};
 
 /// All containers of one node. Dropping it stops nothing: containers go on, and the next [`Runtime::open`] adopts them.
 #[derive(Debug)]
@@ -29,6 +32,21 @@ pub struct Runtime {
     pub(crate) hierarchies: Vec<Hierarchy>,
     pub(crate) boot_id: String,
     pub(crate) registry: Registry,
+    /// The shim's program on a read-only mount, if the kernel can; executed by the path of the descriptor.
+    pub(crate) shim_program: Option<OwnedFd>,
+    /// Numbers discarded data directories.
+    pub(crate) discarded: AtomicU64,
+    /// Wakes the sweeper.
+    pub(crate) sweeper: Arc<Notify>,
+    sweeping: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if let Some(sweeping) = self.sweeping.get_mut().take() {
+            sweeping.abort();
+        }
+    }
 }
 
 impl Runtime {
@@ -46,16 +64,32 @@ impl Runtime {
     /// # Errors
     /// As [`Self::open`].
     pub async fn open_bare(config: RuntimeConfig, image: Image) -> Result<Arc<Self>, RuntimeError> {
-        Self::blocking(move || Self::open_with(Backing::Bare(image), config)).await
+        Self::blocking(move || Self::open_with(Backing::Bare(Box::new(image)), config)).await
     }
 
     fn open_with(backing: Backing, config: RuntimeConfig) -> Result<Arc<Self>, RuntimeError> {
         let hierarchies = find_hierarchies()?;
         let boot = Path::new("/proc/sys/kernel/random/boot_id");
         let boot_id = fs::read_to_string(boot).map_err(create::failed("read", boot))?.trim().to_owned();
-        let runtime = Arc::new(Self { config, backing, hierarchies, boot_id, registry: Registry::default() });
+        let shim_program = seal(&config);
+        let trash = end::trash(&config.data_dir);
+        fs::create_dir_all(&trash).map_err(create::failed("make", &trash))?;
+        let runtime = Arc::new(Self {
+            config,
+            backing,
+            hierarchies,
+            boot_id,
+            registry: Registry::default(),
+            shim_program,
+            discarded: AtomicU64::new(0),
+            sweeper: Arc::default(),
+            sweeping: Mutex::default(),
+        });
         runtime.ensure_parent()?;
         adopt::adopt_all(&runtime)?;
+        // What an earlier daemon left there has no owner that waits: the sweeper takes it.
+        *runtime.sweeping.lock() = Some(tokio::spawn(end::sweep(trash, Arc::clone(&runtime.sweeper))));
+        runtime.sweeper.notify_one();
         Ok(runtime)
     }
 
@@ -72,7 +106,11 @@ impl Runtime {
     pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
         match tokio::task::spawn_blocking(work).await {
             Ok(value) => value,
-            Err(e) => std::panic::resume_unwind(e.into_panic()),
+            Err(e) => match e.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // Cancelled because tokio shuts down: nobody will ask for the result.
+                Err(_) => std::future::pending().await,
+            },
         }
     }
 
@@ -203,9 +241,21 @@ impl Runtime {
             cgroup::remove_parent(&parents, &self.mounts()).map_err(|source| RuntimeError::Cgroup { source }),
             end::remove_dir(&containers(&self.config.data_dir)),
             end::remove_dir(&containers(&self.config.run_dir)),
+            end::remove_dir(&end::trash(&self.config.data_dir)),
         ];
+        // The caller's own files may be in there; then it stays.
+        let _ = fs::remove_dir(&self.config.run_dir);
         results.into_iter().collect()
     }
+}
+
+fn seal(config: &RuntimeConfig) -> Option<OwnedFd> {
+    let program = Path::new(config.shim_command.first()?);
+    let sealed = sys::sealed(program);
+    if let Err(e) = &sealed {
+        tracing::warn!(error = %e, "the shim's program cannot be protected from containers: the kernel is older than 5.12");
+    }
+    sealed.ok()
 }
 
 fn find_hierarchies() -> Result<Vec<Hierarchy>, RuntimeError> {
@@ -235,18 +285,14 @@ fn start(runtime: &Runtime, container: &Container) -> Result<(), RuntimeError> {
 
 fn execute(container: &Container) -> Result<(), RuntimeError> {
     let id = || container.id.clone();
-    let link = container.link.lock();
-    let gone = || io::Error::from(io::ErrorKind::NotConnected);
-    let answer = link.as_ref().ok_or_else(gone).and_then(|l| l.ask(Request::Start));
-    match answer.map_err(|source| RuntimeError::Shim { id: id(), source })? {
-        Reply::Done => {
+    match container.ask(Request::Start)? {
+        Reply::Failed(Failure { code: Some(code), text }) => {
+            Err(RuntimeError::Execute { id: id(), reason: text, code })
+        }
+        Reply::Failed(failure) => Err(RuntimeError::Refused { id: id(), action: "start", reason: failure.text }),
+        _ => {
             container.life.lock().started_ms = create::read_state(&container.dirs.run)?.started_ms;
             Ok(())
         }
-        Reply::Failed(failure) => match failure.code {
-            Some(code) => Err(RuntimeError::Execute { id: id(), reason: failure.text, code }),
-            None => Err(RuntimeError::Make { id: id(), reason: failure.text }),
-        },
-        other => Err(RuntimeError::Make { id: id(), reason: format!("the shim answered {other:?}") }),
     }
 }

@@ -14,7 +14,7 @@ use super::link::Link;
 use crate::cgroup::Group;
 use crate::container::{ContainerId, ContainerInfo, ContainerSpec, ContainerStatus, Exit, RuntimeConfig, RuntimeError};
 use crate::network::Lease;
-use crate::shim::protocol::{Identity, file};
+use crate::shim::protocol::{Identity, Reply, Request, file};
 
 /// What a later daemon must know of a container. Its presence says that the container was made whole.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,8 +41,9 @@ impl Dirs {
         Self { run: containers(&config.run_dir).join(id), data: containers(&config.data_dir).join(id) }
     }
 
+    /// The log files lie beside the writable layer: a directory of their own would be one more inode to allocate.
     pub(crate) fn logs(&self) -> PathBuf {
-        self.data.join("logs")
+        self.data.clone()
     }
 
     pub(crate) fn exit(&self) -> PathBuf {
@@ -87,6 +88,20 @@ impl Container {
             (false, true) => ContainerStatus::Running,
             (false, false) => ContainerStatus::Created,
         }
+    }
+
+    /// Asks the shim, one question at a time. A connection on which an answer was missed is given up, so that no later
+    /// question gets it, and the next question connects anew.
+    pub(crate) fn ask(&self, request: Request) -> Result<Reply, RuntimeError> {
+        let failed = |source| RuntimeError::Shim { id: self.id.clone(), source };
+        let mut held = self.link.lock();
+        let link = match held.take() {
+            Some(link) => link,
+            None => Link::connect(&self.dirs.run).map_err(failed)?,
+        };
+        let reply = link.ask(request).map_err(failed)?;
+        *held = Some(link);
+        Ok(reply)
     }
 
     pub(crate) fn info(&self) -> ContainerInfo {

@@ -32,7 +32,7 @@ pub(crate) fn begin(runtime: &Arc<Runtime>, container: &Arc<Container>) {
     let task = tokio::spawn(async move {
         wait_for(shim).await;
         let (Some(runtime), Some(container)) = (runtime.upgrade(), held.upgrade()) else { return };
-        // Reading one small file and reaping a dead process do not block.
+        // A small file, a dead process, and at most one exchange with the kernel's network: not worth another thread's wake-up.
         settle(&runtime, &container);
     });
     *container.watcher.lock() = Some(task);

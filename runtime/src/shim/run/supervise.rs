@@ -156,16 +156,13 @@ impl Shim {
         all
     }
 
-    /// The init's word: `R` for ready, `F` and a failure, or the end of the pipe because `execve` closed it.
+    /// The init's word: `R` for ready (it has told the daemon itself), `F` and a failure, or the end of the pipe because `execve` closed it.
     fn read_status(&mut self) {
         let Some(pipe) = &self.status else { return };
         let mut message = [0; DATAGRAM_MAX];
         let length = rustix::io::read(pipe, &mut message).unwrap_or(0);
         match message[..length].split_first() {
-            Some((b'R', _)) => {
-                self.phase = Phase::Created;
-                self.tell(0, &Reply::Created);
-            }
+            Some((b'R', _)) => self.phase = Phase::Created,
             Some((_, failure)) => self.failure = Failure::decode(failure),
             None => {
                 self.status = None;
@@ -270,6 +267,9 @@ impl Shim {
             self.read_status();
         }
         let code = self.reap();
+        if self.phase == Phase::Making && self.failure.is_none() {
+            self.failure = Some(Failure { text: format!("the container's init ended with {code}"), code: None });
+        }
         for index in 0..self.outputs.len() {
             let _drained = (0..LAST_READS).all(|_| self.take_output(index));
         }

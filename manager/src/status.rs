@@ -1,4 +1,4 @@
-//! Which gRPC code each error gets: the one table. The message is the error's whole chain, so that a user reads what failed and
+//! Which gRPC code each error gets: the one table, beside the components because it knows the errors of all. The message is the error's whole chain, so that a user reads what failed and
 //! why in one line.
 
 use std::error::Error;
@@ -6,8 +6,8 @@ use std::error::Error;
 use skep_proto::chain::chain;
 use tonic::{Code, Status};
 
-use super::error::ApiError;
-use super::lookup::LookupError;
+use crate::api::ApiError;
+use crate::api::lookup::LookupError;
 use crate::ca::CaError;
 use crate::caller::CallerError;
 use crate::dispatcher::DispatchError;
@@ -85,6 +85,7 @@ impl From<ApiError> for Status {
             ApiError::Lookup(LookupError::None { .. }) => Code::NotFound,
             ApiError::Lookup(LookupError::Ambiguous { .. } | LookupError::Empty { .. }) => Code::InvalidArgument,
             ApiError::NoCluster => Code::Unavailable,
+            ApiError::Token(_) => Code::Internal,
             ApiError::NotDown { .. } | ApiError::RemoveManager { .. } | ApiError::Role { .. } => {
                 Code::FailedPrecondition
             }

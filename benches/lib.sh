@@ -1,0 +1,46 @@
+# Shared by the benchmarks: sourced, not run.
+# Every figure is a median over ROUNDS runs, both sides in turn on the same machine, and the ratio is of the two medians.
+
+ROUNDS="${ROUNDS:-5}"
+
+say() { printf '%s\n' "$*" >&2; }
+
+# Installs Debian packages that are missing: need COMMAND PACKAGE.
+need() {
+  command -v "$1" >/dev/null && return
+  command -v apt-get >/dev/null || { say "install $2 first"; exit 1; }
+  say "installing $2"
+  [ -n "${APT_UPDATED:-}" ] || { apt-get update -qq; APT_UPDATED=1; }
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null
+}
+
+now_ms() { date +%s%3N; }
+
+# Median of the numbers on standard input.
+median() { sort -n | awk '{ v[NR] = $1 } END { if (NR == 0) { print "-"; exit } m = int((NR + 1) / 2); print (NR % 2) ? v[m] : (v[m] + v[m + 1]) / 2 }'; }
+
+# One row: row NAME UNIT PEER OURS; the ratio says how many times smaller ours is.
+row() {
+  awk -v name="$1" -v unit="$2" -v peer="$3" -v ours="$4" 'BEGIN {
+    ratio = (peer + 0 > 0 && ours + 0 > 0) ? sprintf("%.1f", peer / ours) : "-"
+    printf "| %-44s | %10s %-3s | %10s %-3s | %8s |\n", name, peer, unit, ours, unit, ratio }'
+}
+
+header() { printf '| %-44s | %14s | %14s | %8s |\n|---|---|---|---|\n' "what" "$1" "$2" "ratio"; }
+
+# Resident bytes of a process in KiB.
+rss_kib() { awk '/^VmRSS:/ { print $2 }' "/proc/$1/status"; }
+
+# Proportional set size of a process in KiB.
+pss_kib() { awk '/^Pss:/ { print $2 }' "/proc/$1/smaps_rollup"; }
+
+# A static busybox as a root filesystem's tar: busybox_tar FILE.
+busybox_tar() {
+  local dir; dir=$(mktemp -d)
+  mkdir -p "$dir/bin" "$dir/tmp" "$dir/etc"
+  cp "$(command -v busybox)" "$dir/bin/busybox"
+  for word in sh sleep true cat echo; do ln -s busybox "$dir/bin/$word"; done
+  echo 'root:x:0:0:root:/:/bin/sh' >"$dir/etc/passwd"
+  tar -C "$dir" -cf "$1" .
+  rm -rf "$dir"
+}

@@ -1,0 +1,168 @@
+//! How far a service is from what its spec says.
+
+use std::collections::BTreeMap;
+
+use skep_proto::model::{DesiredState, Mode, Node, NodeState, Revision, Service, ServiceId, Slot, Task, TaskState};
+use skep_proto::pb;
+
+use crate::store::{Soft, State};
+
+/// Slots shown one by one. A terminal has no more lines; the counts are of all.
+pub const SLOTS_SHOWN_MAX: usize = 64;
+
+/// How many tasks run and how many should.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Slots that should have a running task.
+    pub desired: u32,
+    /// Slots of which one runs that is meant to, on a node that is not Down.
+    pub running: u32,
+}
+
+/// One service with what is worth knowing once for all of its tasks.
+struct View<'a> {
+    state: &'a State,
+    soft: &'a Soft,
+    service: &'a Service,
+    /// By spec version: how its revision compares with the current one.
+    fresh: BTreeMap<u64, Fresh>,
+}
+
+/// How a revision compares with the current one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fresh {
+    Same,
+    /// Only where it may run differs: a task stays where it still fits.
+    Moved,
+    Old,
+}
+
+/// The counts of `service ls`: of any spec version, because an update does not mean that fewer run.
+#[must_use]
+pub fn count(state: &State, service: &Service) -> Count {
+    let runs = |task: &&Task| task.desired.is_live() && task.status.state == TaskState::Running && !lost(state, task);
+    let running = state.slots(service.id).filter(|(_, tasks)| tasks.iter().any(runs)).count();
+    Count { desired: desired(state, service), running: small(running) }
+}
+
+/// The progress of a service; a service that is gone is `removed`.
+#[must_use]
+pub fn progress(state: &State, soft: &Soft, id: ServiceId) -> pb::ServiceProgress {
+    let Some(service) = state.service(id) else {
+        return pb::ServiceProgress { removed: true, converged: true, ..Default::default() };
+    };
+    let view = View::new(state, soft, service);
+    let mut progress = pb::ServiceProgress { spec_version: service.spec_version, ..Default::default() };
+    for (slot, tasks) in state.slots(id) {
+        view.add(slot, &tasks, &mut progress);
+    }
+    if !service.removing {
+        progress.desired = desired(state, service);
+        let settled = service.ports_allocated() && service.update_status.as_ref().is_none_or(|update| update.completed);
+        progress.converged = settled && progress.running == progress.desired && progress.leftover == 0;
+    }
+    progress
+}
+
+/// Slots that should have a running task.
+fn desired(state: &State, service: &Service) -> u32 {
+    match (service.removing, service.spec.mode) {
+        (true, _) => 0,
+        (false, Mode::Replicated { replicas }) => replicas,
+        (false, Mode::Global) => {
+            let placement = &service.spec.task.placement;
+            small(state.nodes().filter(|node| node.takes_tasks() && placement.allows(node)).count())
+        }
+    }
+}
+
+impl<'a> View<'a> {
+    fn new(state: &'a State, soft: &'a Soft, service: &'a Service) -> Self {
+        let current = service.current();
+        let fresh = service.revisions.iter().map(|(&version, revision)| (version, compare(revision, current)));
+        Self { state, soft, service, fresh: fresh.collect() }
+    }
+
+    fn add(&self, slot: Slot, tasks: &[&Task], progress: &mut pb::ServiceProgress) {
+        let here = || tasks.iter().filter(|task| !lost(self.state, task));
+        let runs = here().any(|task| self.runs(task)) && self.counts(slot);
+        progress.running += u32::from(runs);
+        progress.leftover += small(here().filter(|task| self.is_leftover(task)).count());
+        let shown = tasks.iter().rev().find(|task| task.desired.is_live()).or(tasks.last());
+        if let (Some(task), true) = (shown, progress.slots.len() < SLOTS_SHOWN_MAX) {
+            progress.slots.push(self.show(slot, task));
+        }
+    }
+
+    /// A global task on a paused node runs on, but the node is none of those that must have one.
+    fn counts(&self, slot: Slot) -> bool {
+        match slot {
+            Slot::Replica(_) => true,
+            Slot::Node(node) => self.state.node(node).is_some_and(|node| node.takes_tasks()),
+        }
+    }
+
+    fn runs(&self, task: &Task) -> bool {
+        task.desired == DesiredState::Running && task.status.state == TaskState::Running && self.is_current(task)
+    }
+
+    /// It has not ended, and it will have to.
+    fn is_leftover(&self, task: &Task) -> bool {
+        let state = task.status.state;
+        let exists = task.node.is_some() && state >= TaskState::Assigned && !state.is_terminal();
+        exists && (!task.desired.is_live() || !self.is_current(task))
+    }
+
+    fn is_current(&self, task: &Task) -> bool {
+        match self.fresh.get(&task.spec_version) {
+            Some(Fresh::Same) => true,
+            Some(Fresh::Moved) => node_of(self.state, task).is_some_and(|n| self.service.spec.task.placement.allows(n)),
+            Some(Fresh::Old) | None => false,
+        }
+    }
+
+    fn show(&self, slot: Slot, task: &Task) -> pb::SlotProgress {
+        let status = self.soft.status(task);
+        let waiting = || self.soft.waiting(task.service, task.spec_version).unwrap_or_default();
+        let error = if task.node.is_none() && status.error.is_empty() { waiting() } else { &status.error };
+        let slot = match slot {
+            Slot::Replica(number) => number,
+            Slot::Node(_) => 0,
+        };
+        pb::SlotProgress {
+            slot,
+            node: task.node.map(skep_proto::model::NodeId::to_bytes).unwrap_or_default(),
+            state: pb::TaskState::from(status.state).into(),
+            error: error.to_owned(),
+            task: task.id.to_bytes(),
+            node_name: node_of(self.state, task).map(|node| node.description.hostname.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+fn compare(revision: &Revision, current: &Revision) -> Fresh {
+    let same_but_place = |a: &Revision, b: &Revision| {
+        let (a, b) = (&a.task, &b.task);
+        (&a.container, &a.limits, &a.reservations, &a.restart, a.force_update)
+            == (&b.container, &b.limits, &b.reservations, &b.restart, b.force_update)
+    };
+    match revision == current {
+        true => Fresh::Same,
+        false if revision.ports == current.ports && same_but_place(revision, current) => Fresh::Moved,
+        false => Fresh::Old,
+    }
+}
+
+fn node_of<'a>(state: &'a State, task: &Task) -> Option<&'a Node> {
+    task.node.and_then(|node| state.node(node)).map(AsRef::as_ref)
+}
+
+/// Its node is Down or gone: whether it runs is not known, and nothing can be done about it.
+fn lost(state: &State, task: &Task) -> bool {
+    let down = |node| state.node(node).is_none_or(|node| node.status.state == NodeState::Down);
+    task.node.is_some_and(down)
+}
+
+fn small(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,44 @@
+//! The cluster.
+
+use skep_proto::model::{Cluster, JoinToken, NodeRole, TokenSecret};
+use skep_proto::pb;
+
+use super::control::ControlService;
+use crate::api::ApiError;
+use crate::store::Change;
+use crate::sys;
+
+impl ControlService {
+    pub(super) fn cluster(&self) -> Result<pb::ClusterReply, ApiError> {
+        let state = self.store.read();
+        let cluster = state.cluster().ok_or(ApiError::NoCluster)?;
+        let addresses = state.nodes().filter_map(|node| node.manager.as_ref()).map(|manager| manager.address.clone());
+        let manager_addresses: Vec<String> = addresses.collect();
+        // The key of the root leaves the managers in no answer.
+        let cluster = pb::Cluster { root_key: String::new(), ..cluster.as_ref().into() };
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Ok(pb::ClusterReply {
+            cluster: Some(cluster),
+            nodes: count(state.nodes().count()),
+            managers: count(manager_addresses.len()),
+            manager_addresses,
+        })
+    }
+
+    /// Replaces the token of a role: who holds the old one can join no more; who has joined stays.
+    pub(super) async fn rotate(&self, role: pb::NodeRole) -> Result<pb::ClusterReply, ApiError> {
+        let role = NodeRole::try_from(role)?;
+        let mut cluster = {
+            let state = self.store.read();
+            Cluster::clone(state.cluster().ok_or(ApiError::NoCluster)?)
+        };
+        let old: JoinToken = cluster.worker_token.parse()?;
+        let token = JoinToken { secret: TokenSecret::new(sys::random_bits()), ..old }.to_string();
+        match role {
+            NodeRole::Manager => cluster.manager_token = token,
+            NodeRole::Worker => cluster.worker_token = token,
+        }
+        self.propose(Change::PutCluster(Box::new(cluster))).await?;
+        self.cluster()
+    }
+}

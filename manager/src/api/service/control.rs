@@ -1,0 +1,152 @@
+//! The table of Control RPCs.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::Stream;
+use skep_proto::model::{NodeId, ServiceId, TaskId};
+use skep_proto::pb;
+use skep_proto::pb::control_server::Control;
+use tokio::sync::watch;
+use tonic::{Request, Response, Status};
+
+use crate::api::ApiError;
+use crate::caller::Caller;
+use crate::store::{Change, Store, Transaction};
+use crate::sys;
+
+/// Whose logs to read, and how.
+#[derive(Clone, Debug)]
+pub struct LogSelection {
+    /// All tasks of these.
+    pub services: Vec<ServiceId>,
+    /// And these.
+    pub tasks: Vec<TaskId>,
+    /// As the caller gave them.
+    pub options: pb::LogOptions,
+}
+
+/// How logs are read: the log broker's part, which this component does not know.
+pub type ReadLogs = Arc<dyn Fn(LogSelection) -> Result<Answers<pb::ServiceLogsReply>, Status> + Send + Sync>;
+
+/// The Control service.
+#[derive(Clone)]
+pub struct ControlService {
+    pub(super) store: Store,
+    pub(super) logs: ReadLogs,
+    /// This manager's node.
+    pub(super) own: NodeId,
+    /// Raft id of the leader, while one is known.
+    pub(super) leader: watch::Receiver<Option<u64>>,
+    /// Everybody who reaches this copy counts as this caller; `None` asks the listener.
+    caller: Option<Caller>,
+}
+
+/// A stream of answers, made as they are read.
+pub type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// What most RPCs return.
+type Answer<T> = Result<Response<T>, Status>;
+
+impl std::fmt::Debug for ControlService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ControlService").field("own", &self.own).finish_non_exhaustive()
+    }
+}
+
+impl ControlService {
+    /// Serves callers that the listener tells apart.
+    #[must_use]
+    pub fn new(store: Store, logs: ReadLogs, own: NodeId, leader: watch::Receiver<Option<u64>>) -> Self {
+        Self { store, logs, own, leader, caller: None }
+    }
+
+    /// The same for a socket that only this machine's administrator reaches.
+    #[must_use]
+    pub fn local(&self) -> Self {
+        Self { caller: Some(Caller::Local), ..self.clone() }
+    }
+
+    fn admit<T>(&self, request: Request<T>) -> Result<T, ApiError> {
+        let caller = self.caller.unwrap_or_else(|| Caller::of(request.extensions()));
+        caller.require_manager(&self.store.read())?;
+        Ok(request.into_inner())
+    }
+
+    pub(super) async fn propose(&self, change: Change) -> Result<u64, ApiError> {
+        Ok(self.store.propose(Transaction { changes: vec![change], at: sys::now() }).await?)
+    }
+}
+
+#[tonic::async_trait]
+impl Control for ControlService {
+    type ListServicesStream = Answers<pb::ServiceEntry>;
+    type WatchServiceStream = Answers<pb::ServiceProgress>;
+    type ServiceLogsStream = Answers<pb::ServiceLogsReply>;
+    type ListTasksStream = Answers<pb::TaskEntry>;
+    type ListNodesStream = Answers<pb::NodeEntry>;
+
+    async fn create_service(&self, request: Request<pb::CreateServiceRequest>) -> Answer<pb::ServiceReply> {
+        Ok(Response::new(self.create(self.admit(request)?).await?))
+    }
+
+    async fn update_service(&self, request: Request<pb::UpdateServiceRequest>) -> Answer<pb::ServiceReply> {
+        Ok(Response::new(self.update(self.admit(request)?).await?))
+    }
+
+    async fn remove_service(&self, request: Request<pb::RefRequest>) -> Answer<pb::Empty> {
+        self.remove(&self.admit(request)?.r#ref).await?;
+        Ok(Response::new(pb::Empty {}))
+    }
+
+    async fn get_service(&self, request: Request<pb::RefRequest>) -> Answer<pb::ServiceReply> {
+        Ok(Response::new(self.get(&self.admit(request)?.r#ref)?))
+    }
+
+    async fn list_services(&self, request: Request<pb::ListServicesRequest>) -> Answer<Self::ListServicesStream> {
+        Ok(Response::new(self.list(&self.admit(request)?.refs)?))
+    }
+
+    async fn watch_service(&self, request: Request<pb::WatchServiceRequest>) -> Answer<Self::WatchServiceStream> {
+        Ok(Response::new(self.watch(&self.admit(request)?)?))
+    }
+
+    async fn service_logs(&self, request: Request<pb::ServiceLogsRequest>) -> Answer<Self::ServiceLogsStream> {
+        Ok(Response::new(self.read_logs(self.admit(request)?)?))
+    }
+
+    async fn list_tasks(&self, request: Request<pb::ListTasksRequest>) -> Answer<Self::ListTasksStream> {
+        Ok(Response::new(self.tasks(&self.admit(request)?)?))
+    }
+
+    async fn get_task(&self, request: Request<pb::RefRequest>) -> Answer<pb::TaskEntry> {
+        Ok(Response::new(self.task(&self.admit(request)?.r#ref)?))
+    }
+
+    async fn list_nodes(&self, request: Request<pb::ListNodesRequest>) -> Answer<Self::ListNodesStream> {
+        Ok(Response::new(self.nodes(&self.admit(request)?.refs)?))
+    }
+
+    async fn get_node(&self, request: Request<pb::RefRequest>) -> Answer<pb::NodeEntry> {
+        Ok(Response::new(self.node(&self.admit(request)?.r#ref)?))
+    }
+
+    async fn update_node(&self, request: Request<pb::UpdateNodeRequest>) -> Answer<pb::NodeEntry> {
+        Ok(Response::new(self.change_node(self.admit(request)?).await?))
+    }
+
+    async fn remove_node(&self, request: Request<pb::RemoveNodeRequest>) -> Answer<pb::Empty> {
+        self.forget_node(self.admit(request)?).await?;
+        Ok(Response::new(pb::Empty {}))
+    }
+
+    async fn get_cluster(&self, request: Request<pb::Empty>) -> Answer<pb::ClusterReply> {
+        self.admit(request)?;
+        Ok(Response::new(self.cluster()?))
+    }
+
+    async fn rotate_token(&self, request: Request<pb::RotateTokenRequest>) -> Answer<pb::ClusterReply> {
+        let role = self.admit(request)?.role();
+        Ok(Response::new(self.rotate(role).await?))
+    }
+}

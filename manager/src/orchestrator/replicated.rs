@@ -1,0 +1,107 @@
+//! A replicated service: so many slots, numbered from 1.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use skep_proto::model::{Mode, NodeId, Slot, TaskState};
+
+use super::plan::Draft;
+use super::slot::{self, Phase};
+use super::view::{Tasks, View};
+use super::{enforcer, reaper, update};
+use crate::store::Change;
+
+/// Plans a replicated service; `None` when it is none.
+pub(super) fn plan(view: &View<'_>, draft: &mut Draft) -> Option<()> {
+    let Mode::Replicated { replicas } = view.service.spec.mode else { return None };
+    let slots: Vec<Tasks<'_>> = view.state.slots(view.service.id).map(|(slot, all)| Tasks::new(slot, all)).collect();
+    let phases: Vec<Phase> = slots.iter().map(|tasks| slot::phase(view, tasks)).collect();
+    let replicas = usize::try_from(replicas).unwrap_or(usize::MAX);
+    let ended = shrink(&slots, &phases, replicas, draft);
+    let mut rollout = update::Rollout::default();
+    for (index, tasks) in slots.iter().enumerate().filter(|(index, _)| !ended.contains(index)) {
+        tend(view, tasks, phases[index], &mut rollout, draft);
+    }
+    if view.may_create() {
+        grow(view, &slots, &phases, replicas, draft);
+        rollout.advance(view, draft);
+    }
+    Some(())
+}
+
+/// One slot that stays, or one that has gone and left something to forget.
+fn tend<'a>(view: &View<'_>, tasks: &'a Tasks<'a>, phase: Phase, rollout: &mut update::Rollout<'a>, draft: &mut Draft) {
+    if enforcer::enforce(view, tasks, draft) || (view.may_create() && settle(phase, tasks, view, draft)) {
+        return rollout.add_changing();
+    }
+    reaper::reap(view, tasks, draft);
+    rollout.add(view, tasks, phase);
+}
+
+/// The common slot has one task that serves, and nothing to settle.
+fn settle(phase: Phase, tasks: &Tasks<'_>, view: &View<'_>, draft: &mut Draft) -> bool {
+    let at_rest = tasks.all.len() == 1 && matches!(phase, Phase::Settled { .. });
+    !at_rest && slot::settle(view, tasks, draft)
+}
+
+/// Gives up slots that are too many, and says which (by index).
+fn shrink(slots: &[Tasks<'_>], phases: &[Phase], replicas: usize, draft: &mut Draft) -> BTreeSet<usize> {
+    let occupied: Vec<usize> = (0..slots.len()).filter(|&index| phases[index] != Phase::Vacant).collect();
+    if occupied.len() <= replicas {
+        return BTreeSet::new();
+    }
+    let ended: BTreeSet<usize> = by_worth(slots, occupied).split_off(replicas).into_iter().collect();
+    for &index in &ended {
+        slot::end(&slots[index], draft);
+    }
+    ended
+}
+
+/// Orders slots, those worth keeping first: running before not running, then so that the nodes with the most tasks of the
+/// service lose them first. Of the k slots on a node one is its first, one its second and so on; the lower that number, the
+/// more the slot is worth. Slots without a node, or between two, are worth least: nothing is lost with them.
+fn by_worth(slots: &[Tasks<'_>], mut indexes: Vec<usize>) -> Vec<usize> {
+    indexes.sort_by_key(|&index| !runs(&slots[index]));
+    let mut copies: BTreeMap<NodeId, u32> = BTreeMap::new();
+    let mut ranked: Vec<(u32, bool, usize)> = Vec::with_capacity(indexes.len());
+    for index in indexes {
+        let rank = only_node(&slots[index]).map_or(u32::MAX, |node| {
+            let count = copies.entry(node).or_default();
+            *count += 1;
+            *count
+        });
+        ranked.push((rank, !runs(&slots[index]), index));
+    }
+    ranked.sort_unstable();
+    ranked.into_iter().map(|(_, _, index)| index).collect()
+}
+
+fn runs(tasks: &Tasks<'_>) -> bool {
+    tasks.wanted().any(|task| task.status.state == TaskState::Running)
+}
+
+fn only_node(tasks: &Tasks<'_>) -> Option<NodeId> {
+    let mut wanted = tasks.wanted();
+    let node = wanted.next().and_then(|task| task.node);
+    if wanted.next().is_some() { None } else { node }
+}
+
+/// Fills the lowest free numbers. What a slot left behind while it was being given up is waited for.
+fn grow(view: &View<'_>, slots: &[Tasks<'_>], phases: &[Phase], replicas: usize, draft: &mut Draft) {
+    let number = |tasks: &Tasks<'_>| match tasks.slot {
+        Slot::Replica(number) => number,
+        Slot::Node(_) => 0,
+    };
+    let known: BTreeMap<u32, usize> = slots.iter().enumerate().map(|(index, tasks)| (number(tasks), index)).collect();
+    let is_taken = |number: &u32| known.get(number).is_some_and(|&index| phases[index] != Phase::Vacant);
+    let occupied = phases.iter().filter(|phase| **phase != Phase::Vacant).count();
+    let missing = replicas.saturating_sub(occupied);
+    let changes: Vec<Change> = (1..=u32::MAX)
+        .filter(|number| !is_taken(number))
+        .take(missing.min(draft.room()))
+        .map(|number| slot::fill(view, Slot::Replica(number), known.get(&number).map(|&i| &slots[i]), draft))
+        .collect();
+    if missing > changes.len() {
+        draft.wake(view.now);
+    }
+    draft.together(changes, || format!("{missing} slots are to be filled"));
+}

@@ -1,0 +1,211 @@
+//! One slot: what it looks like, and what it needs whatever the service as a whole is doing.
+//!
+//! A slot has at most one task desired RUNNING, but for two cases in which the old one must outlast the start of the new one:
+//! an update that starts first, and a node that went down with a running task (should it come back before its replacement
+//! runs, the task is kept). In both the new one names the old one in `replaces`, and as soon as one of them is seen running
+//! where it should, the other is stopped. A slot has at most one task desired READY: the next one.
+
+use std::time::Duration;
+
+use skep_proto::model::spec::STOP_GRACE_DEFAULT;
+use skep_proto::model::{DesiredState, Moment, Slot, Task, TaskState};
+
+use super::plan::{Draft, Succession, retire};
+use super::restart::{self, Verdict};
+use super::view::{Footing, Tasks, View};
+use crate::store::Change;
+
+/// What a node gets on top of the stop grace before a successor starts without its word: one missed heartbeat period, the
+/// report, the commit, and a kernel that takes its time over the last process. Past it two copies may overlap, which is
+/// better than none for ever.
+pub const STOP_MARGIN: Duration = Duration::from_secs(10);
+
+/// What a slot looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nothing is meant to run there and nothing ended for good: free to be filled.
+    Vacant,
+    /// Its last task ended and is not followed.
+    Finished {
+        /// That task ran an old spec.
+        outdated: bool,
+        /// It ended badly.
+        failed: bool,
+    },
+    /// A task of the current spec runs, since then.
+    Settled {
+        /// When the managers learned of it.
+        since: Moment,
+    },
+    /// A task of the current spec is on its way.
+    Converging,
+    /// Only tasks of an old spec are meant to run.
+    Outdated {
+        /// One of them does.
+        running: bool,
+    },
+    /// A task of the current spec ended for good while one of an old spec still runs.
+    Stuck,
+}
+
+/// Whether the task serves: it runs what it should where it may.
+fn serves(view: &View<'_>, task: &Task) -> bool {
+    task.status.state == TaskState::Running
+        && task.desired == DesiredState::Running
+        && view.footing(task) == Footing::Firm
+        && !view.is_outdated(task)
+}
+
+/// Looks at a slot.
+pub(super) fn phase(view: &View<'_>, tasks: &Tasks<'_>) -> Phase {
+    let Some(head) = tasks.head() else { return phase_without_wanted(view, tasks) };
+    if serves(view, head) {
+        return Phase::Settled { since: head.status.applied_at };
+    }
+    if !view.is_outdated(head) || head.status.state.is_terminal() {
+        return Phase::Converging;
+    }
+    let newest = tasks.newest().filter(|newest| !newest.desired.is_live() && !view.is_outdated(newest));
+    if newest.is_some_and(|newest| restart::is_finished(view, newest)) {
+        return Phase::Stuck;
+    }
+    Phase::Outdated { running: tasks.wanted().any(|task| task.status.state == TaskState::Running) }
+}
+
+fn phase_without_wanted(view: &View<'_>, tasks: &Tasks<'_>) -> Phase {
+    match tasks.newest() {
+        Some(task) if restart::is_finished(view, task) => {
+            Phase::Finished { outdated: view.is_outdated(task), failed: task.status.state.is_failure() }
+        }
+        _ => Phase::Vacant,
+    }
+}
+
+/// Gives a slot what it needs now: a successor for a task that ended or lost its node, the word to start, the end of one task
+/// too many. One step at a time, because the next is planned from what this one led to. Says whether there was one.
+pub(super) fn settle(view: &View<'_>, tasks: &Tasks<'_>, draft: &mut Draft) -> bool {
+    let Some(head) = tasks.head() else { return false };
+    if let Some(keeper) = tasks.wanted().find(|task| serves(view, task)) {
+        return keep_only(tasks, keeper, draft);
+    }
+    if head.status.state.is_terminal() {
+        succeed(view, tasks, head, draft);
+        return true;
+    }
+    drop_needless(view, tasks, head, draft) || relocate(view, head, draft) || promote(view, tasks, head, draft)
+}
+
+/// Stops everything in the slot but one task. What is older has been replaced and stays as history; what is newer was made
+/// to replace a task that is back, and goes.
+fn keep_only(tasks: &Tasks<'_>, keeper: &Task, draft: &mut Draft) -> bool {
+    let place = tasks.all.iter().position(|task| task.id == keeper.id).unwrap_or(0);
+    let end = |index: usize| if index < place { DesiredState::Shutdown } else { DesiredState::Remove };
+    let others = tasks.all.iter().enumerate().filter(|(index, task)| *index != place && task.desired.is_live());
+    let changes: Vec<Change> = others.filter_map(|(index, task)| retire(task, end(index))).collect();
+    let acts = !changes.is_empty();
+    draft.together(changes, || format!("{:?} needs no task besides {}", tasks.slot, keeper.id));
+    acts
+}
+
+/// A task ended. In one transaction it is shut down and its successor made, so that no moment sees the slot with both or
+/// none. When nothing follows, tasks on lost nodes end with it: they had been replaced by the one that is now finished.
+fn succeed(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &mut Draft) {
+    let mut changes: Vec<Change> = retire(head, DesiredState::Shutdown).into_iter().collect();
+    match restart::judge(view, head) {
+        Verdict::Again(from) => {
+            changes.push(draft.task(view.service, tasks.slot, DesiredState::Ready, from));
+            draft.together(changes, || format!("{:?}: task {} ended and is followed", tasks.slot, head.id));
+        }
+        Verdict::Finished => {
+            let lost = tasks.wanted().filter(|task| task.id != head.id && view.footing(task) == Footing::Lost);
+            changes.extend(lost.filter_map(|task| retire(task, DesiredState::Shutdown)));
+            draft.together(changes, || format!("{:?}: task {} ended for good", tasks.slot, head.id));
+        }
+    }
+}
+
+/// Stops tasks older than the newest that have nothing left to offer: ended, drained, or lost before they ran.
+fn drop_needless(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &mut Draft) -> bool {
+    let needless = |task: &&Task| match view.footing(task) {
+        Footing::Firm => task.status.state.is_terminal(),
+        Footing::Drained => true,
+        Footing::Lost => task.status.state != TaskState::Running,
+    };
+    let older = tasks.wanted().filter(|task| task.id != head.id).filter(needless);
+    let changes: Vec<Change> = older.filter_map(|task| retire(task, DesiredState::Shutdown)).collect();
+    let acts = !changes.is_empty();
+    draft.together(changes, || format!("{:?}: older tasks than {} are done", tasks.slot, head.id));
+    acts
+}
+
+/// Runs the slot elsewhere when its node may not have it any more. It is not the program's doing: no attempt is counted, the
+/// restart condition is not asked, and there is no delay, which exists to keep a failing program from spinning.
+fn relocate(view: &View<'_>, head: &Task, draft: &mut Draft) -> bool {
+    let footing = view.footing(head);
+    if footing == Footing::Firm || matches!(head.slot, Slot::Node(_)) {
+        return false;
+    }
+    let restarts = restart::carried(view, head);
+    let from = Succession { replaces: Some(head.id), start_after: head.start_after, restarts };
+    // A task that may still run on a node that is down is not given up before its replacement runs.
+    let outlasts = footing == Footing::Lost && head.status.state == TaskState::Running;
+    let desired = if footing == Footing::Lost { head.desired } else { DesiredState::Ready };
+    let stop = if outlasts { None } else { retire(head, DesiredState::Shutdown) };
+    let new = draft.task(view.service, head.slot, desired, from);
+    draft.together(stop.into_iter().chain([new]).collect(), || {
+        format!("{:?}: task {} is moved, its node is {footing:?}", head.slot, head.id)
+    });
+    true
+}
+
+/// Lets a prepared task start, once its delay is over and what it follows has stopped.
+fn promote(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &mut Draft) -> bool {
+    if head.desired != DesiredState::Ready {
+        return false;
+    }
+    let due = start_at(view, tasks, head);
+    if due > view.now {
+        draft.wake(due);
+        return false;
+    }
+    let start = Change::SetDesired { task: head.id, if_version: head.meta.version, desired: DesiredState::Running };
+    draft.together(vec![start], || format!("{:?}: task {} may start", tasks.slot, head.id));
+    true
+}
+
+/// When a prepared task may start even if nothing more is heard.
+fn start_at(view: &View<'_>, tasks: &Tasks<'_>, head: &Task) -> Moment {
+    let stopped = blockers(view, tasks).map(|task| stop_deadline(view, task)).max();
+    head.start_after.max(stopped).unwrap_or(Moment(0))
+}
+
+/// Tasks of the slot that were asked to stop and may still run. One on a node that is down is not waited for: nothing will
+/// be heard of it.
+pub(super) fn blockers<'a>(view: &View<'_>, tasks: &Tasks<'a>) -> impl Iterator<Item = &'a Task> {
+    tasks
+        .all
+        .iter()
+        .copied()
+        .filter(|task| !task.desired.is_live() && task.holds_resources() && view.footing(task) != Footing::Lost)
+}
+
+fn stop_deadline(view: &View<'_>, task: &Task) -> Moment {
+    let grace = view.revision(task).map_or(STOP_GRACE_DEFAULT, |revision| revision.task.container.stop_grace);
+    task.meta.updated_at + grace + STOP_MARGIN
+}
+
+/// Fills a vacant slot. What was stopped there a moment ago is waited for.
+pub(super) fn fill(view: &View<'_>, slot: Slot, tasks: Option<&Tasks<'_>>, draft: &mut Draft) -> Change {
+    let stopping = tasks.and_then(|tasks| blockers(view, tasks).last());
+    let desired = if stopping.is_some() { DesiredState::Ready } else { DesiredState::Running };
+    let from = Succession { replaces: stopping.map(|task| task.id), ..Succession::default() };
+    draft.task(view.service, slot, desired, from)
+}
+
+/// Ends a slot: everything in it is stopped and forgotten. Says whether there was anything left to do.
+pub(super) fn end(tasks: &Tasks<'_>, draft: &mut Draft) -> bool {
+    let changes: Vec<Change> = tasks.all.iter().filter_map(|task| retire(task, DesiredState::Remove)).collect();
+    let acts = !changes.is_empty();
+    draft.together(changes, || format!("{:?} is given up", tasks.slot));
+    acts
+}

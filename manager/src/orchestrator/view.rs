@@ -1,0 +1,138 @@
+//! One service as the planners see it: the state, and what is worth computing once for all of its tasks.
+
+use std::collections::BTreeMap;
+
+use skep_proto::model::{Availability, DesiredState, Moment, Node, NodeState, Revision, Service, Slot, Task, TaskId};
+
+use crate::store::State;
+
+/// How a revision that tasks still run compares with the current one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Freshness {
+    /// Nothing that a container could notice differs.
+    Same,
+    /// Only where it may run differs.
+    Placement,
+    /// Tasks of it must be replaced.
+    Outdated,
+}
+
+/// What a task stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Footing {
+    /// Its node may keep it, or it has none yet.
+    Firm,
+    /// Its node is drained.
+    Drained,
+    /// Its node is down or gone: whether it still runs is not known.
+    Lost,
+}
+
+/// One service, its revisions compared.
+#[derive(Debug)]
+pub(super) struct View<'a> {
+    pub(super) state: &'a State,
+    pub(super) service: &'a Service,
+    pub(super) now: Moment,
+    freshness: BTreeMap<u64, Freshness>,
+}
+
+/// One slot: its tasks, oldest first.
+#[derive(Debug)]
+pub(super) struct Tasks<'a> {
+    pub(super) slot: Slot,
+    pub(super) all: Vec<&'a Task>,
+}
+
+impl<'a> Tasks<'a> {
+    /// The slot's tasks as the state gives them: by the time they were made. A leader's clock may be behind that of the one
+    /// before it, so the order is put right where a task stands before the one that it replaces.
+    pub(super) fn new(slot: Slot, mut all: Vec<&'a Task>) -> Self {
+        for _ in 1..all.len() {
+            let place = |all: &[&Task], id: TaskId| all.iter().position(|task| task.id == id);
+            let later =
+                |(at, task): (usize, &&Task)| place(&all, task.replaces?).filter(|of| *of > at).map(|of| (at, of));
+            let Some((at, of)) = all.iter().enumerate().find_map(later) else { break };
+            all[at..=of].rotate_left(1);
+        }
+        Self { slot, all }
+    }
+
+    /// Those meant to run, ended ones too.
+    pub(super) fn wanted(&self) -> impl DoubleEndedIterator<Item = &'a Task> + '_ {
+        self.all.iter().copied().filter(|task| task.desired.is_live())
+    }
+
+    /// The newest of those meant to run.
+    pub(super) fn head(&self) -> Option<&'a Task> {
+        self.wanted().next_back()
+    }
+
+    /// The newest, but for those on their way out of the store.
+    pub(super) fn newest(&self) -> Option<&'a Task> {
+        self.all.iter().rev().copied().find(|task| task.desired != DesiredState::Remove)
+    }
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(state: &'a State, service: &'a Service, now: Moment) -> Self {
+        let current = service.current();
+        let compared = service.revisions.iter().map(|(&version, revision)| (version, compare(revision, current)));
+        Self { state, service, now, freshness: compared.collect() }
+    }
+
+    pub(super) fn node_of(&self, task: &Task) -> Option<&'a Node> {
+        task.node.and_then(|id| self.state.node(id)).map(AsRef::as_ref)
+    }
+
+    pub(super) fn footing(&self, task: &Task) -> Footing {
+        if task.node.is_none() {
+            return Footing::Firm;
+        }
+        match self.node_of(task) {
+            None => Footing::Lost,
+            Some(node) if node.status.state == NodeState::Down => Footing::Lost,
+            Some(node) if node.spec.availability == Availability::Drain => Footing::Drained,
+            Some(_) => Footing::Firm,
+        }
+    }
+
+    /// Whether the task runs something else than the spec says now. A change of placement alone leaves a task where it is
+    /// as long as its node still fits.
+    pub(super) fn is_outdated(&self, task: &Task) -> bool {
+        if task.spec_version == self.service.spec_version {
+            return false;
+        }
+        match self.freshness.get(&task.spec_version) {
+            Some(Freshness::Same) => false,
+            Some(Freshness::Placement) => {
+                self.node_of(task).is_none_or(|node| !self.service.current().task.placement.allows(node))
+            }
+            Some(Freshness::Outdated) | None => true,
+        }
+    }
+
+    /// What the task runs; `None` when its revision was not kept.
+    pub(super) fn revision(&self, task: &Task) -> Option<&'a Revision> {
+        self.service.revisions.get(&task.spec_version).map(AsRef::as_ref)
+    }
+
+    /// Whether any constraint stands between tasks and nodes.
+    pub(super) fn is_constrained(&self) -> bool {
+        self.service.revisions.values().any(|revision| !revision.task.placement.constraints.is_empty())
+    }
+
+    /// Whether tasks may be made: what they get from the service has been given out.
+    pub(super) fn may_create(&self) -> bool {
+        self.service.ports_allocated()
+    }
+}
+
+fn compare(revision: &Revision, current: &Revision) -> Freshness {
+    if revision == current {
+        return Freshness::Same;
+    }
+    let mut moved = revision.clone();
+    moved.task.placement = current.task.placement.clone();
+    if moved == *current { Freshness::Placement } else { Freshness::Outdated }
+}

@@ -1,0 +1,71 @@
+//! A point in time held still while a snapshot of it is written, without copying the state and without stopping it.
+//!
+//! Nodes and services are shared values: holding them is cheap. Tasks lie in one table, so the snapshot walks the table a stretch at a
+//! time, and whatever changes a task first lays the old one aside. Cost: one copy of each task that changes during the snapshot.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use skep_proto::model::{Cluster, Node, Service, Task};
+
+use super::slab::Handle;
+use super::state::State;
+
+/// The state at one index.
+#[derive(Clone, Debug)]
+pub struct Frozen {
+    /// Raft index of the last entry in it.
+    pub index: u64,
+    /// The cluster.
+    pub cluster: Option<Arc<Cluster>>,
+    /// All nodes.
+    pub nodes: Vec<Arc<Node>>,
+    /// All services.
+    pub services: Vec<Arc<Service>>,
+    /// Length of the task table; what lies beyond is younger.
+    places: usize,
+    /// Records as they were, of those that changed since.
+    kept: BTreeMap<Handle, Option<Box<Task>>>,
+}
+
+impl State {
+    /// Holds the present still. There is one frozen moment at a time; an earlier one is let go.
+    pub(super) fn freeze(&mut self) -> Frozen {
+        let frozen = Frozen {
+            index: self.index,
+            cluster: self.cluster.clone(),
+            nodes: self.nodes().cloned().collect(),
+            services: self.services().cloned().collect(),
+            places: self.tasks.places(),
+            kept: BTreeMap::new(),
+        };
+        self.frozen = Some(Box::new(Frozen { nodes: Vec::new(), services: Vec::new(), ..frozen.clone() }));
+        frozen
+    }
+
+    /// Lets the frozen moment go. Dropping what is returned may take a while: do it without the lock.
+    #[must_use]
+    pub(super) fn thaw(&mut self) -> Option<Box<Frozen>> {
+        self.frozen.take()
+    }
+
+    /// Tasks of the frozen moment in `count` places of the table from `from`, and where to go on; `None` at the end.
+    pub(super) fn frozen_tasks(&self, from: usize, count: usize) -> (Vec<&Task>, Option<usize>) {
+        let Some(frozen) = &self.frozen else { return (Vec::new(), None) };
+        let end = from.saturating_add(count).min(frozen.places);
+        let tasks = (from..end).filter_map(|place| match frozen.kept.get(&Handle::at(place)) {
+            Some(kept) => kept.as_deref(),
+            None => self.tasks.at_place(place),
+        });
+        (tasks.collect(), (end < frozen.places).then_some(end))
+    }
+
+    /// Lays a record aside before it changes.
+    pub(super) fn keep(&mut self, handle: Handle) {
+        let Some(frozen) = &mut self.frozen else { return };
+        if handle.place() < frozen.places {
+            let now = || self.tasks.at_place(handle.place()).map(|task| Box::new(task.clone()));
+            frozen.kept.entry(handle).or_insert_with(now);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The cluster object and nodes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use skep_proto::model::{
+    Cluster, Meta, Node, NodeDescription, NodeId, NodeSpec, NodeStatus, ServiceId, TaskState, TaskStatus,
+};
+
+use super::super::apply::Work;
+use super::super::error::Refusal;
+use super::super::slab::Handle;
+use super::in_sequence;
+
+impl Work<'_> {
+    /// Meta of an object written now.
+    pub(super) fn stamp(&self, before: Option<&Meta>) -> Meta {
+        let created_at = before.map_or(self.at, |meta| meta.created_at);
+        Meta { version: self.state.index, created_at, updated_at: self.at }
+    }
+
+    pub(in super::super) fn put_cluster(&mut self, cluster: &Cluster) -> Result<(), Refusal> {
+        let before = self.state.cluster().map(|there| there.meta);
+        match (&before, cluster.meta.version) {
+            (None, 0) => {}
+            (None, _) => return Err(Refusal::Cluster("is not there yet")),
+            (Some(_), 0) => return Err(Refusal::Cluster("is already there")),
+            (Some(there), was) => in_sequence("cluster", &cluster.id, there.version, was)?,
+        }
+        let meta = self.stamp(before.as_ref());
+        self.write_cluster(Cluster { meta, ..cluster.clone() });
+        Ok(())
+    }
+
+    pub(in super::super) fn put_node(&mut self, node: &Node) -> Result<(), Refusal> {
+        let before = self.state.node(node.id).cloned();
+        match (&before, node.meta.version) {
+            (None, 0) => {}
+            (None, _) => return Err(Refusal::NoNode(node.id)),
+            (Some(_), 0) => return Err(Refusal::Exists(format!("node {}", node.id))),
+            (Some(there), was) => in_sequence("node", &node.id, there.meta.version, was)?,
+        }
+        self.replace_node(before.as_ref(), node.clone());
+        Ok(())
+    }
+
+    pub(in super::super) fn set_node_spec(&mut self, id: NodeId, was: u64, spec: &NodeSpec) -> Result<(), Refusal> {
+        let before = self.node(id)?;
+        in_sequence("node", &id, before.meta.version, was)?;
+        self.replace_node(Some(&before), Node { spec: spec.clone(), ..Node::clone(&before) });
+        Ok(())
+    }
+
+    pub(in super::super) fn set_node_status(
+        &mut self,
+        id: NodeId,
+        status: &NodeStatus,
+        description: Option<&NodeDescription>,
+    ) -> Result<(), Refusal> {
+        let before = self.node(id)?;
+        let description = description.unwrap_or(&before.description);
+        if *status == before.status && *description == before.description {
+            return Ok(());
+        }
+        let after = Node { status: status.clone(), description: description.clone(), ..Node::clone(&before) };
+        self.replace_node(Some(&before), after);
+        Ok(())
+    }
+
+    pub(in super::super) fn remove_node(&mut self, id: NodeId, was: u64) -> Result<(), Refusal> {
+        let before = self.node(id)?;
+        in_sequence("node", &id, before.meta.version, was)?;
+        self.touch_services_on(id);
+        self.orphan_tasks_on(id);
+        self.write_node(id, None);
+        self.effects.touched.assignments.insert(id);
+        Ok(())
+    }
+
+    /// Tasks that have not ended will never be heard of again; those that only waited for this node will not run either. The others
+    /// keep the end that they had.
+    fn orphan_tasks_on(&mut self, id: NodeId) {
+        let handles: Vec<Handle> =
+            self.state.nodes.get(&id).map(|entry| entry.tasks.iter().copied().collect()).unwrap_or_default();
+        for handle in handles {
+            let task = self.state.tasks.get(handle);
+            if task.status.state.is_terminal() {
+                continue;
+            }
+            let mut status = TaskStatus::new(TaskState::Orphaned, self.at, "orphaned");
+            status.error = "its node was removed from the cluster".into();
+            self.effects.settled.push(task.id);
+            self.edit_task(handle, |task| task.status = status);
+        }
+    }
+
+    fn replace_node(&mut self, before: Option<&Arc<Node>>, after: Node) {
+        let (id, takes) = (after.id, after.takes_tasks());
+        let meta = self.stamp(before.map(|node| &node.meta));
+        let matters = before.is_none_or(|before| matters(before, &after));
+        self.write_node(id, Some(Node { meta, ..after }));
+        if matters {
+            self.touch_services_on(id);
+            self.freed |= takes;
+        }
+    }
+
+    /// Every service with tasks there, and every one that wants a task on each node.
+    fn touch_services_on(&mut self, id: NodeId) {
+        let services: BTreeSet<ServiceId> = self.state.tasks_on(id).map(|task| task.service).collect();
+        self.effects.touched.services.extend(services);
+        self.effects.touched.services.extend(&self.state.globals);
+    }
+
+    fn node(&self, id: NodeId) -> Result<Arc<Node>, Refusal> {
+        self.state.node(id).cloned().ok_or(Refusal::NoNode(id))
+    }
+}
+
+/// Whether a decision may come out differently: what constraints, placement and restarts look at.
+fn matters(before: &Node, after: &Node) -> bool {
+    before.status.state != after.status.state
+        || before.spec != after.spec
+        || before.role != after.role
+        || before.description != after.description
+}

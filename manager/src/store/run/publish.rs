@@ -1,0 +1,134 @@
+//! Who is woken: loops that follow everything, merged; and watchers of one object, found by its key. A change costs what it touched,
+//! never the number of watchers of something else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use super::super::event::Touched;
+
+/// What one loop has not yet looked at.
+#[derive(Debug, Default)]
+struct Inbox {
+    touched: Mutex<Touched>,
+    arrived: Notify,
+}
+
+/// All loops. A handful: each is merged into.
+#[derive(Debug, Default)]
+pub(super) struct Subscribers {
+    inboxes: Mutex<Vec<Weak<Inbox>>>,
+}
+
+/// Merged wake-ups of a loop.
+#[derive(Debug)]
+pub struct Subscription {
+    inbox: Arc<Inbox>,
+}
+
+impl Subscribers {
+    pub(super) fn subscribe(this: &Arc<Self>) -> Subscription {
+        let inbox = Arc::new(Inbox::default());
+        this.inboxes.lock().push(Arc::downgrade(&inbox));
+        Subscription { inbox }
+    }
+
+    /// Merges into each inbox; one whose subscription was dropped goes.
+    pub(super) fn publish(&self, touched: &Touched) {
+        self.inboxes.lock().retain(|inbox| {
+            let Some(inbox) = inbox.upgrade() else { return false };
+            inbox.touched.lock().merge(touched.clone());
+            inbox.arrived.notify_one();
+            true
+        });
+    }
+}
+
+impl Subscription {
+    /// Waits until something was touched, and takes it.
+    pub async fn touched(&mut self) -> Touched {
+        loop {
+            let touched = std::mem::take(&mut *self.inbox.touched.lock());
+            if !touched.is_empty() {
+                return touched;
+            }
+            self.inbox.arrived.notified().await;
+        }
+    }
+}
+
+/// Watchers by key. An entry lives as long as someone watches.
+#[derive(Debug)]
+pub(super) struct Registry<K> {
+    entries: Mutex<BTreeMap<K, watch::Sender<()>>>,
+}
+
+impl<K> Default for Registry<K> {
+    fn default() -> Self {
+        Self { entries: Mutex::new(BTreeMap::new()) }
+    }
+}
+
+impl<K: Copy + Ord + Debug + Send + Sync + 'static> Registry<K> {
+    pub(super) fn watch(this: &Arc<Self>, key: K) -> Watch {
+        let mut receiver = this.entries.lock().entry(key).or_default().subscribe();
+        receiver.mark_changed();
+        let (registry, watched) = (Arc::clone(this), key);
+        Watch { receiver: Some(receiver), leave: Box::new(move || registry.leave(watched)) }
+    }
+
+    fn leave(&self, key: K) {
+        let mut entries = self.entries.lock();
+        if entries.get(&key).is_some_and(|entry| entry.receiver_count() == 0) {
+            entries.remove(&key);
+        }
+    }
+
+    /// Wakes the watchers of these keys. The shorter of the two lists is walked.
+    pub(super) fn wake(&self, keys: &BTreeSet<K>) {
+        let entries = self.entries.lock();
+        if keys.len() <= entries.len() {
+            keys.iter().filter_map(|key| entries.get(key)).for_each(|entry| entry.send_replace(()));
+        } else {
+            entries.iter().filter(|(key, _)| keys.contains(key)).for_each(|(_, entry)| entry.send_replace(()));
+        }
+    }
+
+    /// Wakes everyone.
+    pub(super) fn wake_all(&self) {
+        self.entries.lock().values().for_each(|entry| entry.send_replace(()));
+    }
+}
+
+/// Wake-ups about one object. Any number of changes before the next look are one.
+pub struct Watch {
+    /// `None` only while it is being dropped: the registry counts receivers.
+    receiver: Option<watch::Receiver<()>>,
+    leave: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watch").field("receiver", &self.receiver).finish_non_exhaustive()
+    }
+}
+
+impl Watch {
+    /// Waits until something happened since the last call; once at once at first.
+    pub async fn changed(&mut self) {
+        let Some(receiver) = &mut self.receiver else { return };
+        if receiver.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.receiver = None;
+        (self.leave)();
+    }
+}

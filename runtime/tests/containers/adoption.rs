@@ -1,0 +1,116 @@
+//! Daemons come and go, containers stay.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use skep_runtime::ContainerStatus;
+use skep_runtime::logs::LogQuery;
+
+use crate::Test;
+use crate::support::{id, in_world, lines, output, printed, shell, shims, spec, wait_for};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("next_daemon_adopts_what_runs", next_daemon_adopts_what_runs),
+    ("exit_and_output_of_the_time_between_are_found", exit_and_output_of_the_time_between_are_found),
+    ("created_container_can_be_started_by_the_next_daemon", created_container_can_be_started_by_the_next_daemon),
+    ("killed_shim_takes_the_container_along", killed_shim_takes_the_container_along),
+    ("shim_killed_between_daemons_is_reported", shim_killed_between_daemons_is_reported),
+    ("half_made_and_forgotten_directories_go", half_made_and_forgotten_directories_go),
+];
+
+fn next_daemon_adopts_what_runs() {
+    in_world(async |world| {
+        let first = world.open().await;
+        first.create(id("a"), shell("trap 'exit 5' TERM; echo ready; while true; do sleep 0.05; done")).await.unwrap();
+        let before = first.start(&id("a")).await.unwrap();
+        printed(&first, "a", "ready").await;
+        drop(first);
+        let second = world.open().await;
+        assert_eq!(second.inspect(&id("a")).unwrap(), before);
+        let waiting = {
+            let second = second.clone();
+            tokio::spawn(async move { second.wait(&id("a")).await })
+        };
+        second.signal(&id("a"), 15).await.unwrap();
+        assert_eq!(waiting.await.unwrap().unwrap().code, 5);
+    });
+}
+
+fn exit_and_output_of_the_time_between_are_found() {
+    in_world(async |world| {
+        let first = world.open().await;
+        let script = "trap 'seq 1 20000; exit 9' USR1; echo ready; while true; do sleep 0.05; done";
+        first.create(id("a"), shell(script)).await.unwrap();
+        let init = first.start(&id("a")).await.unwrap().pid.unwrap();
+        printed(&first, "a", "ready").await;
+        drop(first);
+        kill(Pid::from_raw(i32::try_from(init).unwrap()), Signal::SIGUSR1).unwrap();
+        wait_for("the end", || world.config.run_dir.join("containers/a/exit").exists());
+        let second = world.open().await;
+        assert_eq!(second.wait(&id("a")).await.unwrap().code, 9);
+        assert_eq!(lines(&second, "a", LogQuery::default()).await.len(), 20_001);
+    });
+}
+
+fn created_container_can_be_started_by_the_next_daemon() {
+    in_world(async |world| {
+        let first = world.open().await;
+        first.create(id("a"), shell("echo late")).await.unwrap();
+        drop(first);
+        let second = world.open().await;
+        assert_eq!(second.inspect(&id("a")).unwrap().status, ContainerStatus::Created);
+        second.start(&id("a")).await.unwrap();
+        second.wait(&id("a")).await.unwrap();
+        assert_eq!(output(&second, "a").await, "late\n");
+    });
+}
+
+fn kill_shim(world: &crate::support::World) {
+    let [shim] = shims(world.path())[..] else { panic!("one shim runs") };
+    kill(Pid::from_raw(i32::try_from(shim).unwrap()), Signal::SIGKILL).unwrap();
+}
+
+fn is_gone(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.is_empty() || stat.contains(") Z ")
+}
+
+fn killed_shim_takes_the_container_along() {
+    in_world(async |world| {
+        let runtime = world.open().await;
+        runtime.create(id("a"), spec(&["sleep", "1000"])).await.unwrap();
+        let init = runtime.start(&id("a")).await.unwrap().pid.unwrap();
+        kill_shim(&world);
+        let exit = runtime.wait(&id("a")).await.unwrap();
+        assert_eq!((exit.code, exit.error.as_deref()), (137, Some("the shim was killed")));
+        wait_for("the program to be gone", || is_gone(init));
+    });
+}
+
+fn shim_killed_between_daemons_is_reported() {
+    in_world(async |world| {
+        let first = world.open().await;
+        first.create(id("a"), spec(&["sleep", "1000"])).await.unwrap();
+        let init = first.start(&id("a")).await.unwrap().pid.unwrap();
+        drop(first);
+        kill_shim(&world);
+        wait_for("the program to be gone", || is_gone(init));
+        let second = world.open().await;
+        let exit = second.wait(&id("a")).await.unwrap();
+        assert_eq!((exit.code, exit.error.as_deref()), (137, Some("the shim was killed")));
+    });
+}
+
+fn half_made_and_forgotten_directories_go() {
+    in_world(async |world| {
+        let containers =
+            [world.config.run_dir.join("containers/half"), world.config.data_dir.join("containers/old/upper")];
+        containers.iter().for_each(|dir| std::fs::create_dir_all(dir).unwrap());
+        let group = std::path::Path::new("/sys/fs/cgroup/memory").join(&world.config.cgroup_parent).join("lost");
+        if group.parent().and_then(std::path::Path::parent).is_some_and(std::path::Path::exists) {
+            std::fs::create_dir_all(&group).unwrap();
+        }
+        let runtime = world.open().await;
+        assert!(runtime.list().is_empty());
+        assert!(containers.iter().all(|dir| !dir.exists()) && !group.exists());
+    });
+}

@@ -1,0 +1,350 @@
+//! Whether this machine is part of a swarm, and the three ways in and out: init, join, leave.
+//!
+//! The truth is on the disk: an identity under `certificates/`, and `swarm.json`, which is written last on the way in and removed
+//! last on the way out. A crash in between leaves a machine that is not part of a swarm, or one that can be told to leave
+//! again. One change at a time: a second caller waits for the first.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use skep_agent::executor::RuntimeExecutor;
+use skep_agent::identity::{self, Identity};
+use skep_agent::{Agent, AgentConfig};
+use skep_manager::{ControlService, Manager, ManagerConfig};
+use skep_proto::model::{Availability, ClusterSpec, NodeDescription};
+use skep_runtime::Runtime;
+use tokio::sync::Mutex;
+
+use super::disk::{self, SWARM_FORMAT, SwarmFile};
+use super::gate::Gate;
+
+/// What a machine answers to calls about a cluster that it is no part of.
+const NOT_IN_A_SWARM: &str = "this node is not a swarm manager: it is not part of a swarm; use `skep swarm init` to make a \
+                              swarm, or `skep swarm join` to join one, and try again";
+
+/// What a worker answers to calls about the cluster.
+const NOT_A_MANAGER: &str = "this node is not a swarm manager: worker nodes can't be used to view or modify cluster state; \
+                             run this command on a manager node";
+
+/// What the daemon is made of, as far as a swarm is concerned.
+#[derive(Debug)]
+pub struct Setting {
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// The node's name.
+    pub hostname: String,
+    /// Labels of the engine.
+    pub labels: BTreeMap<String, String>,
+    /// The containers.
+    pub runtime: Arc<Runtime>,
+    /// The cluster's calls on the local socket.
+    pub gate: Gate<ControlService>,
+}
+
+/// The machine's membership.
+#[derive(Debug)]
+pub struct Membership {
+    setting: Setting,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    Inactive,
+    Active(Box<Active>),
+    /// It should be part of a swarm and could not become it: why.
+    Failed(String),
+}
+
+#[derive(Debug)]
+struct Active {
+    swarm: SwarmFile,
+    identity: Identity,
+    agent: Agent,
+    manager: Option<Manager>,
+}
+
+/// What `info` tells of the membership.
+#[derive(Clone, Debug)]
+pub enum Standing {
+    /// No part of a swarm.
+    Inactive,
+    /// Part of one.
+    Active {
+        /// Addresses.
+        swarm: SwarmFile,
+        /// Who it is.
+        identity: Identity,
+        /// Numbers that only a manager has.
+        counts: Option<Counts>,
+    },
+    /// Should be part of one.
+    Failed(String),
+}
+
+/// What a manager knows of its cluster's size.
+#[derive(Clone, Copy, Debug)]
+pub struct Counts {
+    /// Nodes, this one included.
+    pub nodes: u32,
+    /// Managers among them.
+    pub managers: u32,
+    /// The cluster's settings.
+    pub spec: ClusterSpec,
+}
+
+/// What `swarm init` was asked for, addresses settled.
+#[derive(Clone, Debug)]
+pub struct InitOrder {
+    /// Where to listen.
+    pub listen: std::net::SocketAddr,
+    /// What the others reach it at.
+    pub advertise: std::net::SocketAddr,
+    /// Whether tasks may run here.
+    pub availability: Availability,
+    /// The cluster's settings.
+    pub spec: ClusterSpec,
+}
+
+impl Membership {
+    /// Takes up what `swarm.json` says. A swarm that cannot be taken up leaves the daemon running, so that it can be asked why.
+    pub async fn resume(setting: Setting) -> Arc<Self> {
+        let membership = Arc::new(Self { setting, state: Mutex::new(State::Inactive) });
+        let mut state = membership.state.lock().await;
+        *state = membership.take_up().await.unwrap_or_else(|error| {
+            tracing::error!(error = %format!("{error:#}"), "this node could not take its place in the swarm");
+            State::Failed(format!("failed to take its place in the swarm: {error:#}"))
+        });
+        membership.set_gate(&state);
+        drop(state);
+        membership
+    }
+
+    async fn take_up(&self) -> anyhow::Result<State> {
+        let Some(swarm) = disk::read_swarm(&self.setting.data_dir)? else { return Ok(State::Inactive) };
+        let identity = identity::disk::load(&self.setting.data_dir)?;
+        let identity = identity.context("find the node's certificate: certificates/ in the data directory is empty")?;
+        let manager = match swarm.manager {
+            true => Some(Manager::open(self.manager_config(&swarm, &identity)?).await?),
+            false => None,
+        };
+        self.activate(swarm, identity, manager).await
+    }
+
+    /// Makes a cluster of this one machine.
+    ///
+    /// # Errors
+    /// When it is part of one already, or an address or a disk refuses; then it is no part of any.
+    pub async fn init(&self, order: InitOrder) -> anyhow::Result<()> {
+        let mut state = self.state.lock().await;
+        self.require_inactive(&state)?;
+        self.clear_remains().await?;
+        let swarm = SwarmFile {
+            format: SWARM_FORMAT,
+            manager: true,
+            listen: order.listen.to_string(),
+            advertise: order.advertise.to_string(),
+            managers: vec![order.advertise.to_string()],
+        };
+        let made = self.create(&order, &swarm).await;
+        if made.is_err() {
+            self.clear_remains().await?;
+        }
+        *state = made?;
+        self.set_gate(&state);
+        Ok(())
+    }
+
+    async fn create(&self, order: &InitOrder, swarm: &SwarmFile) -> anyhow::Result<State> {
+        let config = skep_manager::NewCluster {
+            state_dir: self.state_dir(),
+            listen: order.listen,
+            advertise: swarm.advertise.clone(),
+            availability: order.availability,
+            spec: order.spec,
+            description: self.description().await?,
+        };
+        let (manager, pems) = Manager::create_cluster(config).await?;
+        let identity = Identity::new(pems.certificate, pems.key, pems.root)?;
+        identity::disk::store(&self.setting.data_dir, &identity)?;
+        disk::write_swarm(&self.setting.data_dir, swarm)?;
+        self.activate(swarm.clone(), identity, Some(manager)).await
+    }
+
+    /// Becomes a node of the cluster that the token is of.
+    ///
+    /// # Errors
+    /// When it is part of one already, or the managers refuse; then it is no part of any.
+    pub async fn join(&self, remote: String, advertise: String, order: identity::client::JoinOrder) -> anyhow::Result<Identity> {
+        let mut state = self.state.lock().await;
+        self.require_inactive(&state)?;
+        self.clear_remains().await?;
+        let identity = identity::client::join(&order).await?;
+        identity::disk::store(&self.setting.data_dir, &identity)?;
+        let managers = vec![remote];
+        let swarm = SwarmFile { format: SWARM_FORMAT, manager: false, listen: String::new(), advertise, managers };
+        disk::write_swarm(&self.setting.data_dir, &swarm)?;
+        *state = self.activate(swarm, identity.clone(), None).await?;
+        self.set_gate(&state);
+        Ok(identity)
+    }
+
+    /// Stops being part of a swarm and removes everything that came with it.
+    ///
+    /// # Errors
+    /// When it is no part of one, or it is a manager and not `force`, or something could not be removed.
+    pub async fn leave(&self, force: bool) -> anyhow::Result<()> {
+        let mut state = self.state.lock().await;
+        match std::mem::replace(&mut *state, State::Inactive) {
+            State::Inactive => bail!("leave the swarm: this node is not part of a swarm"),
+            State::Active(active) if active.manager.is_some() && !force => {
+                *state = State::Active(active);
+                bail!(
+                    "leave the swarm: this node is its last manager, and leaving erases all current state of the swarm; \
+                     use --force to do so"
+                )
+            }
+            State::Active(active) => self.go(*active).await,
+            State::Failed(_) => {}
+        }
+        self.set_gate(&state);
+        self.clear_remains().await
+    }
+
+    /// The agent first, so that the managers hear of it; the manager after it.
+    async fn go(&self, active: Active) {
+        self.setting.gate.close(NOT_IN_A_SWARM);
+        active.agent.leave().await;
+        if let Some(manager) = active.manager {
+            manager.shutdown().await;
+        }
+    }
+
+    /// Stops what runs for the swarm; containers stay.
+    pub async fn stop(&self) {
+        let mut state = self.state.lock().await;
+        if let State::Active(active) = std::mem::replace(&mut *state, State::Inactive) {
+            active.agent.shutdown().await;
+            self.setting.gate.close("this daemon is stopping");
+            if let Some(manager) = active.manager {
+                manager.shutdown().await;
+            }
+        }
+    }
+
+    /// What to tell about it.
+    pub async fn standing(&self) -> Standing {
+        match &*self.state.lock().await {
+            State::Inactive => Standing::Inactive,
+            State::Failed(why) => Standing::Failed(why.clone()),
+            State::Active(active) => Standing::Active {
+                swarm: active.swarm.clone(),
+                identity: active.identity.clone(),
+                counts: active.manager.as_ref().and_then(Manager::counts).map(|c| Counts {
+                    nodes: c.nodes,
+                    managers: c.managers,
+                    spec: c.spec,
+                }),
+            },
+        }
+    }
+
+    /// The tokens and the address that others join with; managers only.
+    pub async fn worker_token(&self) -> Option<String> {
+        match &*self.state.lock().await {
+            State::Active(active) => active.manager.as_ref().and_then(Manager::worker_token),
+            _ => None,
+        }
+    }
+
+    /// The machine, as it describes itself.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn description(&self) -> anyhow::Result<NodeDescription> {
+        use skep_agent::sys::Executor;
+        Ok(self.executor().describe().await?)
+    }
+
+    /// Hostname, labels and directories.
+    pub fn setting(&self) -> &Setting {
+        &self.setting
+    }
+
+    fn executor(&self) -> RuntimeExecutor {
+        let Setting { hostname, labels, runtime, .. } = &self.setting;
+        RuntimeExecutor::new(Arc::clone(runtime), hostname.clone(), labels.clone(), env!("CARGO_PKG_VERSION").to_owned())
+    }
+
+    async fn activate(&self, swarm: SwarmFile, identity: Identity, manager: Option<Manager>) -> anyhow::Result<State> {
+        let config = AgentConfig {
+            data_dir: self.setting.data_dir.clone(),
+            identity: identity.clone(),
+            managers: swarm.managers.clone(),
+            address: swarm.advertise.clone(),
+        };
+        let agent = Agent::start(config, Arc::new(self.executor())).await?;
+        Ok(State::Active(Box::new(Active { swarm, identity, agent, manager })))
+    }
+
+    fn manager_config(&self, swarm: &SwarmFile, identity: &Identity) -> anyhow::Result<ManagerConfig> {
+        Ok(ManagerConfig {
+            state_dir: self.state_dir(),
+            node: identity.node,
+            listen: swarm.listen.parse().with_context(|| format!("use {:?} as the listen address", swarm.listen))?,
+            advertise: swarm.advertise.clone(),
+            certificate: identity.certificate.clone(),
+            key: identity.key.clone(),
+            root: identity.root.clone(),
+        })
+    }
+
+    fn state_dir(&self) -> PathBuf {
+        self.setting.data_dir.join("manager")
+    }
+
+    fn set_gate(&self, state: &State) {
+        match state {
+            State::Inactive => self.setting.gate.close(NOT_IN_A_SWARM),
+            State::Failed(why) => self.setting.gate.close(why),
+            State::Active(active) => match &active.manager {
+                Some(manager) => self.setting.gate.open(manager.control()),
+                None => self.setting.gate.close(NOT_A_MANAGER),
+            },
+        }
+    }
+
+    fn require_inactive(&self, state: &State) -> anyhow::Result<()> {
+        match state {
+            State::Inactive => Ok(()),
+            State::Active(_) => Err(anyhow!(
+                "become part of a swarm: this node is part of one already; use `skep swarm leave` to leave it first"
+            )),
+            State::Failed(why) => Err(anyhow!("become part of a swarm: {why}; use `skep swarm leave --force` first")),
+        }
+    }
+
+    /// Removes what membership leaves on the machine, whatever of it is there; `swarm.json` last.
+    async fn clear_remains(&self) -> anyhow::Result<()> {
+        self.setting.runtime.purge().await?;
+        for name in ["manager", "agent"] {
+            let dir = self.setting.data_dir.join(name);
+            match fs::remove_dir_all(&dir) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("remove {}", dir.display()));
+                }
+                _ => {}
+            }
+        }
+        identity::disk::remove(&self.setting.data_dir)?;
+        disk::forget_swarm(&self.setting.data_dir)
+    }
+}
+
+/// How long a clean stop may take in all before the process ends anyway. Nothing is lost then: it is as if it had crashed.
+pub const STOP_MAX: Duration = Duration::from_secs(15);

@@ -1,0 +1,50 @@
+//! Which gRPC code an error of the local calls gets, and its sentence: the whole chain, told as what failed.
+
+use std::error::Error;
+
+use skep_proto::chain::chain;
+use skep_runtime::RuntimeError;
+use skep_runtime::image::ImageError;
+use tonic::{Code, Status};
+
+/// An error with a code.
+fn with_code(code: Code, error: &(dyn Error + 'static)) -> Status {
+    Status::new(code, format!("failed to {}", chain(error)))
+}
+
+/// Something the caller wrote wrongly.
+pub fn invalid(error: &(dyn Error + 'static)) -> Status {
+    with_code(Code::InvalidArgument, error)
+}
+
+/// Something about an image.
+pub fn image_status(error: &ImageError) -> Status {
+    let code = match error {
+        ImageError::NotFound { .. } => Code::NotFound,
+        _ => Code::FailedPrecondition,
+    };
+    with_code(code, error)
+}
+
+/// Something about a container.
+pub fn runtime_status(error: &RuntimeError) -> Status {
+    let code = match error {
+        RuntimeError::NotFound { .. } => Code::NotFound,
+        _ => Code::Internal,
+    };
+    with_code(code, error)
+}
+
+/// Something about membership. `anyhow` chains are told like the others.
+pub fn membership_status(error: &anyhow::Error) -> Status {
+    let texts: Vec<String> = error.chain().map(told).collect();
+    let mut sentence = texts.join(": ");
+    if !error.chain().any(|part| part.is::<Status>()) {
+        sentence.insert_str(0, "failed to ");
+    }
+    Status::failed_precondition(sentence)
+}
+
+fn told(error: &(dyn Error + 'static)) -> String {
+    error.downcast_ref::<Status>().map_or_else(|| error.to_string(), |status| status.message().to_owned())
+}

@@ -1,0 +1,158 @@
+//! Swarm calls: addresses are settled here, the rest is the membership's.
+
+use skep_agent::identity::client::JoinOrder;
+use skep_proto::convert::ConvertError;
+use skep_proto::model::{Availability, ClusterSpec, NodeRole};
+use skep_proto::pb;
+use skep_runtime::{ContainerStatus, Runtime};
+use tonic::Status;
+
+use super::status::{invalid, membership_status};
+use crate::daemon::address;
+use crate::daemon::membership::{InitOrder, Membership, Standing};
+use crate::daemon::run::candidates;
+
+/// Makes a swarm.
+pub async fn init(membership: &Membership, request: pb::SwarmInitRequest) -> Result<pb::SwarmInitReply, Status> {
+    let order = init_order(&request)?;
+    let advertise = order.advertise;
+    membership.init(order).await.map_err(|e| membership_status(&e))?;
+    let node_id = match membership.standing().await {
+        Standing::Active { identity, .. } => identity.node.to_bytes(),
+        _ => Vec::new(),
+    };
+    let worker_token = membership.worker_token().await.unwrap_or_default();
+    Ok(pb::SwarmInitReply { node_id, worker_token, advertise_addr: advertise.to_string() })
+}
+
+fn init_order(request: &pb::SwarmInitRequest) -> Result<InitOrder, Status> {
+    let listen = address::listen(&request.listen_addr).map_err(|e| membership_status(&e))?;
+    let advertise = candidates().and_then(|all| address::advertise(&request.advertise_addr, listen, &all));
+    Ok(InitOrder {
+        listen,
+        advertise: advertise.map_err(|e| membership_status(&e))?,
+        availability: availability(request.availability())?,
+        spec: cluster_spec(request).map_err(|e| invalid(&e))?,
+    })
+}
+
+/// The defaults with what was asked for laid over them, checked as any spec from outside.
+fn cluster_spec(request: &pb::SwarmInitRequest) -> Result<ClusterSpec, ConvertError> {
+    let mut spec = pb::ClusterSpec::from(&ClusterSpec::default());
+    if request.has_task_history_limit {
+        spec.task_history_limit = request.task_history_limit;
+    }
+    if request.heartbeat_ms != 0 {
+        spec.heartbeat_ms = request.heartbeat_ms;
+    }
+    if request.certificate_life_ms != 0 {
+        spec.certificate_life_ms = request.certificate_life_ms;
+    }
+    spec.try_into()
+}
+
+/// Joins one.
+pub async fn join(membership: &Membership, request: pb::SwarmJoinRequest) -> Result<pb::SwarmJoinReply, Status> {
+    let listen = address::listen(&request.listen_addr).map_err(|e| membership_status(&e))?;
+    let advertise = match request.advertise_addr.as_str() {
+        // The manager sees where the connection comes from, which is right more often than a guess.
+        "" => String::new(),
+        asked => candidates()
+            .and_then(|all| address::advertise(asked, listen, &all))
+            .map(|address| address.ip().to_string())
+            .map_err(|e| membership_status(&e))?,
+    };
+    let order = JoinOrder {
+        address: remote(&request.remote)?,
+        availability: availability(request.availability())?,
+        description: membership.description().await.map_err(|e| membership_status(&e))?,
+        token: request.token,
+    };
+    let identity = membership.join(order.address.clone(), advertise, order).await.map_err(|e| membership_status(&e))?;
+    Ok(pb::SwarmJoinReply { node_id: identity.node.to_bytes(), role: pb::NodeRole::from(identity.role).into() })
+}
+
+/// A manager's address, Docker's port filled in.
+fn remote(text: &str) -> Result<String, Status> {
+    let has_port = text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    match text {
+        "" => Err(Status::invalid_argument("failed to join: give the HOST:PORT of a manager")),
+        text if has_port => Ok(text.to_owned()),
+        text => Ok(format!("{text}:{}", address::PORT_DEFAULT)),
+    }
+}
+
+fn availability(wire: pb::Availability) -> Result<Availability, Status> {
+    match wire {
+        pb::Availability::Unspecified => Ok(Availability::Active),
+        other => Availability::try_from(other).map_err(|e| invalid(&e)),
+    }
+}
+
+/// Leaves it.
+pub async fn leave(membership: &Membership, request: pb::SwarmLeaveRequest) -> Result<pb::SwarmLeaveReply, Status> {
+    membership.leave(request.force).await.map_err(|e| membership_status(&e))?;
+    Ok(pb::SwarmLeaveReply {})
+}
+
+/// Everything about this daemon on one page.
+pub async fn info(membership: &Membership, runtime: &Runtime) -> pb::InfoReply {
+    let setting = membership.setting();
+    let description = membership.description().await.unwrap_or_default();
+    let containers = runtime.list();
+    let running = containers.iter().filter(|info| info.status == ContainerStatus::Running).count();
+    let kernel = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
+    let reply = pb::InfoReply {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        hostname: setting.hostname.clone(),
+        pid: std::process::id().into(),
+        data_dir: setting.data_dir.display().to_string(),
+        resources: Some(description.resources.into()),
+        platform: pb::NodeDescription::from(&description).platform,
+        kernel: kernel.unwrap_or_default(),
+        operating_system: operating_system(),
+        containers_running: count(running),
+        containers_stopped: count(containers.len() - running),
+        images: count(runtime.images().list().len()),
+        cgroup_version: runtime.cgroup_version().to_owned(),
+        labels: setting.labels.clone(),
+        ..pb::InfoReply::default()
+    };
+    with_standing(reply, membership.standing().await)
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// The distribution's own name for itself.
+fn operating_system() -> String {
+    let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    name.map_or_else(|| "Linux".to_owned(), |name| name.trim_matches('"').to_owned())
+}
+
+fn with_standing(mut reply: pb::InfoReply, standing: Standing) -> pb::InfoReply {
+    match standing {
+        Standing::Inactive => reply.set_swarm(pb::SwarmState::Inactive),
+        Standing::Failed(why) => {
+            reply.set_swarm(pb::SwarmState::Error);
+            reply.error = why;
+        }
+        Standing::Active { swarm, identity, counts } => {
+            reply.set_swarm(pb::SwarmState::Active);
+            reply.node_id = identity.node.to_bytes();
+            reply.cluster_id = identity.cluster.to_bytes();
+            reply.manager = identity.role == NodeRole::Manager;
+            reply.address = swarm.advertise;
+            reply.managers = swarm.managers;
+            if let Some(counts) = counts {
+                reply.nodes = counts.nodes;
+                reply.manager_count = counts.managers;
+                reply.heartbeat_ms = pb::ClusterSpec::from(&counts.spec).heartbeat_ms;
+                reply.task_history_limit = counts.spec.task_history_limit;
+            }
+        }
+    }
+    reply
+}

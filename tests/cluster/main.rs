@@ -1,0 +1,11 @@
+//! Real daemons on real networks: what a user does, and what goes wrong for them.
+#![expect(clippy::unwrap_used, reason = "a test that cannot take its next step has failed")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod joining;
+mod refusals;
+mod services;
+mod survival;
+mod traces;

@@ -1,0 +1,306 @@
+//! What the process tests share: machines made of network namespaces, real daemons on them, and waiting for a condition.
+//!
+//! Nothing here sleeps for a fixed time and hopes: [`wait_for`] looks again until the condition holds or its bound is over.
+#![expect(dead_code, reason = "each test binary uses its own part")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Bound on everything that should take milliseconds: generous, because the machine may be busy with other things.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// How often a condition without an event is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The binary under test.
+pub const SKEP: &str = env!("CARGO_BIN_EXE_skep");
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// Whether a test that needs root can run. Says SKIP and why when not, and fails when nothing may be skipped.
+pub fn can_run() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        assert!(std::env::var_os("SKEP_REQUIRE_ALL").is_none(), "this test needs root");
+        eprintln!("SKIP: this test makes containers and needs root");
+    }
+    root
+}
+
+/// Looks until `condition` gives a value.
+///
+/// # Panics
+/// When the bound is over; the panic says what was waited for.
+pub fn wait_for<T>(what: &str, bound: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + bound;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited {bound:?} in vain for: {what}");
+        thread::sleep(LOOK);
+    }
+}
+
+/// A network of machines, each a network namespace, on one bridge in a namespace of its own.
+#[derive(Debug)]
+pub struct World {
+    name: String,
+    machines: AtomicU32,
+}
+
+impl World {
+    /// An empty network.
+    pub fn new() -> Self {
+        let name = format!("sktest-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        ip(&format!("netns add {name}"));
+        ip(&format!("-n {name} link add br0 type bridge"));
+        ip(&format!("-n {name} addr add 10.99.0.1/24 dev br0"));
+        ip(&format!("-n {name} link set br0 up"));
+        ip(&format!("-n {name} link set lo up"));
+        Self { name, machines: AtomicU32::new(0) }
+    }
+
+    /// A machine with a running daemon.
+    pub fn machine(&self) -> Machine {
+        let number = self.machines.fetch_add(1, Ordering::Relaxed) + 1;
+        let name = format!("{}-{number}", self.name);
+        let address = format!("10.99.0.{}", 10 + number);
+        ip(&format!("netns add {name}"));
+        ip(&format!("-n {} link add p{number} type veth peer name eth0 netns {name}", self.name));
+        ip(&format!("-n {} link set p{number} master br0 up", self.name));
+        ip(&format!("-n {name} addr add {address}/24 dev eth0"));
+        for device in ["lo", "eth0"] {
+            ip(&format!("-n {name} link set {device} up"));
+        }
+        ip(&format!("-n {name} route add default via 10.99.0.1"));
+        let dir = tempfile::tempdir().expect("make a directory for the machine");
+        let mut machine = Machine { name, address, dir, daemon: None, hostname: format!("m{number}") };
+        machine.start();
+        machine
+    }
+
+    /// Runs a command in the network between the machines, as somebody outside them.
+    pub fn run(&self, command: &[&str]) -> Output {
+        in_namespace(&self.name, command).output().expect("run a command")
+    }
+
+    /// Cuts or mends a machine's cable.
+    pub fn cable(&self, machine: &Machine, up: bool) {
+        let number = machine.name.rsplit('-').next().expect("names end with a number");
+        ip(&format!("-n {} link set p{number} {}", self.name, if up { "up" } else { "down" }));
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
+    }
+}
+
+/// A machine: a network namespace, directories, and a daemon that can be killed and started again.
+#[derive(Debug)]
+pub struct Machine {
+    /// Name of its network namespace and of its cgroup parent.
+    pub name: String,
+    /// Its address.
+    pub address: String,
+    /// Its hostname.
+    pub hostname: String,
+    dir: tempfile::TempDir,
+    daemon: Option<Child>,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Said {
+    /// Exit code.
+    pub code: i32,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Said {
+    /// The output of a command that must have succeeded.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, 0, "{self:?}");
+        self.out
+    }
+
+    /// The one sentence of a command that must have failed with `code`.
+    #[track_caller]
+    pub fn refused(self, code: i32) -> String {
+        assert_eq!(self.code, code, "{self:?}");
+        let sentence = self.err.trim().to_owned();
+        assert!(!sentence.is_empty() && !sentence.contains("panicked"), "{sentence}");
+        sentence
+    }
+}
+
+impl Machine {
+    /// Where it keeps what survives a reboot.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Where it keeps what does not.
+    pub fn run_dir(&self) -> PathBuf {
+        self.dir.path().join("run")
+    }
+
+    /// A scratch file's path.
+    pub fn scratch(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Starts the daemon and waits until it answers.
+    pub fn start(&mut self) {
+        assert!(self.daemon.is_none(), "the daemon runs already");
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.scratch("log")).expect("open the log");
+        let mut command = in_namespace(&self.name, &[SKEP, "daemon", "--hostname", &self.hostname]);
+        command.arg("--data-dir").arg(self.data_dir()).arg("--run-dir").arg(self.run_dir());
+        command.arg("--cgroup-parent").arg(&self.name);
+        self.daemon = Some(command.stdin(Stdio::null()).stderr(log).spawn().expect("start the daemon"));
+        wait_for("the daemon to answer", SOON, || {
+            let ended = self.daemon.as_mut().and_then(|child| child.try_wait().ok().flatten());
+            assert!(ended.is_none(), "the daemon ended: {}", self.log());
+            (self.skep(&["version"]).code == 0).then_some(())
+        });
+    }
+
+    /// The daemon's log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.scratch("log")).unwrap_or_default()
+    }
+
+    /// The daemon's process id.
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.daemon.as_ref().expect("the daemon runs").id()).expect("process ids fit")
+    }
+
+    /// Kills the daemon as a crash would.
+    pub fn kill(&mut self) {
+        let mut child = self.daemon.take().expect("the daemon runs");
+        child.kill().expect("kill the daemon");
+        child.wait().expect("wait for the daemon");
+    }
+
+    /// Stops the daemon as an operator would; it must end with 0.
+    pub fn stop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(self.pid());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("ask the daemon to stop");
+        let status = self.daemon.take().expect("the daemon runs").wait().expect("wait for the daemon");
+        assert!(status.success(), "the daemon ended with {status}: {}", self.log());
+    }
+
+    /// Runs `skep` against this machine's daemon.
+    pub fn skep(&self, arguments: &[&str]) -> Said {
+        let host = format!("unix://{}", self.run_dir().join("skep.sock").display());
+        let output = Command::new(SKEP).args(["-H", &host]).args(arguments).stdin(Stdio::null()).output();
+        let output = output.expect("run skep");
+        Said {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Runs a command on this machine.
+    pub fn run(&self, command: &[&str]) -> Output {
+        in_namespace(&self.name, command).output().expect("run a command")
+    }
+
+    /// Makes it a swarm of its own.
+    pub fn init(&self) {
+        self.skep(&["swarm", "init", "--advertise-addr", &self.address]).ok();
+    }
+
+    /// Makes it a worker of `manager`'s swarm.
+    pub fn join(&self, manager: &Self) {
+        let token = manager.skep(&["swarm", "join-token", "-q", "worker"]).ok();
+        let remote = format!("{}:2377", manager.address);
+        self.skep(&["swarm", "join", "--token", token.trim(), &remote]).ok();
+    }
+
+    /// Imports a root filesystem of one static busybox under `reference`.
+    pub fn import_busybox(&self, reference: &str) {
+        let tar = self.scratch("busybox.tar");
+        busybox_tar(&tar);
+        self.skep(&["image", "import", &tar.display().to_string(), reference]).ok();
+    }
+
+    /// Values of one column of a listing, as a template.
+    pub fn column(&self, listing: &[&str], template: &str) -> Vec<String> {
+        let mut arguments = listing.to_vec();
+        arguments.extend(["--format", template]);
+        self.skep(&arguments).ok().lines().map(str::to_owned).collect()
+    }
+
+    /// Process ids of the service's running containers on this machine, by container name, in order of name.
+    pub fn container_pids(&self) -> Vec<(String, String)> {
+        let ids = self.skep(&["ps", "-q", "--no-trunc"]).ok();
+        let mut found: Vec<_> = ids
+            .lines()
+            .map(|id| {
+                let text = self.skep(&["inspect", "--format", "{{.Name}} {{.State.Pid}}", id]).ok();
+                let (name, pid) = text.trim().split_once(' ').expect("a name and a process id");
+                (name.to_owned(), pid.to_owned())
+            })
+            .collect();
+        found.sort();
+        found
+    }
+}
+
+impl Drop for Machine {
+    /// Leaves nothing behind, whatever state the test was left in.
+    fn drop(&mut self) {
+        if let Some(mut child) = self.daemon.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let mut down = in_namespace(&self.name, &[SKEP, "down"]);
+        down.arg("--data-dir").arg(self.data_dir()).arg("--run-dir").arg(self.run_dir());
+        let _ = down.arg("--cgroup-parent").arg(&self.name).output();
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
+    }
+}
+
+/// A command inside a network namespace, with the mounts as they are: `ip netns exec` would hide the cgroups.
+fn in_namespace(name: &str, command: &[&str]) -> Command {
+    let mut nsenter = Command::new("nsenter");
+    nsenter.arg(format!("--net=/run/netns/{name}")).arg("--").args(command);
+    nsenter
+}
+
+fn ip(arguments: &str) {
+    let output = Command::new("ip").args(arguments.split(' ')).output().expect("run ip");
+    assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Writes a root filesystem of one static busybox.
+pub fn busybox_tar(path: &Path) {
+    let dir = tempfile::tempdir().expect("make a directory");
+    for part in ["bin", "tmp", "etc"] {
+        fs::create_dir(dir.path().join(part)).expect("make a directory");
+    }
+    let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
+    fs::copy(busybox.expect("busybox is installed"), dir.path().join("bin/busybox")).expect("copy busybox");
+    for word in
+        ["sh", "sleep", "true", "false", "cat", "echo", "id", "hostname", "kill", "seq", "nc", "wget", "httpd", "head"]
+    {
+        std::os::unix::fs::symlink("busybox", dir.path().join("bin").join(word)).expect("make a link");
+    }
+    fs::write(dir.path().join("etc/passwd"), "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")
+        .expect("write");
+    fs::write(dir.path().join("etc/group"), "root:x:0:\nnogroup:x:65534:\n").expect("write");
+    let status = Command::new("tar").arg("-C").arg(dir.path()).arg("-cf").arg(path).arg(".").status();
+    assert!(status.expect("run tar").success());
+}
