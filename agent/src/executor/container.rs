@@ -33,13 +33,14 @@ pub fn task_id(info: &ContainerInfo) -> Option<TaskId> {
 /// When a placeholder in its environment or hostname is unknown.
 pub fn spec(order: &TaskOrder, node_hostname: &str) -> Result<ContainerSpec, TemplateError> {
     let wanted = order.template.spec.container.clone();
-    let env: Result<Vec<String>, _> = wanted.env.iter().map(|text| expand(text, order, node_hostname)).collect();
+    let own: Result<Vec<String>, _> = wanted.env.iter().map(|text| expand(text, order, node_hostname)).collect();
+    let env = told(order, node_hostname).into_iter().chain(own?).collect();
     Ok(ContainerSpec {
         name: order.name(),
         image: wanted.image,
         entrypoint: wanted.command,
         args: wanted.args,
-        env: env?,
+        env,
         labels: labels(order, wanted.labels),
         user: given(wanted.user),
         workdir: given(wanted.dir),
@@ -53,6 +54,17 @@ pub fn spec(order: &TaskOrder, node_hostname: &str) -> Result<ContainerSpec, Tem
         resources: limits(order.template.spec.limits),
         ports: order.template.ports.iter().map(published).collect(),
     })
+}
+
+/// What every container is told about itself, so that a program can know its place without asking for templates. What the
+/// user sets comes later and wins.
+fn told(order: &TaskOrder, node_hostname: &str) -> [String; 4] {
+    [
+        format!("SKEP_SERVICE={}", order.template.service_name),
+        format!("SKEP_TASK={}", order.name()),
+        format!("SKEP_SLOT={}", order.slot_text()),
+        format!("SKEP_NODE={node_hostname}"),
+    ]
 }
 
 /// The container's own labels, and over them those by which Docker's tools find a task.
