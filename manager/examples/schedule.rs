@@ -101,7 +101,7 @@ impl Bench {
         self.index += 1;
         let started = clock();
         let outcomes = self.state.apply(self.index, &transactions, &mut Touched::default());
-        let took = (clock() - started);
+        let took = clock() - started;
         assert!(outcomes.iter().all(Result::is_ok), "a transaction was refused");
         took
     }
@@ -118,7 +118,7 @@ impl Bench {
             loop {
                 let started = clock();
                 let plan = orchestrator::plan(&self.state, service, Moment(2), Seed::new(self.seed.draw()));
-                took.making += (clock() - started);
+                took.making += clock() - started;
                 if plan.transactions.is_empty() {
                     break;
                 }
@@ -131,7 +131,7 @@ impl Bench {
         loop {
             let started = clock();
             let plan = scheduler::plan(&self.state, Moment(3), Seed::new(self.seed.draw()));
-            took.planning += (clock() - started);
+            took.planning += clock() - started;
             let Some(transaction) = scheduler::Plan::transaction(plan.placed, Moment(3)) else { break };
             took.applying += self.apply(vec![transaction]);
         }
@@ -143,7 +143,7 @@ impl Bench {
         for &service in services {
             let started = clock();
             let plan = orchestrator::plan(&self.state, service, Moment(4), Seed::new(self.seed.draw()));
-            took.resting += (clock() - started);
+            took.resting += clock() - started;
             assert!(plan.transactions.is_empty(), "a service at rest needs nothing");
         }
     }
@@ -156,8 +156,10 @@ fn clock() -> Duration {
 
 fn node(number: u32) -> Change {
     let label = |key: &str, value: String| (key.to_owned(), value);
-    let labels =
-        [label("zone", format!("z{}", number % 3)), label("disk", if number % 5 == 0 { "hdd" } else { "ssd" }.into())];
+    let labels = [
+        label("zone", format!("z{}", number % 3)),
+        label("disk", if number.is_multiple_of(5) { "hdd" } else { "ssd" }.into()),
+    ];
     Change::PutNode(Box::new(Node {
         id: NodeId::new(Seed::new(u128::from(number)).draw()),
         meta: Meta::default(),
@@ -176,8 +178,8 @@ fn node(number: u32) -> Change {
 
 fn service(id: ServiceId, shape: &Shape, number: u32) -> Service {
     let constraint = |key: &str, equal, value: &str| Constraint { key: key.to_owned(), equal, value: value.to_owned() };
-    let mut task = TaskSpec::default();
-    task.reservations = Resources { nano_cpus: 10_000_000, memory_bytes: 64 << 20, pids: 0 };
+    let reservations = Resources { nano_cpus: 10_000_000, memory_bytes: 64 << 20, pids: 0 };
+    let mut task = TaskSpec { reservations, ..TaskSpec::default() };
     if shape.constrained {
         task.placement.constraints =
             vec![constraint("node.labels.disk", true, "ssd"), constraint("node.role", false, "manager")];

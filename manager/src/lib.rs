@@ -9,8 +9,10 @@
 //! sibling. Only [`leader`] knows them all.
 
 pub mod allocator;
-#[cfg(test)]
-mod fixture;
 pub mod orchestrator;
+pub mod raft;
 pub mod scheduler;
 pub mod store;
+
+#[cfg(test)]
+mod fixture;
