@@ -19,8 +19,13 @@ pub mod leader;
 pub mod logs;
 pub mod net;
 pub mod orchestrator;
+pub mod raft;
 pub mod run;
 pub mod scheduler;
 pub mod status;
 pub mod store;
 pub mod sys;
+
+pub use api::ControlService;
+pub use ca::NodeIdentity;
+pub use run::{Counts, Manager, ManagerConfig, ManagerError, NewCluster};
