@@ -15,6 +15,7 @@ use super::swarm::{self, SwarmCommand};
 use super::version::{self, VersionFlags};
 use crate::daemon::options::DaemonOptions;
 use crate::exit::Exit;
+use crate::up::run::{DownOptions, UpOptions};
 
 /// A cluster orchestrator in swarm mode, in one binary
 #[derive(Debug, Parser)]
@@ -34,6 +35,10 @@ pub(crate) struct Arguments {
 enum Command {
     /// Run a node in the foreground
     Daemon(DaemonOptions),
+    /// Make this machine a running swarm, with a service to look at
+    Up(UpOptions),
+    /// Remove every trace of what `up` made
+    Down(DownOptions),
     /// Print a script that completes commands in a shell
     Completion(CompletionFlags),
     #[command(flatten)]
@@ -84,16 +89,22 @@ enum ClientCommand {
 /// Whatever the command failed at.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     match arguments.command {
-        Command::Daemon(options) => options.node_name().map(|_| Exit::Done),
+        Command::Daemon(options) => crate::daemon::run::main(&options),
+        Command::Up(options) => block_on(crate::up::run::up(&options)),
+        Command::Down(options) => block_on(crate::up::run::down(&options)),
         Command::Completion(flags) => completion::run(&flags),
         Command::Client(command) => client(&arguments.host.unwrap_or(arguments.socket), command),
     }
 }
 
-/// One thread is enough for one call, and quicker to start than several.
 fn client(host: &str, command: ClientCommand) -> anyhow::Result<Exit> {
+    block_on(call(host, command))
+}
+
+/// One thread is enough for one call, and quicker to start than several.
+fn block_on(work: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let done = runtime.block_on(call(host, command));
+    let done = runtime.block_on(work);
     // A thread that still waits for standard input must not keep a finished command from ending.
     runtime.shutdown_background();
     done
