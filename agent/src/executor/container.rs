@@ -179,7 +179,13 @@ pub(crate) mod tests {
     fn a_task_becomes_a_container() {
         let made = spec(&order(), "host").unwrap();
         assert_eq!(made.name, format!("web.3.{}", TaskId::new(7)));
-        assert_eq!((made.env, made.hostname.as_deref()), (vec!["SLOT=3".to_owned()], Some("web-3")));
+        let name = format!("SKEP_TASK=web.3.{}", TaskId::new(7));
+        assert_eq!(
+            made.env,
+            ["SKEP_SERVICE=web", &name, "SKEP_SLOT=3", "SKEP_NODE=host", "SLOT=3"],
+            "the user's come last"
+        );
+        assert_eq!(made.hostname.as_deref(), Some("web-3"));
         assert_eq!((made.user, made.workdir, made.stop_signal), (None, None, None));
         assert_eq!(made.resources, skep_runtime::Resources { nano_cpus: 1, memory_bytes: 2, pids: 3 });
         assert_eq!(made.ports.iter().map(|p| p.published).collect::<Vec<_>>(), [8080, 9090]);

@@ -1,5 +1,4 @@
 //! The loop: waits for an event, lets the machines decide, does what they say.
-#![expect(clippy::disallowed_methods, reason = "driver: writes the list beside the loop")]
 
 use std::sync::Arc;
 use std::time::Duration;
