@@ -159,3 +159,15 @@ fn a_finished_slot_runs_again_under_a_new_spec() {
     world.settle(service);
     assert_eq!(world.running(service).len(), 1);
 }
+
+#[test]
+fn a_leader_whose_clock_is_behind_knows_the_newest_task_all_the_same() {
+    let (mut world, service) = World::up(1, replicated(1));
+    world.now = world.now - Duration::from_secs(60);
+    for version in 2..5 {
+        world.update(service, force);
+        world.settle(service);
+        assert_eq!(world.head(service, 1).spec_version, version);
+        assert_eq!(world.running(service).len(), 1);
+    }
+}
