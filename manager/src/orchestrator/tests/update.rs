@@ -12,6 +12,9 @@ fn rolling(replicas: u32, update: UpdateConfig) -> ServiceSpec {
     ServiceSpec { update, ..replicated(replicas) }
 }
 
+/// What a user changes.
+type Edit = Box<dyn FnOnce(&mut ServiceSpec)>;
+
 fn force(spec: &mut ServiceSpec) {
     spec.task.force_update += 1;
 }
@@ -30,7 +33,7 @@ fn only_what_a_container_notices_replaces_it() {
         let constraint = Constraint { key: "node.hostname".to_owned(), equal: false, value: value.to_owned() };
         move |spec: &mut ServiceSpec| spec.task.placement.constraints.push(constraint)
     };
-    let table: [(&str, Box<dyn FnOnce(&mut ServiceSpec)>, usize); 6] = [
+    let table: [(&str, Edit, usize); 6] = [
         ("force", Box::new(force), 2),
         ("image", Box::new(|spec| spec.task.container.image = "other".to_owned()), 2),
         ("limits", Box::new(|spec| spec.task.limits.pids = 7), 2),
