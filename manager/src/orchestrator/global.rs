@@ -24,7 +24,7 @@ enum Fit {
 
 /// Plans a global service.
 pub(super) fn plan(view: &View<'_>, draft: &mut Draft) {
-    let slots: Vec<Tasks<'_>> = view.state.slots(view.service.id).map(|(slot, all)| Tasks::new(slot, all)).collect();
+    let slots: Vec<Tasks<'_>> = view.state.slots(view.service.id).map(|(slot, all)| Tasks { slot, all }).collect();
     let mut rollout = update::Rollout::default();
     let mut filled = BTreeMap::new();
     for tasks in &slots {
@@ -98,5 +98,5 @@ fn fill(view: &View<'_>, filled: &BTreeMap<NodeId, (Phase, &Tasks<'_>)>, draft: 
         draft.wake(view.now);
     }
     let count = changes.len();
-    draft.together(changes, || format!("{count} nodes lack their task"));
+    draft.apart(changes, || format!("{count} nodes lack their task"));
 }

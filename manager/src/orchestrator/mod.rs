@@ -41,7 +41,7 @@ mod update;
 mod view;
 
 pub use agenda::{FULL_SCAN_EVERY, REST_FACTOR, REST_FROM};
-pub use plan::{CHANGES_MAX, Plan, REASONS_MAX, plan};
+pub use plan::{CHANGES_MAX, PROPOSED_MAX, Plan, REASONS_MAX, plan};
 pub use reaper::{ORPHANED_AFTER, plan_nodes};
 pub use run::run;
 pub use slot::STOP_MARGIN;

@@ -1,14 +1,19 @@
 //! What one look at the state comes to, and how it is put together.
 
+use std::time::Duration;
+
 use skep_proto::model::{DesiredState, Moment, Seed, Service, ServiceId, Slot, Task, TaskId, TaskState, TaskStatus};
 
 use super::view::View;
 use super::{global, reaper, replicated};
 use crate::store::{Change, State, Transaction};
 
-/// Most changes of one plan. At about a microsecond each, applying them keeps readers out for a few milliseconds; what did
-/// not fit is planned again at once, from the state that the first part led to.
-pub const CHANGES_MAX: usize = 4_096;
+/// Most changes of one proposal. At about a microsecond each, applying them keeps readers out for a few milliseconds.
+pub const PROPOSED_MAX: usize = 4_096;
+
+/// Most changes of one plan: several proposals, one after the other, because looking at a service of a million tasks costs
+/// more than making a few thousand. What did not fit is planned again, from the state that the first part led to.
+pub const CHANGES_MAX: usize = 8 * PROPOSED_MAX;
 
 /// Most reasons kept of one plan; they are for people, who read no more.
 pub const REASONS_MAX: usize = 64;
@@ -53,6 +58,8 @@ pub(super) struct Succession {
     pub(super) replaces: Option<TaskId>,
     pub(super) start_after: Option<Moment>,
     pub(super) restarts: Vec<Moment>,
+    /// When the slot's last task was made.
+    pub(super) last_made: Moment,
 }
 
 impl Draft {
@@ -80,7 +87,16 @@ impl Draft {
         if self.plan.reasons.len() < REASONS_MAX {
             self.plan.reasons.push(reason());
         }
-        self.plan.transactions.push(Transaction { changes, at: self.now });
+        let at = changes.iter().filter_map(made_at).fold(self.now, Moment::max);
+        self.plan.transactions.push(Transaction { changes, at });
+    }
+
+    /// Adds changes that have nothing to do with one another, in as few transactions as proposals allow.
+    pub(super) fn apart(&mut self, changes: Vec<Change>, reason: impl Fn() -> String) {
+        let mut left = changes.into_iter().peekable();
+        while left.peek().is_some() {
+            self.together(left.by_ref().take(PROPOSED_MAX).collect(), &reason);
+        }
     }
 
     /// Notes that the plan must be made again at that moment at the latest.
@@ -90,9 +106,10 @@ impl Draft {
 
     /// A new task of the service's current spec. It begins as PENDING: nothing is allocated for a single task.
     pub(super) fn task(&mut self, service: &Service, slot: Slot, desired: DesiredState, from: Succession) -> Change {
+        let made_at = self.now.max(from.last_made + Duration::from_millis(1));
         Change::CreateTask(Box::new(Task {
             id: TaskId::new(self.seed.draw()),
-            meta: skep_proto::model::Meta { version: 0, created_at: self.now, updated_at: self.now },
+            meta: skep_proto::model::Meta { version: 0, created_at: made_at, updated_at: made_at },
             service: service.id,
             slot,
             spec_version: service.spec_version,
@@ -111,6 +128,10 @@ impl Draft {
     pub(super) fn finish(self) -> Plan {
         self.plan
     }
+}
+
+fn made_at(change: &Change) -> Option<Moment> {
+    if let Change::CreateTask(task) = change { Some(task.meta.created_at) } else { None }
 }
 
 /// Asks for a task to stop. One that no agent has heard of, and one that has ended and leaves no history, is forgotten at once.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use skep_proto::model::{ClusterSpec, DesiredState, Moment, Node, NodeState, Seed, Task, TaskState, TaskStatus};
 
-use super::plan::{CHANGES_MAX, Draft, Plan};
+use super::plan::{Draft, PROPOSED_MAX, Plan};
 use super::slot::{self, Phase};
 use super::view::{Tasks, View};
 use crate::store::{Change, Reported, State};
@@ -19,7 +19,7 @@ pub(super) fn dismantle(view: &View<'_>, draft: &mut Draft) {
         if draft.room() == 0 {
             return;
         }
-        slot::end(&Tasks::new(slot, all), draft);
+        slot::end(&Tasks { slot, all }, draft);
     }
 }
 
@@ -74,12 +74,12 @@ pub fn plan_nodes(state: &State, now: Moment, seed: Seed) -> Plan {
 }
 
 fn orphan(state: &State, node: &Node, now: Moment, draft: &mut Draft) {
-    let lost = state.tasks_on(node.id).filter(|task| task.holds_resources()).take(CHANGES_MAX);
+    let lost = state.tasks_on(node.id).filter(|task| task.holds_resources()).take(PROPOSED_MAX);
     let verdicts: Vec<Reported> = lost.map(|task| verdict(task, now)).collect();
     if verdicts.is_empty() {
         return;
     }
-    if verdicts.len() == CHANGES_MAX {
+    if verdicts.len() == PROPOSED_MAX {
         draft.wake(now);
     }
     draft.together(vec![Change::Report(verdicts)], || format!("node {} has been down for a day", node.id));

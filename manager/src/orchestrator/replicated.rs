@@ -13,7 +13,7 @@ use crate::store::Change;
 /// Plans a replicated service; `None` when it is none.
 pub(super) fn plan(view: &View<'_>, draft: &mut Draft) -> Option<()> {
     let Mode::Replicated { replicas } = view.service.spec.mode else { return None };
-    let slots: Vec<Tasks<'_>> = view.state.slots(view.service.id).map(|(slot, all)| Tasks::new(slot, all)).collect();
+    let slots: Vec<Tasks<'_>> = view.state.slots(view.service.id).map(|(slot, all)| Tasks { slot, all }).collect();
     let phases: Vec<Phase> = slots.iter().map(|tasks| slot::phase(view, tasks)).collect();
     let replicas = usize::try_from(replicas).unwrap_or(usize::MAX);
     let ended = shrink(&slots, &phases, replicas, draft);
@@ -105,5 +105,5 @@ fn grow(view: &View<'_>, slots: &[Tasks<'_>], phases: &[Phase], replicas: usize,
             changes.push(slot::fill(view, number, here.map(|(tasks, _)| tasks), draft));
         }
     }
-    draft.together(changes, || format!("{missing} slots are to be filled"));
+    draft.apart(changes, || format!("{missing} slots are to be filled"));
 }

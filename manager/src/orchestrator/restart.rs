@@ -28,13 +28,13 @@ pub(super) fn judge(view: &View<'_>, task: &Task) -> Verdict {
     let start_after = Some(view.now + policy.delay);
     if was_moved(view, task) {
         let start_after = start_after.filter(|_| task.status.state != TaskState::Orphaned);
-        return Verdict::Again(Succession { replaces: Some(task.id), start_after, restarts });
+        return Verdict::Again(Succession { replaces: Some(task.id), start_after, restarts, ..Succession::default() });
     }
     if declines(policy, task, restarts.len()) {
         return Verdict::Finished;
     }
     record(policy, &mut restarts, view.now + policy.delay);
-    Verdict::Again(Succession { replaces: Some(task.id), start_after, restarts })
+    Verdict::Again(Succession { replaces: Some(task.id), start_after, restarts, ..Succession::default() })
 }
 
 /// Whether the policy leaves a slot alone whose newest task ended like this. Asked of a task that was shut down by request it

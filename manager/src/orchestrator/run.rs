@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::agenda::Agenda;
-use super::plan::{CHANGES_MAX, Plan, plan};
+use super::plan::{PROPOSED_MAX, Plan, plan};
 use super::reaper::plan_nodes;
 use crate::store::{ProposeError, Store, Transaction};
 
@@ -16,11 +16,13 @@ use crate::store::{ProposeError, Store, Transaction};
 /// refusal means that the state has moved on, so the wake-up is usually there before; the wait only keeps a bug from spinning.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 
-/// What a turn proposes: the transactions, and whose they are.
+/// Transactions, and whose they are.
+type Owned = (Vec<Transaction>, Vec<Option<ServiceId>>);
+
+/// What a turn proposes.
 #[derive(Default)]
 struct Batch {
-    transactions: Vec<Transaction>,
-    owners: Vec<Option<ServiceId>>,
+    transactions: Vec<(Transaction, Option<ServiceId>)>,
     changes: usize,
 }
 
@@ -54,19 +56,18 @@ async fn turn(store: &Store, agenda: &mut Agenda) -> Result<(), ProposeError> {
     agenda.advance(&store.read(), clock());
     let mut batch = Batch::default();
     look_at_nodes(store, agenda, &mut batch);
-    while batch.changes < CHANGES_MAX
+    while batch.changes < PROPOSED_MAX
         && let Some(service) = agenda.take()
     {
         look_at(store, service, agenda, &mut batch);
     }
-    if batch.transactions.is_empty() {
-        return Ok(());
-    }
-    let outcomes = store.propose_all(batch.transactions).await?;
-    for (outcome, owner) in outcomes.into_iter().zip(batch.owners) {
-        if let (Err(refusal), Some(service)) = (outcome, owner) {
-            debug!(service.id = %service, %refusal, "plan refused");
-            agenda.look_at(service, clock() + RETRY_AFTER);
+    for (transactions, owners) in batch.into_proposals() {
+        let outcomes = store.propose_all(transactions).await?;
+        for (outcome, owner) in outcomes.into_iter().zip(owners) {
+            if let (Err(refusal), Some(service)) = (outcome, owner) {
+                debug!(service.id = %service, %refusal, "plan refused");
+                agenda.look_at(service, clock() + RETRY_AFTER);
+            }
         }
     }
     Ok(())
@@ -101,8 +102,24 @@ fn look_at_nodes(store: &Store, agenda: &mut Agenda, batch: &mut Batch) {
 impl Batch {
     fn add(&mut self, plan: Plan, owner: Option<ServiceId>) {
         self.changes += plan.transactions.iter().map(|transaction| transaction.changes.len()).sum::<usize>();
-        self.owners.extend(plan.transactions.iter().map(|_| owner));
-        self.transactions.extend(plan.transactions);
+        self.transactions.extend(plan.transactions.into_iter().map(|transaction| (transaction, owner)));
+    }
+
+    /// Cuts it into proposals that are applied in a few milliseconds each.
+    fn into_proposals(self) -> Vec<Owned> {
+        let (mut proposals, mut size): (Vec<Owned>, usize) = (Vec::new(), usize::MAX);
+        for (transaction, owner) in self.transactions {
+            let more = transaction.changes.len();
+            if size.saturating_add(more) > PROPOSED_MAX {
+                proposals.push(Owned::default());
+                size = 0;
+            }
+            size += more;
+            let (transactions, owners) = proposals.last_mut().expect("the first turn of the loop made one");
+            transactions.push(transaction);
+            owners.push(owner);
+        }
+        proposals
     }
 }
 

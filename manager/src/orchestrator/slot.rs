@@ -92,7 +92,7 @@ pub(super) fn settle(view: &View<'_>, tasks: &Tasks<'_>, draft: &mut Draft) -> b
         succeed(view, tasks, head, draft);
         return true;
     }
-    drop_needless(view, tasks, head, draft) || relocate(view, head, draft) || promote(view, tasks, head, draft)
+    drop_needless(view, tasks, head, draft) || relocate(view, tasks, head, draft) || promote(view, tasks, head, draft)
 }
 
 /// Stops everything in the slot but one task. What is older has been replaced and stays as history; what is newer was made
@@ -113,6 +113,7 @@ fn succeed(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &mut Draft) {
     let mut changes: Vec<Change> = retire(head, DesiredState::Shutdown).into_iter().collect();
     match restart::judge(view, head) {
         Verdict::Again(from) => {
+            let from = Succession { last_made: tasks.last_made(), ..from };
             changes.push(draft.task(view.service, tasks.slot, DesiredState::Ready, from));
             draft.together(changes, || format!("{:?}: task {} ended and is followed", tasks.slot, head.id));
         }
@@ -140,13 +141,14 @@ fn drop_needless(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &mut Dr
 
 /// Runs the slot elsewhere when its node may not have it any more. It is not the program's doing: no attempt is counted, the
 /// restart condition is not asked, and there is no delay, which exists to keep a failing program from spinning.
-fn relocate(view: &View<'_>, head: &Task, draft: &mut Draft) -> bool {
+fn relocate(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &mut Draft) -> bool {
     let footing = view.footing(head);
     if footing == Footing::Firm || matches!(head.slot, Slot::Node(_)) {
         return false;
     }
     let restarts = restart::carried(view, head);
-    let from = Succession { replaces: Some(head.id), start_after: head.start_after, restarts };
+    let (start_after, last_made) = (head.start_after, tasks.last_made());
+    let from = Succession { replaces: Some(head.id), start_after, restarts, last_made };
     // A task that may still run on a node that is down is not given up before its replacement runs.
     let outlasts = footing == Footing::Lost && head.status.state == TaskState::Running;
     let desired = if footing == Footing::Lost { head.desired } else { DesiredState::Ready };
@@ -198,7 +200,8 @@ fn stop_deadline(view: &View<'_>, task: &Task) -> Moment {
 pub(super) fn fill(view: &View<'_>, slot: Slot, tasks: Option<&Tasks<'_>>, draft: &mut Draft) -> Change {
     let stopping = tasks.and_then(|tasks| blockers(view, tasks).last());
     let desired = if stopping.is_some() { DesiredState::Ready } else { DesiredState::Running };
-    let from = Succession { replaces: stopping.map(|task| task.id), ..Succession::default() };
+    let last_made = tasks.map(Tasks::last_made).unwrap_or_default();
+    let from = Succession { replaces: stopping.map(|task| task.id), last_made, ..Succession::default() };
     draft.task(view.service, slot, desired, from)
 }
 

@@ -115,6 +115,7 @@ fn replace(view: &View<'_>, tasks: &Tasks<'_>, draft: &mut Draft) -> Vec<Change>
     let desired = if waits { DesiredState::Ready } else { DesiredState::Running };
     let replaces = stays.or(tasks.head()).or(tasks.newest()).map(|task| task.id);
     let mut changes: Vec<Change> = goes.into_iter().filter_map(|task| retire(task, DesiredState::Shutdown)).collect();
-    changes.push(draft.task(view.service, tasks.slot, desired, Succession { replaces, ..Succession::default() }));
+    let from = Succession { replaces, last_made: tasks.last_made(), ..Succession::default() };
+    changes.push(draft.task(view.service, tasks.slot, desired, from));
     changes
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use skep_proto::model::{Availability, DesiredState, Moment, Node, NodeState, Revision, Service, Slot, Task, TaskId};
+use skep_proto::model::{Availability, DesiredState, Moment, Node, NodeState, Revision, Service, Slot, Task};
 
 use crate::store::State;
 
@@ -48,17 +48,10 @@ pub(super) struct Tasks<'a> {
 }
 
 impl<'a> Tasks<'a> {
-    /// The slot's tasks as the state gives them: by the time they were made. A leader's clock may be behind that of the one
-    /// before it, so the order is put right where a task stands before the one that it replaces.
-    pub(super) fn new(slot: Slot, mut all: Vec<&'a Task>) -> Self {
-        for _ in 1..all.len() {
-            let place = |all: &[&Task], id: TaskId| all.iter().position(|task| task.id == id);
-            let later =
-                |(at, task): (usize, &&Task)| place(&all, task.replaces?).filter(|of| *of > at).map(|of| (at, of));
-            let Some((at, of)) = all.iter().enumerate().find_map(later) else { break };
-            all[at..=of].rotate_left(1);
-        }
-        Self { slot, all }
+    /// When the last of them was made; the next one is made after that, whatever the clock of this leader says, so that the
+    /// order of age is the order of succession.
+    pub(super) fn last_made(&self) -> Moment {
+        self.all.iter().map(|task| task.meta.created_at).max().unwrap_or_default()
     }
 
     /// Those meant to run, ended ones too.

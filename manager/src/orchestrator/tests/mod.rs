@@ -53,6 +53,7 @@ impl World {
         let mut world = Self::new(nodes);
         let service = world.create(spec);
         world.settle(service);
+        world.wait(std::time::Duration::from_secs(1));
         (world, service)
     }
 

@@ -3,7 +3,7 @@
 use skep_proto::model::{DesiredState, Mode, PublishMode, TaskState};
 
 use crate::fixture::{World, node_id, port, replicated};
-use crate::orchestrator::CHANGES_MAX;
+use crate::orchestrator::{CHANGES_MAX, PROPOSED_MAX};
 
 fn scale(replicas: u32) -> impl FnOnce(&mut skep_proto::model::ServiceSpec) {
     move |spec| spec.mode = Mode::Replicated { replicas }
@@ -83,12 +83,13 @@ fn a_removed_service_goes_with_its_last_task() {
 #[test]
 fn a_large_service_is_made_in_bounded_steps() {
     let mut world = World::new(0);
-    let service = world.create(replicated(10_000));
+    let service = world.create(replicated(40_000));
     let plan = world.turn_once(service);
+    assert!(plan.transactions.iter().all(|transaction| transaction.changes.len() <= PROPOSED_MAX));
     assert_eq!(plan.transactions.iter().map(|t| t.changes.len()).sum::<usize>(), CHANGES_MAX);
     assert_eq!(plan.wake_at, Some(world.now));
     world.plan_out(service);
-    assert_eq!(world.state.task_count(), 10_000);
+    assert_eq!(world.state.task_count(), 40_000);
     world.remove(service);
     world.plan_out(service);
     assert_eq!(world.state.task_count(), 0);

@@ -7,8 +7,8 @@ use crate::store::Change;
 
 #[tokio::test]
 async fn a_services_tasks_are_made_and_go_with_it() {
-    let running = Running::start(1, replicated(5_000), run).await;
-    running.until("made", |store| store.read().task_count() == 5_000).await;
+    let running = Running::start(1, replicated(10_000), run).await;
+    running.until("made", |store| store.read().task_count() == 10_000).await;
     let if_version = running.store.read().service(SERVICE).unwrap().meta.version;
     running.propose(vec![Change::RemoveService { service: SERVICE, if_version }]).await;
     running.until("gone", |store| store.read().service(SERVICE).is_none()).await;

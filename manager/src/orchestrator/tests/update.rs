@@ -12,6 +12,9 @@ fn rolling(replicas: u32, update: UpdateConfig) -> ServiceSpec {
     ServiceSpec { update, ..replicated(replicas) }
 }
 
+/// What a user changes.
+type Edit = Box<dyn FnOnce(&mut ServiceSpec)>;
+
 fn force(spec: &mut ServiceSpec) {
     spec.task.force_update += 1;
 }
@@ -30,7 +33,7 @@ fn only_what_a_container_notices_replaces_it() {
         let constraint = Constraint { key: "node.hostname".to_owned(), equal: false, value: value.to_owned() };
         move |spec: &mut ServiceSpec| spec.task.placement.constraints.push(constraint)
     };
-    let table: [(&str, Box<dyn FnOnce(&mut ServiceSpec)>, usize); 6] = [
+    let table: [(&str, Edit, usize); 6] = [
         ("force", Box::new(force), 2),
         ("image", Box::new(|spec| spec.task.container.image = "other".to_owned()), 2),
         ("limits", Box::new(|spec| spec.task.limits.pids = 7), 2),
@@ -158,4 +161,16 @@ fn a_finished_slot_runs_again_under_a_new_spec() {
     world.update(service, force);
     world.settle(service);
     assert_eq!(world.running(service).len(), 1);
+}
+
+#[test]
+fn a_leader_whose_clock_is_behind_knows_the_newest_task_all_the_same() {
+    let (mut world, service) = World::up(1, replicated(1));
+    world.now = world.now - Duration::from_secs(60);
+    for version in 2..5 {
+        world.update(service, force);
+        world.settle(service);
+        assert_eq!(world.head(service, 1).spec_version, version);
+        assert_eq!(world.running(service).len(), 1);
+    }
 }

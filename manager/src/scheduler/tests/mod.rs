@@ -17,13 +17,15 @@ impl World {
     /// Makes so many more tasks of a replicated service.
     fn more(&mut self, service: ServiceId, count: u32) {
         let first = u32::try_from(self.state.slots(service).count()).unwrap() + 1;
-        let tasks: Vec<Task> = (first..first + count).map(|slot| pending(self.seed.draw(), service, Slot::Replica(slot))).collect();
+        let tasks: Vec<Task> =
+            (first..first + count).map(|slot| pending(self.seed.draw(), service, Slot::Replica(slot))).collect();
         self.apply(tasks.into_iter().map(|task| Change::CreateTask(Box::new(task))).collect());
     }
 
     /// Makes a task of a global service for each of the first nodes.
     fn on_each(&mut self, service: ServiceId, nodes: u32) {
-        let tasks: Vec<Task> = (1..=nodes).map(|node| pending(self.seed.draw(), service, Slot::Node(node_id(node)))).collect();
+        let tasks: Vec<Task> =
+            (1..=nodes).map(|node| pending(self.seed.draw(), service, Slot::Node(node_id(node)))).collect();
         self.apply(tasks.into_iter().map(|task| Change::CreateTask(Box::new(task))).collect());
     }
 
