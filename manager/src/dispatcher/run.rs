@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::batch::{Batch, Input};
 use super::heartbeat::{Deadlines, grace, return_grace, scaled, seconds};
 use super::registry::farewell;
-use super::service::{Desk, Dispatcher, Event, Parting, Settings};
+use super::service::{Desk, Dispatcher, Event, NO_LEADER, Parting, Settings};
 use crate::store::{ProposeError, Touched};
 use crate::sys;
 
@@ -33,11 +33,11 @@ impl Dispatcher {
         let mut keeper = Keeper::new(self.clone(), inputs.clone());
         let sessions = TaskTracker::new();
         let settings = keeper.settings.subscribe();
-        *self.desk.write() = Some(Desk { inputs, events, settings, sessions: sessions.clone() });
+        let desk = Desk { inputs, events, settings, sessions: sessions.clone(), stop: stop.clone() };
+        *self.desk.write() = Some(desk);
         tokio::join!(keeper.run(happening, stop.clone()), self.carry(waiting, stop.clone()), async {
             stop.cancelled().await;
             *self.desk.write() = None;
-            self.registry.end_all(&farewell("this manager does not lead the swarm any more"));
             sessions.close();
             sessions.wait().await;
         });
@@ -83,7 +83,7 @@ impl Dispatcher {
                 if error == ProposeError::NotLeader {
                     // Some may be committed, some not: only the agents can tell again, on a new session.
                     batch.forget_reports();
-                    self.registry.end_all(&farewell("this manager does not lead the swarm any more"));
+                    self.registry.end_all(&farewell(NO_LEADER));
                 }
                 Err(error)
             }

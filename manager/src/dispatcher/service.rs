@@ -12,6 +12,7 @@ use skep_proto::pb::agent_message::Message as Heard;
 use skep_proto::pb::manager_message::Message as Said;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -30,6 +31,9 @@ const HELLO_TIME_MAX: Duration = Duration::from_secs(10);
 const OUT_MAX: usize = 4;
 /// Time that parting words get to leave.
 const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// Why a manager that is not the leader serves nobody.
+pub(super) const NO_LEADER: &str = "this manager does not lead the swarm";
 
 /// What one stream answers with.
 type Outgoing = mpsc::Sender<Result<pb::ManagerMessage, Status>>;
@@ -50,6 +54,8 @@ pub(super) struct Desk {
     pub(super) events: mpsc::Sender<Event>,
     pub(super) settings: watch::Receiver<Settings>,
     pub(super) sessions: TaskTracker,
+    /// Ends with the term.
+    pub(super) stop: CancellationToken,
 }
 
 /// What sessions tell their agents.
@@ -115,7 +121,7 @@ impl pb::dispatcher_server::Dispatcher for Dispatcher {
                 desk.sessions.spawn(visit.run(request.into_inner(), out));
             }
             None => {
-                let words = say(Said::Farewell(farewell("this manager does not lead the swarm")));
+                let words = say(Said::Farewell(farewell(NO_LEADER)));
                 out.try_send(Ok(words)).expect("the channel is new and has room");
             }
         }
@@ -133,12 +139,13 @@ struct Visit {
 
 impl Visit {
     async fn run(self, mut inbound: Streaming<pb::AgentMessage>, out: Outgoing) {
-        let hello = match greeted(&mut inbound).await {
-            Ok(hello) => hello,
-            Err(error) => {
+        let hello = match self.desk.stop.run_until_cancelled(greeted(&mut inbound)).await {
+            Some(Ok(hello)) => hello,
+            Some(Err(error)) => {
                 let _ = out.try_send(Err(error.into()));
                 return;
             }
+            None => return,
         };
         let session = SessionId::new(sys::random_bits());
         let line = Arc::new(Line::new(session, self.dispatcher.clock.now()));
@@ -226,6 +233,7 @@ impl Talk {
         let idle = self.queue.is_empty();
         let message = tokio::select! {
             words = self.line.farewell() => return Err(Parting::Dismissed(words)),
+            () = self.desk.stop.cancelled() => return Err(Parting::Dismissed(farewell(NO_LEADER))),
             place = self.out.reserve(), if !idle => {
                 let place = place.map_err(|_| Parting::Lost)?;
                 if let Some(message) = self.queue.pop_front() {
@@ -234,7 +242,7 @@ impl Talk {
                 None
             }
             place = self.desk.inputs.reserve(), if self.pending.is_some() => {
-                let place = place.map_err(|_| Parting::Dismissed(farewell("this manager does not lead any more")))?;
+                let place = place.map_err(|_| Parting::Dismissed(farewell(NO_LEADER)))?;
                 if let Some(input) = self.pending.take() {
                     place.send(input);
                 }

@@ -1,5 +1,7 @@
 //! The agents' side: they listen for what to read, and publish what they have read.
 
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use skep_proto::model::{NodeId, ParseIdError, TaskId};
 use skep_proto::pb;
 use skep_proto::pb::log_broker_server;
@@ -68,14 +70,15 @@ async fn pass_all(
 
 #[tonic::async_trait]
 impl log_broker_server::LogBroker for LogBroker {
-    type ListenStream = ReceiverStream<Result<pb::LogSubscription, Status>>;
+    type ListenStream = BoxStream<'static, Result<pb::LogSubscription, Status>>;
 
     async fn listen(&self, request: Request<pb::ListenRequest>) -> Result<Response<Self::ListenStream>, Status> {
         let node = self.sign_in(&request)?;
         let (sender, receiver) = mpsc::channel(SUBSCRIPTIONS_MAX);
         // The listener before, if any, ends with this: its sender is dropped.
         self.listen(node, sender);
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        let stream = ReceiverStream::new(receiver).take_until(self.stop.clone().cancelled_owned());
+        Ok(Response::new(stream.boxed()))
     }
 
     async fn publish(

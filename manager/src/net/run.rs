@@ -21,9 +21,8 @@ use crate::caller::{Caller, Identity, Peer};
 
 /// Connections at once: each of 5,000 nodes has one or two. Further ones wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 16_384;
-/// Handshakes at once. One costs about a millisecond of a core, so a full house takes a quarter of a second; further ones
-/// wait in the kernel's queue, where they cost nothing.
-const HANDSHAKES_MAX: usize = 256;
+/// Handshakes at once. A silent one costs some kilobytes for a few seconds, so it takes many of them to keep others waiting.
+const HANDSHAKES_MAX: usize = 4_096;
 /// A client that has not proved itself by then is dropped, so that silent ones cannot fill the house.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
 /// A connection over which nothing came for so long is asked for a sign of life.
@@ -33,7 +32,7 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams of one connection: a session, a log listener, some calls and the logs that are being read.
 const STREAMS_MAX: u32 = 1024;
 /// Time that open connections get to finish what they do at shutdown; then they are cut.
-const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(1);
 /// After accept failed (out of file descriptors): time for connections to close.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 

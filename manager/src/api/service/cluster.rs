@@ -5,7 +5,7 @@ use skep_proto::pb;
 
 use super::control::ControlService;
 use crate::api::ApiError;
-use crate::store::Change;
+use crate::store::{Change, State};
 use crate::sys;
 
 impl ControlService {
@@ -28,17 +28,18 @@ impl ControlService {
     /// Replaces the token of a role: who holds the old one can join no more; who has joined stays.
     pub(super) async fn rotate(&self, role: pb::NodeRole) -> Result<pb::ClusterReply, ApiError> {
         let role = NodeRole::try_from(role)?;
-        let mut cluster = {
-            let state = self.store.read();
-            Cluster::clone(state.cluster().ok_or(ApiError::NoCluster)?)
+        let secret = TokenSecret::new(sys::random_bits());
+        let change = |state: &State| {
+            let mut cluster = Cluster::clone(state.cluster().ok_or(ApiError::NoCluster)?);
+            let old: JoinToken = cluster.worker_token.parse()?;
+            let token = JoinToken { secret, ..old }.to_string();
+            match role {
+                NodeRole::Manager => cluster.manager_token = token,
+                NodeRole::Worker => cluster.worker_token = token,
+            }
+            Ok(Change::PutCluster(Box::new(cluster)))
         };
-        let old: JoinToken = cluster.worker_token.parse()?;
-        let token = JoinToken { secret: TokenSecret::new(sys::random_bits()), ..old }.to_string();
-        match role {
-            NodeRole::Manager => cluster.manager_token = token,
-            NodeRole::Worker => cluster.worker_token = token,
-        }
-        self.propose(Change::PutCluster(Box::new(cluster))).await?;
+        self.propose_newest(change).await?;
         self.cluster()
     }
 }

@@ -12,8 +12,12 @@ use tonic::{Request, Response, Status};
 
 use crate::api::ApiError;
 use crate::caller::Caller;
-use crate::store::{Change, Store, Transaction};
+use crate::store::{Change, ProposeError, Refusal, State, Store, Transaction};
 use crate::sys;
+
+/// How often a change is computed anew. Each time somebody else's write went through; so many in a row mean that the caller had
+/// better look again.
+const TRIES_MAX: u32 = 8;
 
 /// Whose logs to read, and how.
 #[derive(Clone, Debug)]
@@ -75,6 +79,25 @@ impl ControlService {
 
     pub(super) async fn propose(&self, change: Change) -> Result<u64, ApiError> {
         Ok(self.store.propose(Transaction { changes: vec![change], at: sys::now() }).await?)
+    }
+}
+
+impl ControlService {
+    /// Proposes what `change` makes of the newest state, again when someone else wrote in between. For calls that name no version
+    /// because they mean the object whatever its version is.
+    pub(super) async fn propose_newest(
+        &self,
+        change: impl Fn(&State) -> Result<Change, ApiError>,
+    ) -> Result<u64, ApiError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let change = change(&self.store.read())?;
+            match self.propose(change).await {
+                Err(ApiError::Write(ProposeError::Refused(Refusal::Stale { .. }))) if tries < TRIES_MAX => {}
+                done => return done,
+            }
+        }
     }
 }
 

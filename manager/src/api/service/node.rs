@@ -5,9 +5,9 @@ use skep_proto::model::{Node, NodeId, NodeRole, NodeSpec, NodeState};
 use skep_proto::pb;
 
 use super::control::{Answers, ControlService};
-use super::list::listed;
+use super::list::{PAGE_MAX, listed};
 use crate::api::{ApiError, lookup, validate};
-use crate::store::Change;
+use crate::store::{Change, State};
 
 impl ControlService {
     pub(super) fn nodes(&self, words: &[String]) -> Result<Answers<pb::NodeEntry>, ApiError> {
@@ -18,7 +18,9 @@ impl ControlService {
             named?.into_iter().chain(all).collect()
         };
         let control = self.clone();
-        Ok(listed(self.store.clone(), &ids, move |state, _, id| state.node(id).map(|node| control.node_entry(node))))
+        Ok(listed(self.store.clone(), &ids, PAGE_MAX, move |state, _, id| {
+            state.node(id).map(|node| control.node_entry(node))
+        }))
     }
 
     pub(super) fn node(&self, word: &str) -> Result<pb::NodeEntry, ApiError> {
@@ -44,13 +46,12 @@ impl ControlService {
     }
 
     pub(super) async fn forget_node(&self, request: pb::RemoveNodeRequest) -> Result<(), ApiError> {
-        let change = {
-            let state = self.store.read();
-            let node = lookup::node(&state, &request.r#ref)?;
+        let change = |state: &State| {
+            let node = lookup::node(state, &request.r#ref)?;
             removable(node, request.force)?;
-            Change::RemoveNode { node: node.id, if_version: node.meta.version }
+            Ok(Change::RemoveNode { node: node.id, if_version: node.meta.version })
         };
-        self.propose(change).await.map(|_| ())
+        self.propose_newest(change).await.map(|_| ())
     }
 
     fn node_entry(&self, node: &Node) -> pb::NodeEntry {

@@ -18,6 +18,8 @@ use crate::api::{ApiError, lookup, validate};
 use crate::store::{Change, Soft, State, Store};
 use crate::sys;
 
+/// Services counted under one look at the state: each may have a hundred thousand tasks.
+const SERVICES_PAGE_MAX: usize = 1;
 /// Progress messages between us and a slow watcher; it then gets fewer and newer ones.
 const PROGRESS_MAX: usize = 1;
 /// Looking at a service of a hundred thousand tasks takes a while; at most this share of the time is spent on one watcher.
@@ -50,12 +52,11 @@ impl ControlService {
     }
 
     pub(super) async fn remove(&self, word: &str) -> Result<(), ApiError> {
-        let (service, if_version) = {
-            let state = self.store.read();
-            let service = lookup::service(&state, word)?;
-            (service.id, service.meta.version)
+        let change = |state: &State| {
+            let service = lookup::service(state, word)?;
+            Ok(Change::RemoveService { service: service.id, if_version: service.meta.version })
         };
-        self.propose(Change::RemoveService { service, if_version }).await.map(|_| ())
+        self.propose_newest(change).await.map(|_| ())
     }
 
     pub(super) fn get(&self, word: &str) -> Result<pb::ServiceReply, ApiError> {
@@ -71,7 +72,7 @@ impl ControlService {
                 state.services().filter(|service| words.is_empty() && !service.removing).map(|service| service.id);
             named?.into_iter().chain(all).collect()
         };
-        Ok(listed(self.store.clone(), &ids, entry))
+        Ok(listed(self.store.clone(), &ids, SERVICES_PAGE_MAX, entry))
     }
 
     pub(super) fn watch(&self, request: &pb::WatchServiceRequest) -> Result<Answers<pb::ServiceProgress>, ApiError> {

@@ -6,14 +6,14 @@ use skep_proto::model::{NodeId, NodeState, ServiceId, Task, TaskId};
 use skep_proto::pb;
 
 use super::control::{Answers, ControlService};
-use super::list::listed;
+use super::list::{PAGE_MAX, listed};
 use crate::api::{ApiError, lookup};
 use crate::store::{Soft, State};
 
 impl ControlService {
     pub(super) fn tasks(&self, request: &pb::ListTasksRequest) -> Result<Answers<pb::TaskEntry>, ApiError> {
         let ids = chosen(&self.store.read(), request)?;
-        Ok(listed(self.store.clone(), &ids, entry))
+        Ok(listed(self.store.clone(), &ids, PAGE_MAX, entry))
     }
 
     pub(super) fn task(&self, word: &str) -> Result<pb::TaskEntry, ApiError> {

@@ -1,3 +1,5 @@
+//! Who may join, and who may do what once it has.
+
 use std::time::Duration;
 
 use skep_proto::model::{NodeId, NodeRole, NodeState};

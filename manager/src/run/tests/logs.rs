@@ -1,3 +1,5 @@
+//! Log lines on their way from an agent to a reader.
+
 use std::time::Duration;
 
 use skep_proto::model::NodeState;

@@ -1,3 +1,5 @@
+//! The manager with Raft beneath it, stopped and opened again.
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 

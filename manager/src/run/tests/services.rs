@@ -1,3 +1,5 @@
+//! Services, nodes and refusals, as a user of the API meets them.
+
 use std::time::Duration;
 
 use skep_proto::model::NodeState;

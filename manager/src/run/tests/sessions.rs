@@ -1,3 +1,5 @@
+//! Sessions: tasks out, reports back, silence noticed.
+
 use std::time::Duration;
 
 use skep_proto::model::{NodeState, TaskId, TaskState};
