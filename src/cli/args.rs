@@ -85,6 +85,8 @@ enum ClientCommand {
 /// Whatever the command failed at.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     let host = arguments.host.unwrap_or(arguments.socket);
+    // A variable that is set to nothing is as good as not set.
+    let host = if host.is_empty() { HOST_DEFAULT.to_owned() } else { host };
     match arguments.command {
         Command::Daemon(options) => options.node_name().map(|_| Exit::Done),
         Command::Completion(flags) => completion::run(&flags),
