@@ -1,5 +1,6 @@
 //! The tree of commands, and the one place where the client's runtime is made.
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tokio::runtime::Builder;
 
@@ -41,6 +42,8 @@ enum Command {
     Down(DownOptions),
     /// Print a script that completes commands in a shell
     Completion(CompletionFlags),
+    /// Show the version of client and daemon
+    Version(VersionFlags),
     #[command(flatten)]
     Client(ClientCommand),
 }
@@ -79,8 +82,6 @@ enum ClientCommand {
     Rmi(RemoveFlags),
     /// Display system-wide information
     Info(InfoFlags),
-    /// Show the version of client and daemon
-    Version(VersionFlags),
 }
 
 /// Runs what was asked for.
@@ -88,22 +89,22 @@ enum ClientCommand {
 /// # Errors
 /// Whatever the command failed at.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    let host = arguments.host.unwrap_or(arguments.socket);
+    // A variable that is set to nothing is as good as not set.
+    let host = if host.is_empty() { HOST_DEFAULT.to_owned() } else { host };
     match arguments.command {
         Command::Daemon(options) => crate::daemon::run::main(&options),
         Command::Up(options) => block_on(crate::up::run::up(&options)),
         Command::Down(options) => block_on(crate::up::run::down(&options)),
         Command::Completion(flags) => completion::run(&flags),
-        Command::Client(command) => client(&arguments.host.unwrap_or(arguments.socket), command),
+        Command::Version(flags) => block_on(version::run(&host, &flags)),
+        Command::Client(command) => block_on(call(&host, command)),
     }
-}
-
-fn client(host: &str, command: ClientCommand) -> anyhow::Result<Exit> {
-    block_on(call(host, command))
 }
 
 /// One thread is enough for one call, and quicker to start than several.
 fn block_on(work: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let runtime = Builder::new_current_thread().enable_all().build().context("start the client's runtime")?;
     let done = runtime.block_on(work);
     // A thread that still waits for standard input must not keep a finished command from ending.
     runtime.shutdown_background();
@@ -111,9 +112,6 @@ fn block_on(work: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<
 }
 
 async fn call(host: &str, command: ClientCommand) -> anyhow::Result<Exit> {
-    if let ClientCommand::Version(flags) = &command {
-        return version::run(host, flags).await;
-    }
     let daemon = &Daemon::connect(host).await?;
     match command {
         ClientCommand::Service(command) => service::run(daemon, command).await,
@@ -129,7 +127,6 @@ async fn call(host: &str, command: ClientCommand) -> anyhow::Result<Exit> {
         ClientCommand::Import(flags) => image::import(daemon, &flags).await,
         ClientCommand::Rmi(flags) => image::remove(daemon, &flags).await,
         ClientCommand::Info(flags) => info::run(daemon, &flags).await,
-        ClientCommand::Version(flags) => version::run(host, &flags).await,
     }
 }
 
@@ -146,7 +143,11 @@ mod tests {
 
     #[test]
     fn the_host_may_be_named_before_and_behind_the_command() {
-        for line in [["skep", "-H", "/a.sock", "info"], ["skep", "--host", "/a.sock", "info"], ["skep", "info", "-H", "/a.sock"]] {
+        for line in [
+            ["skep", "-H", "/a.sock", "info"],
+            ["skep", "--host", "/a.sock", "info"],
+            ["skep", "info", "-H", "/a.sock"],
+        ] {
             let read = Arguments::try_parse_from(line).unwrap();
             assert_eq!(read.host.unwrap_or(read.socket), "/a.sock", "{line:?}");
         }
@@ -155,10 +156,25 @@ mod tests {
     #[test]
     fn docker_names_and_aliases_are_known() {
         let lines = [
-            "service list", "service remove web", "service ps web", "node ls -q", "node ps", "swarm join-token worker",
-            "image list", "images busybox", "rmi -f x", "container ls -a", "ps --no-trunc", "logs -f -n 10 x",
-            "service logs --tail 3 web", "import - x:1 -c CMD", "load -i x.tar", "inspect --type node self",
-            "service create --host db:10.0.0.1 x", "service scale a=1 b=2", "service update --force web",
+            "service list",
+            "service remove web",
+            "service ps web",
+            "node ls -q",
+            "node ps",
+            "swarm join-token worker",
+            "image list",
+            "images busybox",
+            "rmi -f x",
+            "container ls -a",
+            "ps --no-trunc",
+            "logs -f -n 10 x",
+            "service logs --tail 3 web",
+            "import - x:1 -c CMD",
+            "load -i x.tar",
+            "inspect --type node self",
+            "service create --host db:10.0.0.1 x",
+            "service scale a=1 b=2",
+            "service update --force web",
         ];
         for line in lines {
             let words = ["skep"].into_iter().chain(line.split_whitespace());

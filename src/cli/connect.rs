@@ -1,8 +1,9 @@
 //! The way to the daemon: its unix socket, as `-H`, `--host` or `SKEP_HOST` names it.
 
+use std::error::Error;
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use hyper_util::rt::TokioIo;
 use skep_proto::pb::control_client::ControlClient;
 use skep_proto::pb::local_client::LocalClient;
@@ -35,7 +36,8 @@ impl Daemon {
         });
         // The connector decides where to go; the address only has to be well-formed.
         let channel = Endpoint::from_static("http://skep").connect_with_connector(connector).await;
-        let channel = channel.with_context(|| {
+        // The connector's own word is enough: what the layers between have to add is that they failed, too.
+        let channel = channel.map_err(|error| root(&error)).with_context(|| {
             format!("reach the skep daemon at {}; is it running? (skep daemon, or skep up)", path.display())
         })?;
         Ok(Self { channel })
@@ -50,6 +52,14 @@ impl Daemon {
     pub(crate) fn local(&self) -> LocalClient<Channel> {
         LocalClient::new(self.channel.clone())
     }
+}
+
+fn root(error: &(dyn Error + 'static)) -> anyhow::Error {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    anyhow!("{cause}")
 }
 
 fn socket_path(host: &str) -> anyhow::Result<PathBuf> {

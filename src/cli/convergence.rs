@@ -50,7 +50,11 @@ pub(crate) fn snapshot(progress: &pb::ServiceProgress, wanted: &Wanted, phase: P
         let mut slots: Vec<&pb::SlotProgress> = progress.slots.iter().collect();
         slots.sort_by(|a, b| a.node.cmp(&b.node));
         let slots = slots.into_iter().map(|slot| Slot { label: node_label(&id_text(&slot.node)), state: state(slot) });
-        return Snapshot { overall: if waiting { Overall::WaitingForTasks } else { tasks }, slots: slots.collect(), phase };
+        return Snapshot {
+            overall: if waiting { Overall::WaitingForTasks } else { tasks },
+            slots: slots.collect(),
+            phase,
+        };
     }
     let known: BTreeMap<u32, &pb::SlotProgress> = progress.slots.iter().map(|slot| (slot.slot, slot)).collect();
     // Beyond what is drawn line by line, only the number of lines matters: it says that there are too many.
@@ -160,7 +164,10 @@ mod tests {
         let drawn = lines(&snapshot(&progress(), &wanted(2, false), Phase::Working));
         assert_eq!(drawn[0], "overall progress: 1 out of 4 tasks");
         assert!(drawn[1].starts_with("1/4: running"), "{drawn:?}");
-        assert_eq!(&drawn[2..], ["2/4:", "3/4: no suitable node (1 node: memory)", "4/4: no suitable node (1 node: memory)"]);
+        assert_eq!(
+            &drawn[2..],
+            ["2/4:", "3/4: no suitable node (1 node: memory)", "4/4: no suitable node (1 node: memory)"]
+        );
     }
 
     #[test]

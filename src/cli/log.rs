@@ -52,7 +52,9 @@ impl LogFlags {
 fn tail(text: &str) -> anyhow::Result<i64> {
     match text {
         "all" => Ok(-1),
-        number => number.parse().map_err(|_| usage(format!("failed to use {text:?} as a number of lines: give a number or all"))),
+        number => number
+            .parse()
+            .map_err(|_| usage(format!("failed to use {text:?} as a number of lines: give a number or all"))),
     }
 }
 

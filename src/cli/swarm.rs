@@ -164,12 +164,14 @@ async fn join_token(daemon: &Daemon, flags: &JoinTokenFlags) -> anyhow::Result<(
         daemon.control().get_cluster(pb::Empty {}).await?
     };
     let reply = reply.into_inner();
-    let cluster = reply.cluster.context("read the daemon's answer: it holds no cluster; are both of the same version?")?;
+    let cluster =
+        reply.cluster.context("read the daemon's answer: it holds no cluster; are both of the same version?")?;
     let token = if role == pb::NodeRole::Manager { cluster.manager_token } else { cluster.worker_token };
     if flags.quiet {
         return print(&format!("{token}\n"));
     }
-    let rotated = if flags.rotate { format!("Successfully rotated {} join token.\n\n", role_word(role)) } else { String::new() };
+    let rotated =
+        if flags.rotate { format!("Successfully rotated {} join token.\n\n", role_word(role)) } else { String::new() };
     let address = reply.manager_addresses.first().map_or("", String::as_str);
     print(&format!("{rotated}{}", how_to_join(role, &token, address)))
 }

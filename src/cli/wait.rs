@@ -73,7 +73,8 @@ pub(crate) async fn converge_until(
     flags: &WaitFlags,
     deadline: Instant,
 ) -> anyhow::Result<Exit> {
-    let mut show = Show { quiet: flags.quiet, screen: Screen::new(progress_target()), wanted: Wanted::of(service), last: None };
+    let mut show =
+        Show { quiet: flags.quiet, screen: Screen::new(progress_target()), wanted: Wanted::of(service), last: None };
     let id = service::id(service);
     tokio::select! {
         done = follow(daemon, &id, &mut show) => done.map(|()| Exit::Done),
@@ -86,7 +87,12 @@ pub(crate) async fn converge_until(
 ///
 /// # Errors
 /// As [`converge`].
-pub(crate) async fn removed(daemon: &Daemon, service: &pb::Service, flags: &WaitFlags, deadline: Instant) -> anyhow::Result<Exit> {
+pub(crate) async fn removed(
+    daemon: &Daemon,
+    service: &pb::Service,
+    flags: &WaitFlags,
+    deadline: Instant,
+) -> anyhow::Result<Exit> {
     let id = service::id(service);
     let mut last = None;
     tokio::select! {

@@ -89,8 +89,7 @@ pub(super) fn settle(view: &View<'_>, tasks: &Tasks<'_>, draft: &mut Draft) -> b
         return keep_only(tasks, keeper, draft);
     }
     if head.status.state.is_terminal() {
-        succeed(view, tasks, head, draft);
-        return true;
+        return succeed_in_time(view, tasks, head, draft);
     }
     drop_needless(view, tasks, head, draft) || relocate(view, tasks, head, draft) || promote(view, tasks, head, draft)
 }
@@ -105,6 +104,18 @@ fn keep_only(tasks: &Tasks<'_>, keeper: &Task, draft: &mut Draft) -> bool {
     let acts = !changes.is_empty();
     draft.together(changes, || format!("{:?} needs no task besides {}", tasks.slot, keeper.id));
     acts
+}
+
+/// A task that failed while it was only being prepared has not used up its delay yet. Its successor is made when that is
+/// over: it is prepared as soon as it exists, and would fail again at once, and so on without end.
+fn succeed_in_time(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &mut Draft) -> bool {
+    let pending = head.start_after.filter(|due| head.desired == DesiredState::Ready && *due > view.now);
+    if let Some(due) = pending {
+        draft.wake(due);
+        return false;
+    }
+    succeed(view, tasks, head, draft);
+    true
 }
 
 /// A task ended. In one transaction it is shut down and its successor made, so that no moment sees the slot with both or

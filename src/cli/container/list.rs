@@ -142,7 +142,9 @@ mod tests {
 
     fn shown(filters: &[&str], format: &str) -> String {
         let filters = Filters::parse(filters, &FILTERS).unwrap();
-        listing(containers(), &filters, false, Moment(3_600_000)).render(&Format::parse(Some(format)).unwrap(), false).unwrap()
+        listing(containers(), &filters, false, Moment(3_600_000))
+            .render(&Format::parse(Some(format)).unwrap(), false)
+            .unwrap()
     }
 
     #[test]

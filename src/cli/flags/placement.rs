@@ -22,7 +22,11 @@ pub(crate) fn constraint(text: &str) -> anyhow::Result<Constraint> {
         .flatten()
         .min_by_key(|(key, ..)| key.len())
         .filter(|(key, _, value)| !key.trim().is_empty() && !value.trim().is_empty())
-        .ok_or_else(|| usage(format!("failed to use {text:?} as a constraint: write KEY==VALUE or KEY!=VALUE, as in node.role==worker")))?;
+        .ok_or_else(|| {
+            usage(format!(
+                "failed to use {text:?} as a constraint: write KEY==VALUE or KEY!=VALUE, as in node.role==worker"
+            ))
+        })?;
     Ok(Constraint { key: key.trim().to_owned(), equal, value: value.trim().to_owned() })
 }
 

@@ -23,7 +23,9 @@ pub(crate) fn ports(text: &str) -> anyhow::Result<Vec<PortConfig>> {
 pub(crate) fn target(text: &str) -> anyhow::Result<(u16, Protocol)> {
     let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let read = number(port).and_then(|port| Ok((port, protocol_of(protocol)?)));
-    read.map_err(|problem| usage(format!("failed to stop publishing {text:?}: {problem}; give the port in the container")))
+    read.map_err(|problem| {
+        usage(format!("failed to stop publishing {text:?}: {problem}; give the port in the container"))
+    })
 }
 
 fn short(text: &str) -> Result<Vec<PortConfig>, String> {
@@ -116,9 +118,8 @@ mod tests {
     use super::*;
 
     fn told(text: &str) -> Vec<String> {
-        let one = |p: PortConfig| {
-            format!("{}:{}/{}/{}", p.published, p.target, protocol_word(p.protocol), mode_word(p.mode))
-        };
+        let one =
+            |p: PortConfig| format!("{}:{}/{}/{}", p.published, p.target, protocol_word(p.protocol), mode_word(p.mode));
         ports(text).unwrap().into_iter().map(one).collect()
     }
 
@@ -137,7 +138,8 @@ mod tests {
 
     #[test]
     fn bad_ports_are_refused() {
-        let bad = ["", "0", "65536", "80/sctp", "1.2.3.4:80:80", "8000-8001:80", "81-80", "published=80", "target=x", "a=b"];
+        let bad =
+            ["", "0", "65536", "80/sctp", "1.2.3.4:80:80", "8000-8001:80", "81-80", "published=80", "target=x", "a=b"];
         for text in bad {
             assert!(ports(text).is_err(), "{text}");
         }

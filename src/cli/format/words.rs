@@ -39,6 +39,7 @@ pub(crate) fn replicas(running: u64, desired: u64, max_per_node: u64) -> String 
     }
 }
 
+#[cfg_attr(not(test), expect(dead_code, reason = "jobs: the daemon has no such mode yet"))]
 /// `Replicas` of a job: `2/3 (5/10 completed)`.
 pub(crate) fn job_replicas(running: u64, desired: u64, completed: u64, total: u64) -> String {
     format!("{running}/{desired} ({completed}/{total} completed)")
@@ -79,6 +80,7 @@ fn run_text(run: &[&PortWords]) -> Option<String> {
 }
 
 /// Where a container is in its life, for [`container_status`].
+#[cfg_attr(not(test), expect(dead_code, reason = "the daemon does not freeze containers yet"))]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum ContainerPhase {
     /// It was created and not started.

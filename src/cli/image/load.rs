@@ -33,7 +33,8 @@ pub(crate) async fn run(daemon: &Daemon, flags: &LoadFlags) -> anyhow::Result<Ex
         _ => Source::Stdin,
     })?;
     let mut local = daemon.local();
-    let reply = send(pb::ImageUploadHeader::default(), source, async move |upload| local.load_image(upload).await).await?;
+    let reply =
+        send(pb::ImageUploadHeader::default(), source, async move |upload| local.load_image(upload).await).await?;
     if !flags.quiet {
         print(&loaded(&reply))?;
     }

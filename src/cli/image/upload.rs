@@ -48,9 +48,9 @@ pub(super) fn open(source: Source) -> anyhow::Result<Archive> {
             let file = File::open(&path).with_context(|| format!("open the archive {name}"))?;
             Ok(Archive { reader: Box::new(file), name })
         }
-        Source::Stdin if io::stdin().is_terminal() => {
-            Err(usage("failed to read the archive: standard input is a terminal; name a file, or redirect one into the command"))
-        }
+        Source::Stdin if io::stdin().is_terminal() => Err(usage(
+            "failed to read the archive: standard input is a terminal; name a file, or redirect one into the command",
+        )),
         Source::Stdin => Ok(Archive { reader: Box::new(io::stdin()), name: "on standard input".to_owned() }),
     }
 }

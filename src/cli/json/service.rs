@@ -96,7 +96,8 @@ mod tests {
 
     #[test]
     fn empty_fields_are_there_for_templates() {
-        for path in ["/PreviousSpec", "/UpdateStatus", "/Spec/TaskTemplate/ContainerSpec/Command", "/Spec/Mode/Global"] {
+        for path in ["/PreviousSpec", "/UpdateStatus", "/Spec/TaskTemplate/ContainerSpec/Command", "/Spec/Mode/Global"]
+        {
             assert_eq!(shown().pointer(path), Some(&Value::Null), "{path}");
         }
     }

@@ -7,8 +7,8 @@ use skep_proto::pb;
 use tokio::time::{sleep, sleep_until};
 use tonic::Code;
 
-use super::inspect::get;
 use super::AvailabilityWord;
+use super::inspect::get;
 use crate::cli::connect::Daemon;
 use crate::cli::error::{timed_out, usage};
 use crate::cli::flags::labels::labels;
@@ -101,7 +101,9 @@ impl UpdateFlags {
         for key in &self.label_rm {
             if spec.labels.remove(key).is_none() {
                 let node = &self.node;
-                return Err(usage(format!("failed to remove the label {key:?} of node {node}: it has none of this key")));
+                return Err(usage(format!(
+                    "failed to remove the label {key:?} of node {node}: it has none of this key"
+                )));
             }
         }
         spec.labels.extend(labels(&self.label_add)?);
@@ -171,7 +173,11 @@ mod tests {
     fn a_node_is_drained_when_nothing_of_it_may_run() {
         let entry = |state: pb::TaskState, node_down| {
             let status = pb::TaskStatus { state: state.into(), ..Default::default() };
-            pb::TaskEntry { task: Some(pb::Task { status: Some(status), ..Default::default() }), node_down, ..Default::default() }
+            pb::TaskEntry {
+                task: Some(pb::Task { status: Some(status), ..Default::default() }),
+                node_down,
+                ..Default::default()
+            }
         };
         assert!(exists(&entry(pb::TaskState::Running, false)) && exists(&entry(pb::TaskState::Assigned, false)));
         assert!(!exists(&entry(pb::TaskState::Shutdown, false)) && !exists(&entry(pb::TaskState::Running, true)));

@@ -128,8 +128,10 @@ impl CreateFlags {
         let mut words = self.words.iter().cloned();
         spec.task.container.image = words.next().unwrap_or_default();
         spec.task.container.args = words.collect();
-        spec.task.placement.constraints = self.constraint.iter().map(|text| constraint(text)).collect::<Result<_, _>>()?;
-        spec.task.placement.spread = self.placement_pref.iter().map(|text| preference(text)).collect::<Result<_, _>>()?;
+        spec.task.placement.constraints =
+            self.constraint.iter().map(|text| constraint(text)).collect::<Result<_, _>>()?;
+        spec.task.placement.spread =
+            self.placement_pref.iter().map(|text| preference(text)).collect::<Result<_, _>>()?;
         // What is on the command line wins over what is in a file.
         let written = [around.file_variables, self.container.env.clone()].concat();
         spec.task.container.env = variables(&written, around.lookup)?;

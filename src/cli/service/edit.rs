@@ -63,7 +63,8 @@ impl ListEdits {
     fn edit_capabilities(&self, spec: &mut ServiceSpec) {
         let container = &mut spec.task.container;
         let added: Vec<String> = self.cap_add.iter().map(|text| capability(text)).collect();
-        let dropped: Vec<String> = self.cap_drop.iter().map(|text| capability(text)).filter(|n| !added.contains(n)).collect();
+        let dropped: Vec<String> =
+            self.cap_drop.iter().map(|text| capability(text)).filter(|n| !added.contains(n)).collect();
         let (undone, undone_drops) = (
             dropped.iter().filter(|name| container.cap_add.contains(name)).cloned().collect::<Vec<_>>(),
             added.iter().filter(|name| container.cap_drop.contains(name)).cloned().collect::<Vec<_>>(),

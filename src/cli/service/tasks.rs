@@ -128,7 +128,8 @@ impl Shown {
     fn fits(&self, filters: &Filters) -> bool {
         let desired = desired_word(self.task.desired);
         // Docker's word for what is meant to run but waits.
-        let desired = if desired == "ready" && filters.is_exact("desired-state", "accepted") { "accepted" } else { desired };
+        let desired =
+            if desired == "ready" && filters.is_exact("desired-state", "accepted") { "accepted" } else { desired };
         filters.is_prefix("id", &self.id())
             && filters.is_prefix("name", &self.name)
             && (filters.is_exact("node", &self.node) || filters.is_prefix("node", &id_text(&self.task.node_id)))
@@ -173,7 +174,8 @@ mod tests {
     const NOW: Moment = Moment(1_000_000);
 
     fn entry(slot: u32, created: u64, state: pb::TaskState) -> pb::TaskEntry {
-        let desired = if state == pb::TaskState::Running { pb::DesiredState::Running } else { pb::DesiredState::Shutdown };
+        let desired =
+            if state == pb::TaskState::Running { pb::DesiredState::Running } else { pb::DesiredState::Shutdown };
         let error = if state == pb::TaskState::Failed { "task: non-zero exit (1) and much more" } else { "" };
         let status = pb::TaskStatus { state: state.into(), at: 700_000, error: error.into(), ..Default::default() };
         let id = u128::from(created).to_be_bytes().to_vec();
@@ -232,7 +234,8 @@ mod tests {
     #[test]
     fn whole_rows_and_ids_can_be_had() {
         let view = View { whole: true, ids_for_names: true, ..short() };
-        let text = shown(vec![entry(1, 1, pb::TaskState::Failed)], &[], view, "{{.ID}} {{.Node}} {{.Image}} {{.Error}}");
+        let text =
+            shown(vec![entry(1, 1, pb::TaskState::Failed)], &[], view, "{{.ID}} {{.Node}} {{.Image}} {{.Error}}");
         let zeros = "0".repeat(24);
         let wanted = format!("{zeros}1 {zeros}0 busybox:1@sha256:00 \"task: non-zero exit (1) and much more\"\n");
         assert_eq!(text, wanted);

@@ -13,5 +13,5 @@
 mod lines;
 mod screen;
 
-pub(crate) use lines::{Overall, Phase, Slot, SlotState, Snapshot, job_slot_label, lines, node_label, slot_label};
+pub(crate) use lines::{Overall, Phase, Slot, SlotState, Snapshot, lines, node_label, slot_label};
 pub(crate) use screen::{Screen, Target};

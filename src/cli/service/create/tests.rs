@@ -75,8 +75,14 @@ fn every_list_reaches_the_spec() {
     assert_eq!(spec.labels.keys().collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(container.labels["c"], "2");
     assert_eq!(container.env, ["A=1", "B=file", "HOME=/root"]);
-    assert_eq!((&container.hosts[..], &container.dns[..]), (&["10.0.0.1 db".to_owned()][..], &["8.8.8.8".to_owned()][..]));
-    assert_eq!((&container.cap_add[..], &container.cap_drop[..]), (&["CAP_NET_ADMIN".to_owned()][..], &["CAP_CHOWN".to_owned()][..]));
+    assert_eq!(
+        (&container.hosts[..], &container.dns[..]),
+        (&["10.0.0.1 db".to_owned()][..], &["8.8.8.8".to_owned()][..])
+    );
+    assert_eq!(
+        (&container.cap_add[..], &container.cap_drop[..]),
+        (&["CAP_NET_ADMIN".to_owned()][..], &["CAP_CHOWN".to_owned()][..])
+    );
     assert!(!spec.task.placement.constraints[0].equal);
     assert_eq!(spec.task.placement.spread, ["node.labels.zone"]);
     assert_eq!(spec.ports.iter().map(|port| (port.published, port.target)).collect::<Vec<_>>(), [(8080, 80), (0, 53)]);
@@ -101,8 +107,13 @@ fn contradictions_and_bad_words_are_wrong_usage() {
 
 #[test]
 fn clap_refuses_what_it_does_not_know() {
-    let cases: [&[&str]; 5] =
-        [&[], &["--secret", "s", "x"], &["--mode", "job", "x"], &["--limit-cpu", "half", "x"], &["--timeout", "5", "x"]];
+    let cases: [&[&str]; 5] = [
+        &[],
+        &["--secret", "s", "x"],
+        &["--mode", "job", "x"],
+        &["--limit-cpu", "half", "x"],
+        &["--timeout", "5", "x"],
+    ];
     for line in cases {
         assert!(parsed(line).is_err(), "{line:?}");
     }
