@@ -85,32 +85,44 @@ fn write(dir: &Path, setting: &Setting) -> Result<(), CgroupError> {
     }
 }
 
-/// Makes the parent groups, filled with what children inherit. Doing it again changes nothing.
+/// Makes the parent groups and those above them, filled with what children inherit. Doing it again changes nothing.
 ///
 /// # Errors
-/// As [`make`], and when the root's cpuset cannot be copied.
+/// As [`make`], and when a cpuset cannot be copied.
 pub fn ensure_parent(parents: &[Group], mounts: &[PathBuf]) -> Result<(), CgroupError> {
-    for (group, mount) in parents.iter().zip(mounts) {
-        let fresh = !group.dir.exists();
-        fs::create_dir_all(&group.dir).map_err(|source| CgroupError::Make { dir: group.dir.clone(), source })?;
-        if group.version == Version::V2 {
+    parents.iter().zip(mounts).try_for_each(|(group, mount)| ensure(group, mount))
+}
+
+fn ensure(group: &Group, mount: &Path) -> Result<(), CgroupError> {
+    let fresh = !group.dir.exists();
+    for (above, dir) in levels(mount, &group.dir) {
+        fs::create_dir_all(&dir).map_err(|source| CgroupError::Make { dir: dir.clone(), source })?;
+        match group.version {
             // A controller is on in a group only if it is handed down on the whole way from the root.
-            group.settings.iter().try_for_each(|setting| write(mount, setting))?;
+            Version::V2 => group.settings.iter().try_for_each(|setting| write(&above, setting))?,
+            Version::V1 if group.has("cpuset") => copy_cpuset(&above, &dir)?,
+            Version::V1 => {}
         }
-        if group.version == Version::V1 && group.has("cpuset") {
-            copy_cpuset(mount, &group.dir)?;
-        }
-        // The kernel refuses to deny devices to a group that has children; those already have the rules.
-        if fresh || !group.has("devices") {
-            group.settings.iter().try_for_each(|setting| write(&group.dir, setting))?;
-        }
+    }
+    // The kernel refuses to deny devices to a group that has children; those already have the rules.
+    if fresh || !group.has("devices") {
+        group.settings.iter().try_for_each(|setting| write(&group.dir, setting))?;
     }
     Ok(())
 }
 
-fn copy_cpuset(root: &Path, group: &Path) -> Result<(), CgroupError> {
+/// Every directory from below `mount` down to `dir`, each with the one above it.
+fn levels(mount: &Path, dir: &Path) -> Vec<(PathBuf, PathBuf)> {
+    let below = dir.ancestors().take_while(|level| *level != mount);
+    let mut levels: Vec<(PathBuf, PathBuf)> =
+        below.filter_map(|level| Some((level.parent()?.to_owned(), level.to_owned()))).collect();
+    levels.reverse();
+    levels
+}
+
+fn copy_cpuset(above: &Path, group: &Path) -> Result<(), CgroupError> {
     for file in cpuset::COPIED {
-        let path = root.join(file);
+        let path = above.join(file);
         let value = fs::read_to_string(&path).map_err(|source| CgroupError::Open { path, source })?;
         write(group, &Setting::must(file, value.trim()))?;
     }
@@ -244,6 +256,21 @@ mod tests {
         let made = group(&dir, vec![Setting::must("memory.max", 5), Setting::may("memory.swap.max", 5)]);
         make(&made).unwrap();
         assert_eq!(fs::read_to_string(dir.join("memory.max")).unwrap(), "5");
+    }
+
+    #[test]
+    fn controllers_are_handed_down_on_every_level() {
+        let root = tempfile::tempdir().unwrap();
+        for level in ["", "a", "a/b"] {
+            fs::create_dir_all(root.path().join(level)).unwrap();
+            fs::write(root.path().join(level).join("cgroup.subtree_control"), "").unwrap();
+        }
+        let parent = group(&root.path().join("a/b"), vec![Setting::may("cgroup.subtree_control", "+memory")]);
+        ensure_parent(&[parent], &[root.path().to_owned()]).unwrap();
+        for level in ["", "a", "a/b"] {
+            let text = fs::read_to_string(root.path().join(level).join("cgroup.subtree_control")).unwrap();
+            assert_eq!(text, "+memory", "in {level:?}");
+        }
     }
 
     #[test]

@@ -49,7 +49,7 @@ const COMMON: &[c_long] = numbers!(
     SYS_clock_getres SYS_clock_gettime SYS_clock_nanosleep SYS_close SYS_close_range SYS_connect SYS_copy_file_range
     SYS_dup SYS_dup3 SYS_epoll_create1 SYS_epoll_ctl SYS_epoll_pwait SYS_epoll_pwait2 SYS_eventfd2 SYS_execve
     SYS_execveat SYS_exit SYS_exit_group SYS_faccessat SYS_faccessat2 SYS_fadvise64 SYS_fallocate SYS_fanotify_mark
-    SYS_fchdir SYS_fchmod SYS_fchmodat SYS_fchmodat2 SYS_fchown SYS_fchownat SYS_fcntl SYS_fdatasync SYS_fgetxattr
+    SYS_fchdir SYS_fchmod SYS_fchmodat SYS_fchown SYS_fchownat SYS_fcntl SYS_fdatasync SYS_fgetxattr
     SYS_flistxattr SYS_flock SYS_fremovexattr SYS_fsetxattr SYS_fstat SYS_fstatfs SYS_fsync SYS_ftruncate SYS_futex
     SYS_futex_waitv SYS_getcpu SYS_getcwd SYS_getdents64 SYS_getegid SYS_geteuid SYS_getgid SYS_getgroups
     SYS_getitimer SYS_getpeername SYS_getpgid SYS_getpid SYS_getppid SYS_getpriority SYS_getrandom SYS_getresgid
@@ -94,10 +94,10 @@ const NATIVE: &[c_long] = numbers!(
 #[cfg(not(target_arch = "x86_64"))]
 const NATIVE: &[c_long] = numbers!(SYS_getrlimit SYS_renameat SYS_setrlimit);
 
-/// Calls newer than the names in the libc crate, by their number, which is the same on every architecture: cachestat,
-/// map_shadow_stack, futex_wake, futex_wait, futex_requeue, statmount, listmount, lsm_get_self_attr, lsm_set_self_attr,
+/// Calls that the libc crate does not name on every architecture, by their number, which is the same on all: cachestat,
+/// fchmodat2, map_shadow_stack, futex_wake, futex_wait, futex_requeue, statmount, listmount, lsm_get_self_attr, lsm_set_self_attr,
 /// lsm_list_modules are 451 to 461; of these only what Docker lets through.
-const NEWER: &[c_long] = &[451, 453, 454, 455, 456];
+const NEWER: &[c_long] = &[451, 452, 453, 454, 455, 456];
 
 /// The newest call that the table has an opinion on (`mseal`).
 pub const NEWEST: c_long = libc::SYS_mseal;

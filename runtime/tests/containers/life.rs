@@ -19,6 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("followed_log_ends_with_the_container", followed_log_ends_with_the_container),
     ("much_output_arrives_whole", much_output_arrives_whole),
     ("id_is_taken_once", id_is_taken_once),
+    ("second_start_finds_it_running", second_start_finds_it_running),
     ("fifty_run_side_by_side", fifty_run_side_by_side),
 ];
 
@@ -170,5 +171,19 @@ fn fifty_run_side_by_side() {
         let mut codes = tasks.join_all().await;
         codes.sort_unstable();
         assert_eq!(codes, (0..50).collect::<Vec<i32>>());
+    });
+}
+
+fn second_start_finds_it_running() {
+    in_world(async |world| {
+        let runtime = world.open().await;
+        runtime.create(id("a"), spec(&["sleep", "1000"])).await.unwrap();
+        let a = id("a");
+        let (first, second) = tokio::join!(runtime.start(&a), runtime.start(&a));
+        let errors: Vec<_> = [first, second].into_iter().filter_map(Result::err).collect();
+        assert!(
+            matches!(errors[..], [RuntimeError::WrongState { status: ContainerStatus::Running, .. }]),
+            "{errors:?}"
+        );
     });
 }

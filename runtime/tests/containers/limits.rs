@@ -1,6 +1,6 @@
 //! What the kernel enforces.
 
-use skep_runtime::Resources;
+use skep_runtime::{Resources, Runtime};
 
 use crate::Test;
 use crate::support::{id, in_world, run, shell};
@@ -10,6 +10,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("pids_limit_stops_forks", pids_limit_stops_forks),
     ("cpu_quota_is_in_force", cpu_quota_is_in_force),
     ("no_process_is_left_in_a_root_group", no_process_is_left_in_a_root_group),
+    ("nested_parent_group_works_and_goes_whole", nested_parent_group_works_and_goes_whole),
     ("foreign_devices_cannot_be_opened", foreign_devices_cannot_be_opened),
 ];
 
@@ -67,5 +68,18 @@ fn foreign_devices_cannot_be_opened() {
         nix::sys::stat::mknod(&node, nix::sys::stat::SFlag::S_IFCHR, mode, nix::sys::stat::makedev(1, 1)).unwrap();
         let (_, output) = run(&runtime, "a", shell("head -c 1 /dev/zero >/dev/null && echo fine; cat /memory")).await;
         assert!(output.contains("fine") && output.contains("Operation not permitted"), "{output}");
+    });
+}
+
+fn nested_parent_group_works_and_goes_whole() {
+    in_world(async |world| {
+        let mut config = world.config.clone();
+        config.cgroup_parent.push_str("/inner/most");
+        let runtime = Runtime::open_bare(config, world.image.clone()).await.unwrap();
+        let mut spec = shell("exit 4");
+        spec.resources = Resources { pids: 5, memory_bytes: 64 << 20, nano_cpus: 1_000_000_000 };
+        assert_eq!(run(&runtime, "a", spec).await.0.code, 4);
+        runtime.purge().await.unwrap();
+        world.assert_clean();
     });
 }

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::create::{failed, is_alive, pid, read_state};
@@ -66,6 +67,9 @@ fn adopt(runtime: &Arc<Runtime>, name: &str) -> Option<Arc<Container>> {
     }
     runtime.backing.restore(&id, record.lease);
     let shim = hold(state.shim);
+    if shim.is_some() && state.started_ms.is_some() {
+        republish(runtime, &id, &record);
+    }
     let link = shim.as_ref().and_then(|_| Link::connect(&dirs.run).ok());
     let resources = &record.spec.resources;
     Some(Arc::new(Container {
@@ -74,12 +78,20 @@ fn adopt(runtime: &Arc<Runtime>, name: &str) -> Option<Arc<Container>> {
         link: link.into(),
         exit: tokio::sync::watch::Sender::new(None),
         watcher: None.into(),
+        starting: Mutex::default(),
         removal: tokio::sync::Mutex::new(()),
         id,
         dirs,
         record,
         shim,
     }))
+}
+
+/// The network of this process knows of no port yet.
+fn republish(runtime: &Runtime, id: &ContainerId, record: &Record) {
+    if let Err(e) = runtime.backing.publish(id, record.lease, &record.spec.ports) {
+        tracing::warn!(container.id = %id, error = %e, "the ports of an adopted container cannot be published");
+    }
 }
 
 /// A pidfd of exactly that process: opened first, then compared, so that the id cannot pass to another in between.

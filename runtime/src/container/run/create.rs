@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::facade::Runtime;
@@ -208,6 +209,7 @@ impl Draft<'_> {
             shim: Some(pidfd),
             exit: tokio::sync::watch::Sender::new(None),
             watcher: None.into(),
+            starting: Mutex::default(),
             removal: tokio::sync::Mutex::new(()),
         })
     }

@@ -268,6 +268,7 @@ fn find_hierarchies() -> Result<Vec<Hierarchy>, RuntimeError> {
 /// Publishes first: a taken port is found out before the program runs.
 fn start(runtime: &Runtime, container: &Container) -> Result<(), RuntimeError> {
     let id = || container.id.clone();
+    let _alone = container.starting.lock();
     let status = container.status();
     if status != ContainerStatus::Created {
         return Err(RuntimeError::WrongState { id: id(), action: "start", status });

@@ -77,6 +77,8 @@ pub(crate) struct Container {
     pub(crate) shim: Option<OwnedFd>,
     pub(crate) exit: watch::Sender<Option<Exit>>,
     pub(crate) watcher: Mutex<Option<JoinHandle<()>>>,
+    /// Held by whoever starts it: of two, the second must find it running, not fail and take the ports away.
+    pub(crate) starting: Mutex<()>,
     /// Held by whoever removes it.
     pub(crate) removal: tokio::sync::Mutex<()>,
 }

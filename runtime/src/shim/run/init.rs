@@ -13,7 +13,7 @@ use rustix::thread::UnshareFlags;
 
 use crate::rootfs::{self, RootView};
 use crate::security::{self, Identity, user};
-use crate::shim::protocol::{Bundle, Failure, Reply};
+use crate::shim::protocol::{Bundle, Failure};
 use crate::shim::stages::{self, Stage};
 use crate::shim::sys;
 
@@ -29,8 +29,6 @@ pub(super) struct Init {
     pub(super) err: OwnedFd,
     /// Where to report; closed by `execve`, which is the report that it worked.
     pub(super) status: OwnedFd,
-    /// The daemon's socket, to tell it that all is made: on a busy machine, going through the shim would cost another wait for a CPU.
-    pub(super) control: OwnedFd,
     /// Where the word to start comes from.
     pub(super) go: OwnedFd,
     /// The generated files, opened outside the root and attached inside.
@@ -117,9 +115,7 @@ impl Init {
     }
 
     fn await_start(&self) -> io::Result<()> {
-        // The shim first: it must know before the daemon can answer.
         rustix::io::write(&self.status, b"R")?;
-        super::send(&self.control, &Reply::Created);
         let mut word = [0];
         match rustix::io::read(&self.go, &mut word)? {
             0 => Err(io::Error::other("the shim is gone")),

@@ -34,7 +34,7 @@ pub fn main(args: &[OsString]) -> ExitCode {
     let _ = rustix::process::setsid();
     sys::ignore_signals();
     let Ok(control) = io::stdin().as_fd().try_clone_to_owned() else { return ExitCode::from(2) };
-    match make(Path::new(dir), &control) {
+    match make(Path::new(dir)) {
         Ok(Made::Init(init)) => init.run(),
         Ok(Made::Shim(made)) => hold(made.0, made.1, control),
         Err(failure) => {
@@ -55,7 +55,7 @@ fn failed(what: &str) -> impl Fn(io::Error) -> Failure {
     move |e| Failure { text: format!("{what}: {e}"), code: None }
 }
 
-fn make(dir: &Path, control: &OwnedFd) -> Result<Made, Failure> {
+fn make(dir: &Path) -> Result<Made, Failure> {
     rustix::process::chdir(dir).map_err(io::Error::from).map_err(failed("enter the run directory"))?;
     let bundle = read_bundle().map_err(failed("read the bundle"))?;
     let (joins, unified) = make_groups(&bundle)?;
@@ -63,9 +63,7 @@ fn make(dir: &Path, control: &OwnedFd) -> Result<Made, Failure> {
     let (out, err, status, go) = (pipes()?, pipes()?, pipes()?, pipes()?);
     match sys::clone_init(unified.as_ref().map(AsFd::as_fd)).map_err(failed("clone the container's init"))? {
         Cloned::Child => {
-            let control = control.try_clone().map_err(failed("keep the daemon's socket"))?;
-            let init =
-                Init { bundle, joins, out: out.1, err: err.1, status: status.1, go: go.0, control, files: Vec::new() };
+            let init = Init { bundle, joins, out: out.1, err: err.1, status: status.1, go: go.0, files: Vec::new() };
             Ok(Made::Init(Box::new(init)))
         }
         Cloned::Parent(pid, pidfd) => {

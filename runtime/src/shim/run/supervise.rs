@@ -156,13 +156,17 @@ impl Shim {
         all
     }
 
-    /// The init's word: `R` for ready (it has told the daemon itself), `F` and a failure, or the end of the pipe because `execve` closed it.
+    /// The init's word: `R` for ready, `F` and a failure, or the end of the pipe because `execve` closed it.
     fn read_status(&mut self) {
         let Some(pipe) = &self.status else { return };
         let mut message = [0; DATAGRAM_MAX];
         let length = rustix::io::read(pipe, &mut message).unwrap_or(0);
         match message[..length].split_first() {
-            Some((b'R', _)) => self.phase = Phase::Created,
+            Some((b'R', _)) => {
+                // Told by the shim and not by the init: the state file is there by now, and the daemon reads it next.
+                self.phase = Phase::Created;
+                self.tell(0, &Reply::Created);
+            }
             Some((_, failure)) => self.failure = Failure::decode(failure),
             None => {
                 self.status = None;
