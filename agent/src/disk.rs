@@ -66,6 +66,9 @@ impl Files {
     ///
     /// # Errors
     /// When the disk is full or broken; the old list is still there.
+    ///
+    /// # Panics
+    /// Never: a list of texts is always JSON.
     pub fn write_managers(&self, managers: &[String]) -> Result<(), AgentError> {
         let path = self.managers_path();
         let text = serde_json::to_vec_pretty(managers).expect("a list of texts is always JSON");

@@ -9,6 +9,7 @@ pub mod assignment;
 pub mod client;
 pub mod disk;
 mod error;
+pub mod executor;
 pub mod identity;
 pub mod ledger;
 pub mod logs;

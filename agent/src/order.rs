@@ -67,7 +67,7 @@ pub struct Started {
     pub pid: u32,
     /// The container.
     pub container_id: String,
-    /// Host-mode ports as they were published here.
+    /// Host-mode ports whose numbers were chosen here; the others are as the order has them.
     pub ports: Vec<PortConfig>,
 }
 

@@ -76,12 +76,10 @@ impl TryFrom<ListMessage> for TaskList {
     type Error = ConvertError;
 
     fn try_from(message: ListMessage) -> Result<Self, ConvertError> {
-        let templates = message.templates.into_iter().map(|template| Ok(Arc::new(template.try_into()?)));
+        // A spec that a stricter version cannot read must not keep it from starting: what runs of it goes on without.
+        let templates = message.templates.into_iter().filter_map(|template| template.try_into().ok()).map(Arc::new);
         let records = message.tasks.into_iter().map(TryInto::try_into);
-        Ok(Self {
-            templates: templates.collect::<Result<_, ConvertError>>()?,
-            records: records.collect::<Result<_, ConvertError>>()?,
-        })
+        Ok(Self { templates: templates.collect(), records: records.collect::<Result<_, ConvertError>>()? })
     }
 }
 
@@ -105,19 +103,20 @@ impl TryFrom<RecordMessage> for Record {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use skep_proto::model::{DesiredState, Moment, ServiceId, TaskId, TaskSpec, TaskState, TaskStatus};
+    use skep_proto::model::{ContainerSpec, DesiredState, Moment, ServiceId, TaskId, TaskSpec, TaskState, TaskStatus};
 
     use super::*;
     use crate::assignment::TaskAssignment;
     use crate::order::Template;
 
     fn list() -> TaskList {
+        let container = ContainerSpec { image: "skep/hello".into(), ..ContainerSpec::default() };
         let template = Template {
             service: ServiceId::new(1),
             spec_version: 2,
             service_name: "web".into(),
             service_labels: [("a".to_owned(), "b".to_owned())].into(),
-            spec: TaskSpec::default(),
+            spec: TaskSpec { container, ..TaskSpec::default() },
             ports: Vec::new(),
         };
         let assignment = TaskAssignment {
@@ -135,6 +134,14 @@ mod tests {
     fn what_was_written_is_read_back() {
         assert_eq!(decode(&encode(&list())).unwrap(), list());
         assert_eq!(decode(&encode(&TaskList::default())).unwrap(), TaskList::default());
+    }
+
+    #[test]
+    fn a_spec_that_cannot_be_read_leaves_its_tasks() {
+        let mut list = list();
+        Arc::make_mut(&mut list.templates[0]).spec = TaskSpec::default();
+        let read = decode(&encode(&list)).unwrap();
+        assert_eq!((read.templates.len(), read.records), (0, list.records));
     }
 
     #[test]

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skep_proto::convert::ConvertError;
-use skep_proto::model::{Moment, NodeId, TaskId, TaskStatus};
+use skep_proto::model::spec::STOP_GRACE_DEFAULT;
+use skep_proto::model::{Moment, NodeId, PublishMode, TaskId, TaskState, TaskStatus};
 
 use crate::assignment::{Orders, TaskAssignment};
 use crate::order::{Recovered, TaskOrder, Template, TemplateKey};
@@ -245,8 +246,11 @@ impl Worker {
     }
 
     fn grace(&self, id: TaskId, hurry: bool) -> Duration {
-        let held = self.tasks.get(&id).filter(|_| !hurry);
-        held.and_then(|held| self.template(held)).map_or(Duration::ZERO, |t| t.spec.container.stop_grace)
+        if hurry {
+            return Duration::ZERO;
+        }
+        let template = self.tasks.get(&id).and_then(|held| self.template(held));
+        template.map_or(STOP_GRACE_DEFAULT, |template| template.spec.container.stop_grace)
     }
 
     fn template(&self, held: &Held) -> Option<&Arc<Template>> {
@@ -289,15 +293,27 @@ impl Worker {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// The status to tell of a task; `None` when nobody wants to know it any more.
+    /// The status to tell of a task, with the host-mode ports of one that runs; `None` when nobody wants to know it any more.
     #[must_use]
     pub fn status(&self, id: TaskId) -> Option<TaskStatus> {
-        self.tasks.get(&id).filter(|held| !held.machine.is_forgetting()).map(|held| held.machine.status())
+        let held = self.tasks.get(&id).filter(|held| !held.machine.is_forgetting())?;
+        let mut status = held.machine.status();
+        if status.state == TaskState::Running && status.ports.is_empty() {
+            let ports = self.template(held).map(|template| template.ports.iter());
+            status.ports = ports.into_iter().flatten().filter(|port| port.mode == PublishMode::Host).copied().collect();
+        }
+        Some(status)
     }
 
     /// All tasks, in order of their ids.
     pub fn ids(&self) -> impl Iterator<Item = TaskId> {
         self.tasks.keys().copied()
+    }
+
+    /// How many tasks there are, ended ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tasks.len()
     }
 
     /// No task and no stray container is left.

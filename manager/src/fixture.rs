@@ -222,3 +222,41 @@ fn node(number: u32) -> Node {
         certificate: String::new(),
     }
 }
+
+/// For components that look at tasks and do not make them.
+impl World {
+    /// A task of the service's current spec, desired to run, not placed yet.
+    pub(crate) fn task(&mut self, service: ServiceId, slot: Slot) -> TaskId {
+        let id = TaskId::new(self.seed.draw());
+        let task = Task {
+            id,
+            meta: Meta::default(),
+            service,
+            slot,
+            spec_version: self.service(service).spec_version,
+            node: match slot {
+                Slot::Replica(_) => None,
+                Slot::Node(node) => Some(node),
+            },
+            desired: DesiredState::Running,
+            status: TaskStatus::new(TaskState::Pending, self.now, "made"),
+            start_after: None,
+            replaces: None,
+            restarts: Vec::new(),
+        };
+        self.apply(vec![Change::CreateTask(Box::new(task))]);
+        id
+    }
+
+    /// Changes what is wanted of a task.
+    pub(crate) fn desire(&mut self, task: TaskId, desired: DesiredState) {
+        let if_version = self.state.task(task).unwrap().meta.version;
+        self.apply(vec![Change::SetDesired { task, if_version, desired }]);
+    }
+
+    /// Forgets a task.
+    pub(crate) fn remove_task(&mut self, task: TaskId) {
+        let if_version = self.state.task(task).unwrap().meta.version;
+        self.apply(vec![Change::RemoveTask { task, if_version }]);
+    }
+}

@@ -15,9 +15,12 @@ pub mod caller;
 pub mod dispatcher;
 #[cfg(test)]
 mod fixture;
+pub mod leader;
 pub mod logs;
 pub mod net;
 pub mod orchestrator;
+pub mod raft;
+pub mod run;
 pub mod scheduler;
 pub mod status;
 pub mod store;

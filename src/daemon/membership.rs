@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use skep_agent::executor::RuntimeExecutor;
 use skep_agent::identity::{self, Identity};
+use skep_agent::sys::Executor;
 use skep_agent::{Agent, AgentConfig};
 use skep_manager::{ControlService, Manager, ManagerConfig};
 use skep_proto::model::{Availability, ClusterSpec, NodeDescription};
@@ -267,8 +268,14 @@ impl Membership {
     /// # Errors
     /// When it cannot be read.
     pub async fn description(&self) -> anyhow::Result<NodeDescription> {
-        use skep_agent::sys::Executor;
-        Ok(self.executor().describe().await?)
+        let found = self.executor().describe().await?;
+        let Setting { hostname, labels, .. } = &self.setting;
+        Ok(NodeDescription {
+            hostname: hostname.clone(),
+            engine_version: env!("CARGO_PKG_VERSION").to_owned(),
+            engine_labels: labels.clone(),
+            ..found
+        })
     }
 
     /// Hostname, labels and directories.
@@ -277,16 +284,19 @@ impl Membership {
     }
 
     fn executor(&self) -> RuntimeExecutor {
-        let Setting { hostname, labels, runtime, .. } = &self.setting;
-        RuntimeExecutor::new(Arc::clone(runtime), hostname.clone(), labels.clone(), env!("CARGO_PKG_VERSION").to_owned())
+        let Setting { hostname, runtime, .. } = &self.setting;
+        RuntimeExecutor::new(Arc::clone(runtime), Some(hostname.clone()))
     }
 
     async fn activate(&self, swarm: SwarmFile, identity: Identity, manager: Option<Manager>) -> anyhow::Result<State> {
         let config = AgentConfig {
             data_dir: self.setting.data_dir.clone(),
-            identity: identity.clone(),
+            identity: Arc::new(identity.clone()),
             managers: swarm.managers.clone(),
             address: swarm.advertise.clone(),
+            hostname: Some(self.setting.hostname.clone()),
+            labels: self.setting.labels.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let agent = Agent::start(config, Arc::new(self.executor())).await?;
         Ok(State::Active(Box::new(Active { swarm, identity, agent, manager })))

@@ -36,7 +36,9 @@ fn a_wrong_token_digest_or_address_changes_nothing() {
     let wrong_secret = format!("{digest}-0000000000000000000000000");
     let remote = format!("{}:2377", manager.address);
     let nowhere = "10.99.0.250:2377".to_owned();
-    for (token, remote) in [(&wrong_secret, &remote), (&foreign, &remote), (&"SWMTKN".to_owned(), &remote), (&token, &nowhere)] {
+    for (token, remote) in
+        [(&wrong_secret, &remote), (&foreign, &remote), (&"SWMTKN".to_owned(), &remote), (&token, &nowhere)]
+    {
         worker.skep(&["swarm", "join", "--token", token, remote]).refused(1);
         let state = worker.skep(&["info", "--format", "{{.Swarm.LocalNodeState}}"]).ok();
         assert_eq!(state.trim(), "inactive");

@@ -43,7 +43,8 @@ fn a_port_that_a_process_holds_is_named() {
     let machine = world.machine();
     machine.init();
     let port = format!("--net=/run/netns/{}", machine.name);
-    let mut holder = std::process::Command::new("nsenter").args([&port, "busybox", "nc", "-l", "-p", "8080"]).spawn().unwrap();
+    let mut holder =
+        std::process::Command::new("nsenter").args([&port, "busybox", "nc", "-l", "-p", "8080"]).spawn().unwrap();
     let listens = || String::from_utf8_lossy(&machine.run(&["ss", "-ltn"]).stdout).contains(":8080");
     crate::support::wait_for("somebody to hold the port", crate::support::SOON, || listens().then_some(()));
     let said = machine.skep(&["service", "create", "--timeout", "3s", "--name", "web", "-p", "8080:80", "skep/hello"]);
@@ -62,7 +63,8 @@ fn a_command_that_is_not_in_the_image_is_told() {
     let machine = world.machine();
     machine.init();
     machine.import_busybox("box");
-    let said = machine.skep(&["service", "create", "--timeout", "3s", "--restart-delay", "100ms", "box", "/no/such/program"]);
+    let said =
+        machine.skep(&["service", "create", "--timeout", "3s", "--restart-delay", "100ms", "box", "/no/such/program"]);
     let sentence = said.refused(4);
     assert!(sentence.contains("/no/such/program") && sentence.contains("no such file"), "{sentence}");
 }

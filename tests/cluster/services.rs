@@ -18,8 +18,9 @@ fn a_service_runs_answers_scales_and_goes() {
         String::from_utf8(output.stdout).unwrap()
     };
     let url = format!("http://{}:8080/", machine.address);
-    let tasks: std::collections::BTreeSet<String> =
-        (0..20).filter_map(|_| answer(&url).lines().find(|line| line.starts_with("task:")).map(str::to_owned)).collect();
+    let tasks: std::collections::BTreeSet<String> = (0..20)
+        .filter_map(|_| answer(&url).lines().find(|line| line.starts_with("task:")).map(str::to_owned))
+        .collect();
     assert_eq!(tasks.len(), 2, "both tasks answer: {tasks:?}");
 
     machine.skep(&["service", "scale", "web=4"]).ok();
@@ -40,11 +41,13 @@ fn a_task_that_fails_is_restarted_in_its_slot_and_says_why() {
     let machine = world.machine();
     machine.init();
     machine.import_busybox("box");
-    let create = ["service", "create", "-d", "--name", "flaky", "--restart-delay", "100ms", "box", "sh", "-c", "exit 7"];
+    let create =
+        ["service", "create", "-d", "--name", "flaky", "--restart-delay", "100ms", "box", "sh", "-c", "exit 7"];
     machine.skep(&create).ok();
     wait_for("two tasks of slot 1 that failed with 7", SOON, || {
         let rows = machine.column(&["service", "ps", "--no-trunc", "flaky"], "{{.Name}}|{{.Error}}");
-        (rows.iter().filter(|row| row.contains("flaky.1") && row.contains("non-zero exit (7)")).count() >= 2).then_some(())
+        (rows.iter().filter(|row| row.contains("flaky.1") && row.contains("non-zero exit (7)")).count() >= 2)
+            .then_some(())
     });
 }
 

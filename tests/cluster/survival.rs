@@ -49,7 +49,9 @@ fn what_happened_while_the_daemon_was_down_is_known_afterwards() {
     assert!(!go.exists());
     // The program ends when its daemon is gone: it watches for the daemon's process through nothing but time and its own pid 1.
     let script = "i=0; while [ $i -lt 300 ]; do echo line $i; i=$((i+1)); sleep 0.01; done; exit 3";
-    machine.skep(&["service", "create", "--name", "job", "--restart-condition", "none", "box", "sh", "-c", script]).ok();
+    machine
+        .skep(&["service", "create", "--name", "job", "--restart-condition", "none", "box", "sh", "-c", script])
+        .ok();
     let pid = machine.container_pids().remove(0).1;
     machine.kill();
     wait_for("the program to end without a daemon", SOON, || {
@@ -73,14 +75,17 @@ fn killed_containers_and_shims_are_replaced() {
     let world = World::new();
     let machine = world.machine();
     machine.init();
-    machine.skep(&["service", "create", "--name", "web", "--replicas", "3", "--restart-delay", "10ms", "skep/hello"]).ok();
+    machine
+        .skep(&["service", "create", "--name", "web", "--replicas", "3", "--restart-delay", "10ms", "skep/hello"])
+        .ok();
     for round in 0..6 {
         let (name, pid) = machine.container_pids().remove(round % 3);
         let victim = if round % 2 == 0 { pid.clone() } else { parent(&pid) };
         shoot(&victim);
         wait_for("the dead task to be replaced", SOON, || {
             let now = machine.container_pids();
-            (now.len() == 3 && !now.contains(&(name.clone(), pid.clone())) && running(&machine, "web") == 3).then_some(())
+            (now.len() == 3 && !now.contains(&(name.clone(), pid.clone())) && running(&machine, "web") == 3)
+                .then_some(())
         });
     }
 }

@@ -43,7 +43,9 @@ fn a_swarm_that_was_left_is_gone_from_the_machine() {
     let machine = world.machine();
     assert_eq!(traces(&machine), Vec::<String>::new(), "the machine begins clean");
     machine.init();
-    machine.skep(&["service", "create", "--replicas", "5", "-p", "8080:80", "--limit-memory", "64m", "skep/hello"]).ok();
+    machine
+        .skep(&["service", "create", "--replicas", "5", "-p", "8080:80", "--limit-memory", "64m", "skep/hello"])
+        .ok();
     assert!(!traces(&machine).is_empty());
     machine.skep(&["swarm", "leave"]).refused(1);
     machine.skep(&["swarm", "leave", "--force"]).ok();

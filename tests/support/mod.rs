@@ -293,10 +293,13 @@ pub fn busybox_tar(path: &Path) {
     }
     let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
     fs::copy(busybox.expect("busybox is installed"), dir.path().join("bin/busybox")).expect("copy busybox");
-    for word in ["sh", "sleep", "true", "false", "cat", "echo", "id", "hostname", "kill", "seq", "nc", "wget", "httpd", "head"] {
+    for word in
+        ["sh", "sleep", "true", "false", "cat", "echo", "id", "hostname", "kill", "seq", "nc", "wget", "httpd", "head"]
+    {
         std::os::unix::fs::symlink("busybox", dir.path().join("bin").join(word)).expect("make a link");
     }
-    fs::write(dir.path().join("etc/passwd"), "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n").expect("write");
+    fs::write(dir.path().join("etc/passwd"), "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")
+        .expect("write");
     fs::write(dir.path().join("etc/group"), "root:x:0:\nnogroup:x:65534:\n").expect("write");
     let status = Command::new("tar").arg("-C").arg(dir.path()).arg("-cf").arg(path).arg(".").status();
     assert!(status.expect("run tar").success());

@@ -83,6 +83,9 @@ pub struct Life {
 
 impl Life {
     /// A moment drawn between 50 and 80 % of it.
+    ///
+    /// # Panics
+    /// Never: the share is below 301.
     #[must_use]
     pub fn renew_at(&self, mut seed: Seed) -> Moment {
         let whole = self.until.since(self.from);

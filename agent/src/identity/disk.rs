@@ -35,7 +35,8 @@ pub fn load(data_dir: &Path) -> Result<Option<Identity>, IdentityError> {
     let Some(pair) = read(&dir.join("node.pem"))? else { return Ok(None) };
     let Some(root) = read(&dir.join("root.pem"))? else { return Ok(None) };
     let at = pair.find(KEY_END).map(|at| at + KEY_END.len());
-    let (key, certificate) = at.map(|at| pair.split_at(at)).ok_or(IdentityError::Certificate { problem: "it has no key" })?;
+    let (key, certificate) =
+        at.map(|at| pair.split_at(at)).ok_or(IdentityError::Certificate { problem: "it has no key" })?;
     Identity::new(certificate.to_owned(), key.to_owned(), root).map(Some)
 }
 

@@ -129,7 +129,8 @@ impl Reader {
     }
 }
 
-type Lines = SelectAll<futures_util::stream::BoxStream<'static, (TaskId, Result<crate::sys::LogLine, crate::sys::ExecError>)>>;
+type Lines =
+    SelectAll<futures_util::stream::BoxStream<'static, (TaskId, Result<crate::sys::LogLine, crate::sys::ExecError>)>>;
 
 /// Nobody takes the lines any more.
 struct Closed;

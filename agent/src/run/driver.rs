@@ -7,7 +7,6 @@ use std::time::Duration;
 use skep_proto::model::{Moment, NodeDescription, TaskId};
 use skep_proto::pb;
 use skep_proto::pb::agent_message::Message as ToManager;
-use skep_proto::pb::manager_message::Message as FromManager;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -16,30 +15,19 @@ use super::clock::{Clock, seed};
 use super::link::{Link, LinkEvent};
 use super::renew::Renewal;
 use super::steps::Steps;
-use crate::assignment::Orders;
 use crate::client::Connect;
 use crate::disk::Files;
 use crate::error::AgentError;
 use crate::identity::{Identity, IdentityError};
 use crate::ledger::Ledger;
 use crate::report::Reporter;
-use crate::session::{self, Session};
+use crate::session::Session;
 use crate::sys::{ExecError, Executor};
 use crate::task::Input;
-use crate::worker::{Effect, Worker};
+use crate::worker::Worker;
 
 /// How often the machine is looked at. Memory and labels change with years and restarts; a minute late is soon enough.
-const DESCRIBE_EVERY: Duration = Duration::from_secs(60);
-
-/// How long an agent that stops waits for steps and for the manager's side of the stream. A step that takes longer is left to
-/// the next daemon, which finds its traces.
-const STOP_MAX: Duration = Duration::from_secs(5);
-
-/// How long an agent that leaves may take to remove everything: containers are killed at once, so that only the kernel is waited for.
-const LEAVE_MAX: Duration = Duration::from_secs(60);
-
-/// Delay before the list is written again after the disk refused.
-const REWRITE_DELAY: Duration = Duration::from_secs(1);
+pub(super) const DESCRIBE_EVERY: Duration = Duration::from_secs(60);
 
 /// Everything that can happen.
 pub(crate) enum Event {
@@ -60,33 +48,34 @@ pub(crate) enum Event {
 }
 
 /// On the way out.
-struct Ending {
-    until: Moment,
-    leaving: bool,
-    answer: Option<oneshot::Sender<Result<(), AgentError>>>,
+pub(super) struct Ending {
+    pub(super) until: Moment,
+    pub(super) part_until: Moment,
+    pub(super) leaving: bool,
+    pub(super) answer: Option<oneshot::Sender<Result<(), AgentError>>>,
 }
 
 /// The agent's loop and everything it holds.
 pub(crate) struct Driver {
-    config: AgentConfig,
-    executor: Arc<dyn Executor>,
-    connector: Arc<dyn Connect>,
-    clock: Clock,
-    worker: Worker,
-    reporter: Reporter,
-    ledger: Ledger,
-    session: Session,
-    link: Link,
-    steps: Steps,
-    renewal: Renewal,
-    files: Files,
-    write: Option<JoinHandle<Result<(), AgentError>>>,
-    describing: Option<JoinHandle<Result<NodeDescription, ExecError>>>,
-    description: NodeDescription,
-    describe_at: Moment,
-    inbox: mpsc::Receiver<Command>,
-    view: watch::Sender<AgentView>,
-    ending: Option<Ending>,
+    pub(super) config: AgentConfig,
+    pub(super) executor: Arc<dyn Executor>,
+    pub(super) connector: Arc<dyn Connect>,
+    pub(super) clock: Clock,
+    pub(super) worker: Worker,
+    pub(super) reporter: Reporter,
+    pub(super) ledger: Ledger,
+    pub(super) session: Session,
+    pub(super) link: Link,
+    pub(super) steps: Steps,
+    pub(super) renewal: Renewal,
+    pub(super) files: Files,
+    pub(super) write: Option<JoinHandle<Result<(), AgentError>>>,
+    pub(super) describing: Option<JoinHandle<Result<NodeDescription, ExecError>>>,
+    pub(super) description: NodeDescription,
+    pub(super) describe_at: Moment,
+    pub(super) inbox: mpsc::Receiver<Command>,
+    pub(super) view: watch::Sender<AgentView>,
+    pub(super) ending: Option<Ending>,
 }
 
 impl Driver {
@@ -179,7 +168,8 @@ impl Driver {
     fn wake_at(&self) -> Option<Moment> {
         let renewal = self.renewal.wake_at().filter(|_| self.session.is_open());
         let describe = Some(self.describe_at).filter(|_| self.describing.is_none());
-        let ending = self.ending.as_ref().map(|ending| ending.until);
+        let parting = |ending: &Ending| if self.link.is_idle() { ending.until } else { ending.part_until };
+        let ending = self.ending.as_ref().map(parting);
         let session = self.session.wake_at().filter(|_| self.ending.is_none());
         let wakes = [self.worker.wake_at(), self.ledger.wake_at(), session, renewal, describe, ending];
         wakes.into_iter().flatten().min()
@@ -201,141 +191,6 @@ impl Driver {
                 self.renewal.end(now, result, &*self.connector);
             }
             Event::Tick => self.tick(now),
-        }
-    }
-
-    fn command(&mut self, now: Moment, command: Command) {
-        match command {
-            Command::Renew => self.renewal.hasten(now),
-            Command::Stop(answer) => self.end(now + STOP_MAX, false, answer),
-            Command::Leave(answer) => {
-                self.end(now + LEAVE_MAX, true, answer);
-                let effects = self.worker.leave(now);
-                self.obey(now, effects);
-            }
-        }
-    }
-
-    fn end(&mut self, until: Moment, leaving: bool, answer: oneshot::Sender<Result<(), AgentError>>) {
-        self.link.part(leaving);
-        self.ending = Some(Ending { until, leaving, answer: Some(answer) });
-    }
-
-    fn tick(&mut self, now: Moment) {
-        let effects = self.worker.tick(now);
-        self.obey(now, effects);
-        if self.ending.is_none() {
-            self.converse(now, session::Input::Tick);
-        }
-        if self.describe_at <= now && self.describing.is_none() {
-            let executor = Arc::clone(&self.executor);
-            self.describing = Some(tokio::spawn(async move { executor.describe().await }));
-        }
-    }
-
-    fn linked(&mut self, now: Moment, event: LinkEvent) {
-        match event {
-            LinkEvent::Said(message) => self.heard(now, message),
-            LinkEvent::Connected => self.converse(now, session::Input::Connected),
-            LinkEvent::Lost(reason) if self.ending.is_some() => {
-                tracing::debug!(reason, "session closed");
-                self.link.disconnect();
-            }
-            LinkEvent::Lost(reason) => {
-                tracing::info!(manager = self.session.manager(), reason, "no session with the manager; will try again");
-                self.converse(now, session::Input::Lost);
-            }
-        }
-    }
-
-    fn heard(&mut self, now: Moment, message: FromManager) {
-        match message {
-            FromManager::Welcome(welcome) => {
-                let heartbeat = Duration::from_millis(welcome.heartbeat_ms);
-                self.converse(now, session::Input::Welcome { heartbeat, managers: welcome.managers });
-            }
-            FromManager::Heartbeat(period) => {
-                self.converse(now, session::Input::Heartbeat(Duration::from_millis(period.heartbeat_ms)));
-            }
-            FromManager::Ack(ack) => self.reporter.ack(ack.seq),
-            FromManager::Assignments(message) => self.ordered(now, message),
-            FromManager::Farewell(pb::Farewell { reason, removed, leader }) => {
-                tracing::info!(manager = self.session.manager(), reason, removed, leader, "the manager said farewell");
-                self.converse(now, session::Input::Farewell { removed, leader });
-            }
-        }
-    }
-
-    fn ordered(&mut self, now: Moment, message: pb::Assignments) {
-        if self.ending.is_some() {
-            return;
-        }
-        match Orders::try_from(message) {
-            Ok(orders) => {
-                let effects = self.worker.order(now, orders);
-                self.obey(now, effects);
-            }
-            Err(error) => {
-                tracing::error!(error = %skep_proto::chain::chain(&error), "an order cannot be read; asking for a new set");
-                self.converse(now, session::Input::Resync);
-            }
-        }
-    }
-
-    /// Does what the session machine says.
-    fn converse(&mut self, now: Moment, input: session::Input) {
-        for effect in self.session.step(now, input) {
-            match effect {
-                session::Effect::Connect(address) => self.link.connect(address, self.hello()),
-                session::Effect::Heartbeat => self.link.say(ToManager::Heartbeat(pb::Heartbeat {})),
-                session::Effect::Began => self.begin_session(),
-                session::Effect::Remember(managers) => self.remember(&managers),
-                session::Effect::Disconnect => self.link.disconnect(),
-                session::Effect::Removed => self.view.send_modify(|view| view.removed = true),
-            }
-        }
-    }
-
-    fn begin_session(&mut self) {
-        tracing::info!(manager = self.session.manager(), "session opened");
-        self.worker.begin_session();
-        self.reporter.begin_session(self.worker.ids());
-        self.link.serve_logs(self.config.identity.node, Arc::clone(&self.executor));
-    }
-
-    fn hello(&self) -> pb::Hello {
-        pb::Hello { description: Some((&self.description).into()), address: self.config.address.clone() }
-    }
-
-    /// A list that cannot be written is no reason to stop: the next daemon only looks for a manager a little longer.
-    fn remember(&self, managers: &[String]) {
-        if let Err(error) = self.files.write_managers(managers) {
-            tracing::warn!(error = %skep_proto::chain::chain(&error), "the managers' addresses are not remembered");
-        }
-    }
-
-    /// Does what the worker says. An agent that stops begins nothing more, but goes on writing; one that leaves goes on removing.
-    fn obey(&mut self, now: Moment, effects: Vec<Effect>) {
-        let stopping = self.ending.as_ref().is_some_and(|ending| !ending.leaving);
-        for effect in effects {
-            match effect {
-                Effect::Report(task, ended) => {
-                    let write = if ended { self.ledger.covering() } else { 0 };
-                    self.reporter.note(task, write);
-                }
-                Effect::Forget(task) => {
-                    self.reporter.forget(task);
-                    self.ledger.change(now, false);
-                }
-                Effect::Persist(soon) => self.ledger.change(now, soon),
-                Effect::Resync => self.converse(now, session::Input::Resync),
-                Effect::Prepare(_) | Effect::Start(_) | Effect::Stop(..) | Effect::Remove(_) if stopping => {}
-                Effect::Prepare(order) => self.steps.prepare(order),
-                Effect::Start(task) => self.steps.start(task),
-                Effect::Wait(task) => self.steps.wait(task),
-                Effect::Stop(task, grace) => self.steps.stop(task, grace),
-                Effect::Remove(task) => self.steps.remove(task),
-            }
         }
     }
 
@@ -367,7 +222,7 @@ impl Driver {
 
     fn show(&self) {
         let manager = Some(self.session.manager()).filter(|_| self.session.is_open());
-        let tasks = self.worker.ids().count();
+        let tasks = self.worker.len();
         let identity = self.renewal.identity();
         self.view.send_if_modified(|view| {
             let same = view.manager.as_deref() == manager
@@ -384,30 +239,8 @@ impl Driver {
         });
     }
 
-    fn written(&mut self, now: Moment, result: Result<(), AgentError>) {
-        match result {
-            Ok(()) => self.ledger.end(),
-            Err(error) => {
-                tracing::error!(error = %skep_proto::chain::chain(&error), "the task list is not on disk; will try again");
-                self.ledger.fail(now + REWRITE_DELAY);
-            }
-        }
-    }
-
-    fn described(&mut self, result: Result<NodeDescription, ExecError>) {
-        self.describe_at = self.clock.now() + DESCRIBE_EVERY;
-        match result.map(|description| self.overlay(description)) {
-            Ok(description) if description != self.description => {
-                self.link.say(ToManager::Description((&description).into()));
-                self.description = description;
-            }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(error = %skep_proto::chain::chain(&error), "this machine cannot be described"),
-        }
-    }
-
     /// What the daemon was told to say of the machine comes before what the machine says.
-    fn overlay(&self, mut description: NodeDescription) -> NodeDescription {
+    pub(super) fn overlay(&self, mut description: NodeDescription) -> NodeDescription {
         if let Some(hostname) = &self.config.hostname {
             description.hostname.clone_from(hostname);
         }
@@ -438,7 +271,7 @@ impl Driver {
     }
 
     fn left(&self) -> Result<(), AgentError> {
-        let count = self.worker.ids().count();
+        let count = self.worker.len();
         if count > 0 {
             // The list stays, with every task in it to be removed when the daemon starts again.
             return self.files.write_list(&self.worker.list()).and(Err(AgentError::LeaveIncomplete { count }));

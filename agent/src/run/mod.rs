@@ -15,12 +15,13 @@
 //! An idle agent has one loop, one stream, a log listener, and a small future for each task that runs; it wakes up to say
 //! that it lives, and once a minute to look whether the machine has changed.
 //!
-//! [`agent`] is the handle, [`driver`] the loop, [`steps`] takes steps, [`link`] holds the stream, [`renew`] the certificate,
+//! [`agent`] is the handle, [`driver`] the loop, [`handle`] what it does with each event, [`steps`] takes steps, [`link`] holds the stream, [`renew`] the certificate,
 //! [`clock`] the time.
 
 pub mod agent;
 pub(crate) mod clock;
 pub mod driver;
+pub(crate) mod handle;
 pub(crate) mod link;
 pub(crate) mod renew;
 pub(crate) mod steps;

@@ -66,7 +66,12 @@ impl Renewal {
     }
 
     /// Takes what [`Renewal::next`] gave. `true`: there is a new identity.
-    pub(crate) fn end(&mut self, now: Moment, result: Result<Identity, IdentityError>, connector: &dyn Connect) -> bool {
+    pub(crate) fn end(
+        &mut self,
+        now: Moment,
+        result: Result<Identity, IdentityError>,
+        connector: &dyn Connect,
+    ) -> bool {
         self.under_way = None;
         let result = result.and_then(|identity| connector.renew(&identity).map(|()| identity));
         match result {

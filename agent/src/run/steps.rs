@@ -1,5 +1,4 @@
 //! Takes steps through the executor, each in a tokio task of its own, so that no task waits for an unrelated one.
-#![expect(clippy::disallowed_methods, reason = "driver: starts the steps, and the loop waits for them to end")]
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use skep_proto::model::TaskId;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::order::{Blame, Exited, Fault, Started, TaskOrder};
+use crate::order::{Blame, Fault, TaskOrder};
 use crate::sys::{ExecError, Executor};
 use crate::task::Input;
 
@@ -77,7 +76,9 @@ impl Steps {
         self.running.spawn(async move {
             let result = match AssertUnwindSafe(step).catch_unwind().await {
                 Ok(result) => result.map_err(|error| told(task, &error)),
-                Err(_) => Err(Fault { blame: Blame::Node, reason: "a bug in the runtime; its log has the details".into() }),
+                Err(_) => {
+                    Err(Fault { blame: Blame::Node, reason: "a bug in the runtime; its log has the details".into() })
+                }
             };
             (task, input(result))
         });
@@ -106,7 +107,3 @@ fn told(task: TaskId, error: &ExecError) -> Fault {
     tracing::warn!(task.id = %task, error = %skep_proto::chain::chain(error), "a step of a task failed");
     error.fault()
 }
-
-// What these inputs carry is what the steps return.
-const _: fn(Result<Started, Fault>) -> Input = Input::Started;
-const _: fn(Exited) -> Input = Input::Exited;

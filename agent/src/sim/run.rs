@@ -77,7 +77,7 @@ struct Shared {
 #[derive(Debug, Default)]
 pub struct SimExecutor {
     config: SimConfig,
-    shared: Mutex<Shared>,
+    shared: Arc<Mutex<Shared>>,
     changed: Arc<Notify>,
 }
 
@@ -226,13 +226,53 @@ impl Executor for SimExecutor {
     }
 
     async fn logs(&self, task: TaskId, options: LogOptions) -> Result<LogStream, ExecError> {
-        let shared = self.shared.lock();
-        let found = shared.tasks.get(&task).ok_or_else(|| failed("read the log", "no such container".to_owned()))?;
-        let wanted = |line: &&LogLine| line.at >= options.since && if line.stderr { options.stderr } else { options.stdout };
-        let mut lines: Vec<LogLine> = found.lines.iter().filter(wanted).cloned().collect();
+        let lines = self.shared.lock().tasks.get(&task).map(|found| found.lines.len());
+        let lines = lines.ok_or_else(|| failed("read the log", "no such container".to_owned()))?;
         let tail = options.tail.and_then(|tail| usize::try_from(tail).ok()).unwrap_or(usize::MAX);
-        let lines = lines.split_off(lines.len().saturating_sub(tail));
-        Ok(futures_util::stream::iter(lines.into_iter().map(Ok)).boxed())
+        let (shared, changed) = (Arc::clone(&self.shared), Arc::clone(&self.changed));
+        let reader = SimReader { task, options, next: lines.saturating_sub(tail), shared, changed };
+        Ok(futures_util::stream::unfold(reader, SimReader::step).boxed())
+    }
+}
+
+/// Reads one task's lines.
+struct SimReader {
+    task: TaskId,
+    options: LogOptions,
+    next: usize,
+    shared: Arc<Mutex<Shared>>,
+    changed: Arc<Notify>,
+}
+
+impl SimReader {
+    async fn step(mut self) -> Option<(Result<LogLine, ExecError>, Self)> {
+        let changed = Arc::clone(&self.changed);
+        loop {
+            // Asked for before looking, so that no line comes unseen between the look and the wait.
+            let change = changed.notified();
+            if let Some(line) = self.look() {
+                return Some((Ok(line), self));
+            }
+            if !self.options.follow || self.has_ended() {
+                return None;
+            }
+            change.await;
+        }
+    }
+
+    fn look(&mut self) -> Option<LogLine> {
+        let shared = self.shared.lock();
+        let lines = shared.tasks.get(&self.task)?.lines.get(self.next..)?;
+        let wanted = |line: &LogLine| {
+            line.at >= self.options.since && if line.stderr { self.options.stderr } else { self.options.stdout }
+        };
+        let place = lines.iter().position(wanted)?;
+        self.next += place + 1;
+        lines.get(place).cloned()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.shared.lock().tasks.get(&self.task).is_none_or(|found| found.exit.is_some())
     }
 }
 

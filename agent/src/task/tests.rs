@@ -1,6 +1,10 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
+use skep_proto::model::{DesiredState, Moment, TaskState, TaskStatus};
 
 use super::*;
+use crate::order::{Blame, Exited, Fault, Recovered, Started};
 
 const NOW: Moment = Moment(1_000);
 

@@ -1,4 +1,4 @@
-use skep_proto::model::{ContainerSpec, DesiredState, ServiceId, TaskSpec, TaskState};
+use skep_proto::model::{ContainerSpec, DesiredState, PortConfig, Protocol, ServiceId, TaskSpec};
 
 use super::*;
 use crate::order::{Exited, Started};
@@ -190,6 +190,19 @@ fn leaving_kills_and_removes_everything() {
     assert!(effects.iter().all(|e| matches!(e, Effect::Stop(_, Duration::ZERO))));
     settle(&mut worker, effects);
     assert!(worker.is_empty());
+}
+
+#[test]
+fn a_running_task_tells_its_host_mode_ports() {
+    let mut worker = Worker::new(NODE);
+    let mut orders = page(1, &[task(1, 1)], true);
+    let port = |mode| PortConfig { protocol: Protocol::Tcp, target: 80, published: 8080, mode };
+    let ports = vec![port(PublishMode::Ingress), port(PublishMode::Host)];
+    orders.templates[0].1 = Ok(Template { ports, ..template(1) });
+    let effects = worker.order(NOW, orders);
+    assert_eq!(worker.status(TaskId::new(1)).unwrap().ports, []);
+    settle(&mut worker, effects);
+    assert_eq!(worker.status(TaskId::new(1)).unwrap().ports, [port(PublishMode::Host)]);
 }
 
 #[test]

@@ -60,7 +60,8 @@ pub fn node<'a>(state: &'a State, word: &str) -> Result<&'a Node, LookupError> {
         return Ok(found);
     }
     let all = || state.nodes().map(|node| (node.id.bits(), node.as_ref()));
-    let named: Vec<_> = all().filter(|(_, n): &(u128, &Node)| n.description.hostname.eq_ignore_ascii_case(word)).collect();
+    let named: Vec<_> =
+        all().filter(|(_, n): &(u128, &Node)| n.description.hostname.eq_ignore_ascii_case(word)).collect();
     one("node", word, if named.is_empty() { beginning(word, all()) } else { named })
 }
 
@@ -100,3 +101,6 @@ fn one<'a, T>(kind: &'static str, word: &str, found: Vec<(u128, &'a T)>) -> Resu
 pub fn gone(kind: &'static str, id: &impl std::fmt::Display) -> LookupError {
     LookupError::None { kind, word: id.to_string() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -166,3 +166,6 @@ fn lost(state: &State, task: &Task) -> bool {
 fn small(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

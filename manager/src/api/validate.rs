@@ -209,7 +209,11 @@ fn image(image: &str) -> Result<(), Invalid> {
     if tag.is_some_and(|tag| !is_tag(tag)) {
         return refuse("a tag has 1 to 128 letters, digits, '_', '.' or '-' and begins with a letter, digit or '_'");
     }
-    if is_path(path) { Ok(()) } else { refuse("a name is in lower case: letters, digits, and single '.', '_', '-' within") }
+    if is_path(path) {
+        Ok(())
+    } else {
+        refuse("a name is in lower case: letters, digits, and single '.', '_', '-' within")
+    }
 }
 
 fn is_digest(text: &str) -> bool {

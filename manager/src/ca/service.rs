@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use skep_proto::model::{
-    Availability, Cluster, Meta, Node, NodeId, NodeRole, NodeSpec, NodeState, NodeStatus,
-};
+use skep_proto::model::{Availability, Cluster, Meta, Node, NodeId, NodeRole, NodeSpec, NodeState, NodeStatus};
 use skep_proto::pb;
 use skep_proto::pb::ca_server::Ca;
 use tonic::{Request, Response, Status};

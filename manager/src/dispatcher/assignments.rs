@@ -81,11 +81,15 @@ impl Sent {
     fn tell(&mut self, task: &Task, duty: Duty, state: &State, pages: &mut Pages) {
         match duty {
             Duty::Forget => {}
-            Duty::Keep => {
-                self.tasks.remove(&task.id);
-                if self.kept.insert(task.id) && !self.complete {
-                    pages.kept(task.id);
+            Duty::Keep if self.complete => {
+                // One that it was never told of, it does not have.
+                if self.tasks.remove(&task.id).is_some() {
+                    self.kept.insert(task.id);
                 }
+            }
+            Duty::Keep => {
+                self.kept.insert(task.id);
+                pages.kept(task.id);
             }
             Duty::Act(desired) => {
                 if self.tasks.insert(task.id, desired) != Some(desired) {
@@ -182,3 +186,6 @@ impl Pages {
         self.done
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -133,3 +133,6 @@ impl Session {
 
 /// For Raft, and for memory.
 type Sorted = (Vec<Reported>, Vec<(TaskId, TaskStatus)>);
+
+#[cfg(test)]
+mod tests;

@@ -157,7 +157,9 @@ impl Reader {
             let state = self.broker.store.read();
             let verdict = |opening: &Opening| match opening {
                 Opening { node, .. } if !answers(&state, *node) => Some("went down"),
-                Opening { opened: false, asked_at, .. } if asked_at.elapsed() > OPEN_TIME_MAX => Some("does not answer"),
+                Opening { opened: false, asked_at, .. } if asked_at.elapsed() > OPEN_TIME_MAX => {
+                    Some("does not answer")
+                }
                 _ => None,
             };
             self.open.iter().filter_map(|(id, opening)| Some((*id, verdict(opening)?))).collect()

@@ -51,7 +51,11 @@ async fn pass(part: &Part, message: pb::PublishRequest) -> Result<(), LogError> 
 }
 
 /// Passes all messages on. `Ok(false)` when the stream broke.
-async fn pass_all(part: &Part, first: pb::PublishRequest, mut rest: Streaming<pb::PublishRequest>) -> Result<bool, LogError> {
+async fn pass_all(
+    part: &Part,
+    first: pb::PublishRequest,
+    mut rest: Streaming<pb::PublishRequest>,
+) -> Result<bool, LogError> {
     pass(part, first).await?;
     loop {
         match rest.message().await {

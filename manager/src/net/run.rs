@@ -1,5 +1,4 @@
 //! Accepts, shakes hands, serves.
-#![expect(clippy::disallowed_methods, reason = "driver: a task a connection, all awaited before the loop returns")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

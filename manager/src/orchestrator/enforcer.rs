@@ -13,7 +13,7 @@ use crate::store::{Change, Reported};
 /// Rejects the slot's tasks that match neither the constraints they were made with nor the current ones. Says whether there
 /// were any. Only active nodes are enforced: on a paused one nothing is touched, and from the others tasks are moved anyway.
 pub(super) fn enforce(view: &View<'_>, tasks: &Tasks<'_>, draft: &mut Draft) -> bool {
-    if !view.is_constrained() {
+    if !view.is_constrained {
         return false;
     }
     let verdicts: Vec<Reported> =

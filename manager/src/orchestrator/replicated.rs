@@ -87,21 +87,23 @@ fn only_node(tasks: &Tasks<'_>) -> Option<NodeId> {
 
 /// Fills the lowest free numbers. What a slot left behind while it was being given up is waited for.
 fn grow(view: &View<'_>, slots: &[Tasks<'_>], phases: &[Phase], replicas: usize, draft: &mut Draft) {
-    let number = |tasks: &Tasks<'_>| match tasks.slot {
-        Slot::Replica(number) => number,
-        Slot::Node(_) => 0,
-    };
-    let known: BTreeMap<u32, usize> = slots.iter().enumerate().map(|(index, tasks)| (number(tasks), index)).collect();
-    let is_taken = |number: &u32| known.get(number).is_some_and(|&index| phases[index] != Phase::Vacant);
     let occupied = phases.iter().filter(|phase| **phase != Phase::Vacant).count();
     let missing = replicas.saturating_sub(occupied);
-    let changes: Vec<Change> = (1..=u32::MAX)
-        .filter(|number| !is_taken(number))
-        .take(missing.min(draft.room()))
-        .map(|number| slot::fill(view, Slot::Replica(number), known.get(&number).map(|&i| &slots[i]), draft))
-        .collect();
-    if missing > changes.len() {
+    if missing > draft.room() {
         draft.wake(view.now);
+    }
+    let count = missing.min(draft.room());
+    let mut changes: Vec<Change> = Vec::with_capacity(count);
+    let mut known = slots.iter().zip(phases).peekable();
+    for number in (1..=u32::MAX).map(Slot::Replica) {
+        if changes.len() == count {
+            break;
+        }
+        // Slots come in the order of their numbers.
+        let here = known.next_if(|(tasks, _)| tasks.slot == number);
+        if here.is_none_or(|(_, phase)| *phase == Phase::Vacant) {
+            changes.push(slot::fill(view, number, here.map(|(tasks, _)| tasks), draft));
+        }
     }
     draft.together(changes, || format!("{missing} slots are to be filled"));
 }

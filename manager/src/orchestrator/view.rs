@@ -1,6 +1,7 @@
 //! One service as the planners see it: the state, and what is worth computing once for all of its tasks.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use skep_proto::model::{Availability, DesiredState, Moment, Node, NodeState, Revision, Service, Slot, Task, TaskId};
 
@@ -34,6 +35,8 @@ pub(super) struct View<'a> {
     pub(super) state: &'a State,
     pub(super) service: &'a Service,
     pub(super) now: Moment,
+    /// Whether any constraint stands between tasks and nodes.
+    pub(super) is_constrained: bool,
     freshness: BTreeMap<u64, Freshness>,
 }
 
@@ -78,7 +81,9 @@ impl<'a> View<'a> {
     pub(super) fn new(state: &'a State, service: &'a Service, now: Moment) -> Self {
         let current = service.current();
         let compared = service.revisions.iter().map(|(&version, revision)| (version, compare(revision, current)));
-        Self { state, service, now, freshness: compared.collect() }
+        let constrained = |revision: &Arc<Revision>| !revision.task.placement.constraints.is_empty();
+        let is_constrained = service.revisions.values().any(constrained);
+        Self { state, service, now, is_constrained, freshness: compared.collect() }
     }
 
     pub(super) fn node_of(&self, task: &Task) -> Option<&'a Node> {
@@ -115,11 +120,6 @@ impl<'a> View<'a> {
     /// What the task runs; `None` when its revision was not kept.
     pub(super) fn revision(&self, task: &Task) -> Option<&'a Revision> {
         self.service.revisions.get(&task.spec_version).map(AsRef::as_ref)
-    }
-
-    /// Whether any constraint stands between tasks and nodes.
-    pub(super) fn is_constrained(&self) -> bool {
-        self.service.revisions.values().any(|revision| !revision.task.placement.constraints.is_empty())
     }
 
     /// Whether tasks may be made: what they get from the service has been given out.

@@ -1,6 +1,6 @@
 //! Whether a task may be on a node, for how many there is room, and how to say why not.
 
-use skep_proto::model::{Availability, Constraint, NodeState, Placement, Protocol, Revision, ServiceId};
+use skep_proto::model::{Availability, Constraint, NodeState, Placement, Protocol, Revision};
 
 use super::node_set::{Candidate, NodeSet};
 use crate::store::State;
@@ -11,7 +11,6 @@ const NAMED_MAX: usize = 3;
 /// What each task of a group needs.
 #[derive(Debug)]
 pub(super) struct Need<'a> {
-    pub(super) service: ServiceId,
     pub(super) nano_cpus: u64,
     pub(super) memory_bytes: u64,
     pub(super) ports: Vec<(Protocol, u16)>,
@@ -37,10 +36,9 @@ pub(super) enum Unfit<'a> {
 }
 
 impl<'a> Need<'a> {
-    pub(super) fn new(service: ServiceId, revision: &'a Revision) -> Self {
+    pub(super) fn new(revision: &'a Revision) -> Self {
         let reserved = &revision.task.reservations;
         Self {
-            service,
             nano_cpus: reserved.nano_cpus,
             memory_bytes: reserved.memory_bytes,
             ports: State::host_ports(&revision.ports),
@@ -51,7 +49,7 @@ impl<'a> Need<'a> {
     /// For how many more tasks the node has room; at least one.
     pub(super) fn room(&self, nodes: &NodeSet<'_>, index: usize) -> Result<u32, Unfit<'a>> {
         let candidate = nodes.get(index);
-        if !candidate.node.takes_tasks() {
+        if !candidate.open {
             return Err(Unfit::Unavailable);
         }
         let cpus = fitting(candidate.cpus_free, self.nano_cpus).ok_or(Unfit::Cpus)?;
@@ -73,7 +71,7 @@ impl<'a> Need<'a> {
 
     fn room_for_replicas(&self, nodes: &NodeSet<'_>, index: usize) -> Result<u32, Unfit<'a>> {
         let Some(max) = self.placement.max_replicas_per_node else { return Ok(u32::MAX) };
-        match max.saturating_sub(nodes.here(index, self.service)) {
+        match max.saturating_sub(nodes.here(index)) {
             0 => Err(Unfit::Replicas(max)),
             room => Ok(room),
         }

@@ -14,39 +14,57 @@ use crate::store::{State, Usage};
 #[derive(Debug)]
 pub(super) struct Candidate<'a> {
     pub(super) node: &'a Node,
+    /// It takes tasks.
+    pub(super) open: bool,
     pub(super) cpus_free: u64,
     pub(super) memory_free: u64,
     /// Tasks meant to run there, those placed by this pass among them.
     pub(super) active: u32,
     usage: &'a Usage,
-    /// Placed by this pass, of the service that it is at.
-    placed_here: u32,
 }
 
 /// All nodes, by id.
 #[derive(Debug)]
 pub(super) struct NodeSet<'a> {
+    state: &'a State,
     candidates: Vec<Candidate<'a>>,
+    /// The service that the pass is at, and how many of its tasks are meant to run on each node.
     service: Option<ServiceId>,
-    changed: Vec<usize>,
+    here: Vec<u32>,
+    /// Host ports taken by this pass.
     ports: BTreeSet<(usize, Protocol, u16)>,
 }
 
 impl<'a> NodeSet<'a> {
     pub(super) fn new(state: &'a State) -> Self {
-        let candidates = state.nodes().map(|node| Candidate::new(node, state.usage(node.id))).collect();
-        Self { candidates, service: None, changed: Vec::new(), ports: BTreeSet::new() }
+        let candidates: Vec<Candidate<'a>> =
+            state.nodes_in_use().map(|(node, usage)| Candidate::new(node, usage)).collect();
+        let here = vec![0; candidates.len()];
+        Self { state, candidates, service: None, here, ports: BTreeSet::new() }
     }
 
     /// Begins with a group of a service. The groups of one service come one after the other, so that counts of one service at
-    /// a time are enough.
+    /// a time are enough. Where it has fewer tasks than there are nodes, its tasks are counted; otherwise the nodes are asked.
     pub(super) fn turn_to(&mut self, service: ServiceId) {
-        if self.service == Some(service) {
+        if self.service.replace(service) == Some(service) {
             return;
         }
-        self.service = Some(service);
-        for index in self.changed.drain(..) {
-            self.candidates[index].placed_here = 0;
+        self.here.fill(0);
+        let few = self.candidates.len();
+        for (seen, task) in self.state.tasks_of(service).enumerate() {
+            if seen == few {
+                return self.ask_nodes(service);
+            }
+            let node = task.node.filter(|_| task.is_live() && task.holds_resources());
+            if let Some(index) = node.and_then(|node| self.find(node)) {
+                self.here[index] += 1;
+            }
+        }
+    }
+
+    fn ask_nodes(&mut self, service: ServiceId) {
+        for (here, candidate) in self.here.iter_mut().zip(&self.candidates) {
+            *here = candidate.usage.by_service.get(&service).copied().unwrap_or(0);
         }
     }
 
@@ -62,10 +80,9 @@ impl<'a> NodeSet<'a> {
         self.candidates.binary_search_by_key(&node, |candidate| candidate.node.id).ok()
     }
 
-    /// How many tasks of the service are meant to run on that node.
-    pub(super) fn here(&self, index: usize, service: ServiceId) -> u32 {
-        let candidate = &self.candidates[index];
-        candidate.usage.by_service.get(&service).map_or(0, |count| *count) + candidate.placed_here
+    /// How many tasks of the service that the pass is at are meant to run on that node.
+    pub(super) fn here(&self, index: usize) -> u32 {
+        self.here[index]
     }
 
     /// Whether one of the ports is taken there.
@@ -80,10 +97,7 @@ impl<'a> NodeSet<'a> {
         candidate.cpus_free = candidate.cpus_free.saturating_sub(need.nano_cpus);
         candidate.memory_free = candidate.memory_free.saturating_sub(need.memory_bytes);
         candidate.active += 1;
-        if candidate.placed_here == 0 {
-            self.changed.push(index);
-        }
-        candidate.placed_here += 1;
+        self.here[index] += 1;
         self.ports.extend(need.ports.iter().map(|&(protocol, port)| (index, protocol, port)));
     }
 }
@@ -93,11 +107,11 @@ impl<'a> Candidate<'a> {
         let has = &node.description.resources;
         Self {
             node,
+            open: node.takes_tasks(),
             cpus_free: has.nano_cpus.saturating_sub(usage.nano_cpus),
             memory_free: has.memory_bytes.saturating_sub(usage.memory_bytes),
             active: usage.active,
             usage,
-            placed_here: 0,
         }
     }
 

@@ -61,7 +61,7 @@ impl<'a> Pass<'a> {
             let found = state.service(group.0).and_then(|service| Some((service, service.revisions.get(&group.1)?)));
             let Some((service, revision)) = found.filter(|(service, _)| is_kind(service, kind)) else { continue };
             self.nodes.turn_to(service.id);
-            let need = Need::new(service.id, revision);
+            let need = Need::new(revision);
             let left = if kind == Mode::Global { self.confirm(&need, tasks) } else { self.spread(&need, tasks) };
             self.plan.waiting.extend(left.map(|reason| (group, reason)));
             if self.room() == 0 {
@@ -98,7 +98,7 @@ impl<'a> Pass<'a> {
         self.seed.draw();
         let mut spread = Spread::new(&self.nodes, need, &penalties, self.seed);
         for task in chosen {
-            let Some(index) = spread.take() else {
+            let Some(index) = spread.take(&self.nodes, need) else {
                 return Some(need.explain(&self.nodes, 0..self.nodes.len()));
             };
             self.place(need, task, index);

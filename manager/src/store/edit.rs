@@ -39,7 +39,9 @@ impl State {
 
     /// Takes a service's name and ports out of the indexes.
     fn unlist(&mut self, service: &Service) {
-        claims(service).iter().for_each(|port| drop(self.ports.remove(port)));
+        for port in claims(service) {
+            self.ports.remove(&port);
+        }
         self.globals.remove(&service.id);
         if !service.removing {
             self.names.remove(&service.spec.name.folded());

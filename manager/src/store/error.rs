@@ -75,9 +75,18 @@ pub enum ProposeError {
     /// This manager does not lead (any more); the change may or may not have been made.
     #[error("commit: this manager does not lead the cluster")]
     NotLeader,
-    /// The log cannot be written.
+    /// The log cannot be written. The change was not made, unless this manager dies before it could write again: then it may be
+    /// found in what the failed write left.
     #[error("commit: this manager is read-only: {0}")]
     ReadOnly(String),
+    /// Larger than a log entry may be; nothing was changed.
+    #[error("commit: the change takes {bytes} bytes and at most {max} fit; make it in smaller steps")]
+    TooLarge {
+        /// What it takes.
+        bytes: usize,
+        /// What an entry may take.
+        max: usize,
+    },
     /// More proposals wait than are let in.
     #[error("commit: too many changes wait; try again in a moment")]
     Busy,

@@ -13,15 +13,15 @@ use super::state::State;
 
 /// The state at one index.
 #[derive(Clone, Debug)]
-pub struct Frozen {
+pub(super) struct Frozen {
     /// Raft index of the last entry in it.
-    pub index: u64,
+    pub(super) index: u64,
     /// The cluster.
-    pub cluster: Option<Arc<Cluster>>,
+    pub(super) cluster: Option<Arc<Cluster>>,
     /// All nodes.
-    pub nodes: Vec<Arc<Node>>,
+    pub(super) nodes: Vec<Arc<Node>>,
     /// All services.
-    pub services: Vec<Arc<Service>>,
+    pub(super) services: Vec<Arc<Service>>,
     /// Length of the task table; what lies beyond is younger.
     places: usize,
     /// Records as they were, of those that changed since.

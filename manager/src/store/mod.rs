@@ -2,6 +2,7 @@
 
 mod apply;
 pub mod change;
+mod chunk;
 pub mod codec;
 mod edit;
 pub mod error;
@@ -18,10 +19,10 @@ pub mod state;
 pub mod testing;
 
 pub use change::{Change, Placed, Reported, Transaction};
+pub use chunk::{Rebuild, RebuildError};
 pub use error::{ProposeError, Refusal};
 pub use event::Touched;
-pub use freeze::Frozen;
 pub use index::Usage;
-pub use run::{Outcome, Proposal, Store, Subscription, Watch};
+pub use run::{Outcome, Past, Proposal, Store, Subscription, Watch};
 pub use soft::Soft;
 pub use state::State;

@@ -1,5 +1,6 @@
 //! The store's handle: read, propose, watch.
 
+mod past;
 mod publish;
 
 use std::sync::Arc;
@@ -13,9 +14,9 @@ use super::apply::Effects;
 use super::change::Transaction;
 use super::error::{ProposeError, Refusal};
 use super::event::Touched;
-use super::freeze::Frozen;
 use super::soft::Soft;
 use super::state::State;
+pub use past::Past;
 use publish::{Registry, Subscribers};
 pub use publish::{Subscription, Watch};
 
@@ -165,15 +166,10 @@ impl Store {
         self.inner.nodes.wake_all();
     }
 
-    /// For `raft`: holds the present still to write a snapshot of it.
-    pub(crate) fn freeze(&self) -> Frozen {
-        self.inner.state.write().freeze()
-    }
-
-    /// For `raft`: lets the frozen moment go.
-    pub(crate) fn thaw(&self) {
-        let frozen = self.inner.state.write().thaw();
-        drop(frozen);
+    /// For `raft`: the state as it is now, to be written down while the store goes on. One at a time.
+    #[must_use]
+    pub fn hold(&self) -> Past {
+        Past::hold(self)
     }
 
     fn publish(&self, touched: &Touched) {

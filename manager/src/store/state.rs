@@ -53,6 +53,11 @@ impl State {
         self.nodes.values().filter_map(|entry| entry.node.as_ref())
     }
 
+    /// All nodes, by id, each with what its tasks hold: one walk where a pass over all nodes would look each up.
+    pub fn nodes_in_use(&self) -> impl Iterator<Item = (&Arc<Node>, &Usage)> {
+        self.nodes.values().filter_map(|entry| Some((entry.node.as_ref()?, &entry.usage)))
+    }
+
     /// One service, a `removing` one too.
     #[must_use]
     pub fn service(&self, id: ServiceId) -> Option<&Arc<Service>> {

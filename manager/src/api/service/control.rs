@@ -103,17 +103,11 @@ impl Control for ControlService {
         Ok(Response::new(self.get(&self.admit(request)?.r#ref)?))
     }
 
-    async fn list_services(
-        &self,
-        request: Request<pb::ListServicesRequest>,
-    ) -> Answer<Self::ListServicesStream> {
+    async fn list_services(&self, request: Request<pb::ListServicesRequest>) -> Answer<Self::ListServicesStream> {
         Ok(Response::new(self.list(&self.admit(request)?.refs)?))
     }
 
-    async fn watch_service(
-        &self,
-        request: Request<pb::WatchServiceRequest>,
-    ) -> Answer<Self::WatchServiceStream> {
+    async fn watch_service(&self, request: Request<pb::WatchServiceRequest>) -> Answer<Self::WatchServiceStream> {
         Ok(Response::new(self.watch(&self.admit(request)?)?))
     }
 

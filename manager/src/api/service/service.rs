@@ -67,7 +67,8 @@ impl ControlService {
         let ids: Vec<ServiceId> = {
             let state = self.store.read();
             let named: Result<Vec<_>, _> = words.iter().map(|w| lookup::service(&state, w).map(|s| s.id)).collect();
-            let all = state.services().filter(|service| words.is_empty() && !service.removing).map(|service| service.id);
+            let all =
+                state.services().filter(|service| words.is_empty() && !service.removing).map(|service| service.id);
             named?.into_iter().chain(all).collect()
         };
         Ok(listed(self.store.clone(), &ids, entry))
@@ -132,7 +133,12 @@ fn driven<T: Send + 'static>(
 }
 
 /// Sends the progress when it has changed, until it is what was waited for.
-async fn watch(store: Store, id: ServiceId, until_removed: bool, out: mpsc::Sender<Result<pb::ServiceProgress, Status>>) {
+async fn watch(
+    store: Store,
+    id: ServiceId,
+    until_removed: bool,
+    out: mpsc::Sender<Result<pb::ServiceProgress, Status>>,
+) {
     let mut watch = store.watch_service(id);
     let mut sent = None;
     loop {

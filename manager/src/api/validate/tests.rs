@@ -49,9 +49,20 @@ fn image_references_follow_the_grammar() {
     ] {
         assert_eq!(image(good), Ok(()), "{good}");
     }
-    for bad in
-        ["", "Nginx", "nginx:", "nginx:-x", "/nginx", "nginx/", "a//b", "n ginx", "nginx@sha256:12", "nginx@", "-a", "a..b"]
-    {
+    for bad in [
+        "",
+        "Nginx",
+        "nginx:",
+        "nginx:-x",
+        "/nginx",
+        "nginx/",
+        "a//b",
+        "n ginx",
+        "nginx@sha256:12",
+        "nginx@",
+        "-a",
+        "a..b",
+    ] {
         assert!(image(bad).is_err(), "{bad}");
     }
 }
@@ -65,9 +76,8 @@ proptest! {
 
 #[test]
 fn resources_have_a_least_and_a_most() {
-    let limits = |nano_cpus, memory_bytes, pids| {
-        with(|spec| spec.task.limits = Resources { nano_cpus, memory_bytes, pids })
-    };
+    let limits =
+        |nano_cpus, memory_bytes, pids| with(|spec| spec.task.limits = Resources { nano_cpus, memory_bytes, pids });
     assert!(limits(NANO_CPUS_MIN, MEMORY_MIN, 1).is_ok());
     assert!(limits(NANO_CPUS_MIN - 1, 0, 0).is_err());
     assert!(limits(NANO_CPUS_MAX + 1, 0, 0).is_err());

@@ -1,18 +1,11 @@
-//! The machine of one task: a pure function of what was wanted, what was tried and how it went.
-//!
-//! It takes one [`Input`] at a time and answers with [`Effect`]s. After every input it asks the same question anew - given the
-//! state, what is wanted, and whether a step is under way, which step is next? - so that an order which comes in the middle
-//! of a step, a repeated order, and a restart of the daemon need no case of their own.
-//!
-//! - At most one step (prepare, start, stop, remove) is under way. An order to stop waits for it, then undoes it.
-//! - The state only grows; a step back is a bug and panics. What is desired only grows, and an older generation is ignored.
-//! - A container is removed only after it was stopped, and only when the task is to be forgotten: until then its log can be read.
-//! - A task runs once. Whoever wants it to run again makes another task.
+//! The decisions about one task.
 
 use std::time::Duration;
 
 use skep_proto::model::{DesiredState, Moment, TaskState, TaskStatus};
 
+use super::message::{Effect, Input};
+use super::status::{reason, word};
 use crate::order::{Blame, Exited, Fault, Recovered, Started};
 
 /// How often a step that failed for a passing reason is tried again: 10 times a second apart outlives a daemon that is being
@@ -25,54 +18,6 @@ pub const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Longest time between two tries to stop a container. A stop is tried for ever, because a task that may run must not be
 /// reported as stopped; a try a minute costs nothing.
 pub const STOP_RETRY_DELAY_MAX: Duration = Duration::from_secs(60);
-
-/// Something that the task learns.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Input {
-    /// What the managers want.
-    Desired(DesiredState, u64),
-    /// The managers know it no more: stop, clean up, forget. With `true` the program is not asked but killed.
-    Forget(bool),
-    /// It cannot even be tried, and why.
-    Refused(String),
-    /// A prepare ended.
-    Prepared(Result<(), Fault>),
-    /// A start ended.
-    Started(Result<Started, Fault>),
-    /// The program ended.
-    Exited(Exited),
-    /// A stop ended; with how the program ended, if it ever ran.
-    Stopped(Result<Option<Exited>, Fault>),
-    /// A removal ended.
-    Removed(Result<(), Fault>),
-    /// What was found after a restart of the daemon.
-    Recovered(Option<Recovered>),
-    /// Time has passed.
-    Tick,
-}
-
-/// Something to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Make the container.
-    Prepare,
-    /// Start it.
-    Start,
-    /// Say when the program ends.
-    Wait,
-    /// Stop it; with `true` at once.
-    Stop(bool),
-    /// Remove it.
-    Remove,
-    /// Tell the managers the new status.
-    Report,
-    /// Write the record; with `true` before the status is told.
-    Persist(bool),
-    /// Send a tick at this time.
-    WakeAt(Moment),
-    /// Nothing is left: drop the task.
-    Forgotten,
-}
 
 /// The step that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -349,7 +294,11 @@ impl TaskMachine {
     fn lost(&mut self, now: Moment) {
         if (TaskState::Starting..=TaskState::Running).contains(&self.state) {
             let state = if self.unwanted() { TaskState::Shutdown } else { TaskState::Failed };
-            self.end(now, state, "the container is gone: the machine was restarted, or the container was removed".into());
+            self.end(
+                now,
+                state,
+                "the container is gone: the machine was restarted, or the container was removed".into(),
+            );
         }
     }
 
@@ -431,30 +380,7 @@ impl TaskMachine {
     }
 }
 
-/// Docker's word for what a task in this state was last seen doing.
-fn word(state: TaskState) -> &'static str {
-    match state {
-        TaskState::Ready => "prepared",
-        TaskState::Running | TaskState::Failed => "started",
-        TaskState::Complete => "finished",
-        TaskState::Rejected => "preparing",
-        other => other.name(),
-    }
-}
-
-/// Why a program's end is a failure, in Docker's words where it has some.
-fn reason(exit: &Exited) -> String {
-    match &exit.error {
-        Some(error) => error.clone(),
-        None if exit.oom => format!("task: non-zero exit ({}): it used more memory than its limit", exit.code),
-        None => format!("task: non-zero exit ({})", exit.code),
-    }
-}
-
 /// One second, doubled with every try.
 fn stop_delay(tries: u32) -> Duration {
     RETRY_DELAY.saturating_mul(1 << tries.min(6)).min(STOP_RETRY_DELAY_MAX)
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,76 @@
+use super::*;
+use crate::fixture::{World, node_id, replicated};
+use skep_proto::model::Slot;
+
+/// A world in which node 1 has one task, and what a report of it looks like.
+fn world() -> (World, TaskId) {
+    let mut world = World::new(1);
+    let service = world.create(replicated(1));
+    let task = world.task(service, Slot::Replica(1));
+    world.place();
+    (world, task)
+}
+
+fn report(seq: u64, task: TaskId, state: TaskState) -> pb::AgentMessage {
+    let status = pb::TaskStatus { state: pb::TaskState::from(state).into(), at: 7, ..Default::default() };
+    let tasks = vec![pb::TaskReport { task: task.to_bytes(), status: Some(status) }];
+    pb::AgentMessage { message: Some(Heard::Report(pb::StatusReport { seq, tasks })) }
+}
+
+fn ack(seq: u64) -> Effect {
+    Effect::Send(say(Said::Ack(pb::Ack { seq })))
+}
+
+#[test]
+fn running_and_the_ends_go_to_raft_and_the_rest_to_memory() {
+    let (world, task) = world();
+    let mut session = Session::new(node_id(1));
+    for state in [TaskState::Accepted, TaskState::Preparing, TaskState::Ready, TaskState::Starting] {
+        let effects = session.hear(report(1, task, state), &world.state).unwrap();
+        assert!(matches!(effects.as_slice(), [Effect::Note(_), Effect::Send(_)]), "{effects:?}");
+    }
+    for state in [TaskState::Running, TaskState::Complete, TaskState::Failed, TaskState::Rejected] {
+        let effects = session.hear(report(2, task, state), &world.state).unwrap();
+        let [Effect::Store { seq: 2, reported }] = effects.as_slice() else { panic!("{effects:?}") };
+        assert_eq!((reported[0].node, reported[0].status.state), (Some(node_id(1)), state));
+    }
+}
+
+#[test]
+fn nothing_is_acknowledged_past_a_report_that_is_not_committed() {
+    let (world, task) = world();
+    let mut session = Session::new(node_id(1));
+    assert_eq!(session.hear(report(1, task, TaskState::Running), &world.state).unwrap().len(), 1);
+    let soft = session.hear(report(2, task, TaskState::Accepted), &world.state).unwrap();
+    assert!(matches!(soft.as_slice(), [Effect::Note(_)]), "report 1 is still on its way: {soft:?}");
+    assert_eq!(Effect::Send(session.committed(1)), ack(2));
+}
+
+#[test]
+fn what_is_known_is_acknowledged_at_once_and_not_stored_again() {
+    let (mut world, task) = world();
+    world.report(task, TaskState::Running);
+    let mut session = Session::new(node_id(1));
+    let effects = session.hear(report(5, task, TaskState::Running), &world.state).unwrap();
+    assert_eq!(effects, [ack(5)]);
+}
+
+#[test]
+fn other_nodes_tasks_and_unknown_ones_are_passed_over() {
+    let (world, task) = world();
+    let mut session = Session::new(node_id(2));
+    assert_eq!(session.hear(report(1, task, TaskState::Failed), &world.state).unwrap(), [ack(1)]);
+    let mut own = Session::new(node_id(1));
+    assert_eq!(own.hear(report(1, TaskId::new(99), TaskState::Failed), &world.state).unwrap(), [ack(1)]);
+}
+
+#[test]
+fn malformed_messages_end_the_session() {
+    let (world, _) = world();
+    let mut session = Session::new(node_id(1));
+    let bad_id = pb::StatusReport { seq: 1, tasks: vec![pb::TaskReport { task: vec![1], status: None }] };
+    let messages = [None, Some(Heard::Hello(pb::Hello::default())), Some(Heard::Report(bad_id))];
+    for message in messages {
+        assert!(session.hear(pb::AgentMessage { message }, &world.state).is_err());
+    }
+}

@@ -1,0 +1,116 @@
+//! The raft directory: `key`, `wal/` and `snap/`.
+#![expect(clippy::disallowed_methods, reason = "driver: owns the raft directory")]
+
+pub(super) mod snapshot;
+pub(super) mod wal;
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use ring::rand::{SecureRandom, SystemRandom};
+
+use super::error::RaftError;
+use super::seal::{DataKey, KEY_LEN};
+
+/// The directory, locked for this process.
+#[derive(Debug)]
+pub(super) struct RaftDir {
+    path: PathBuf,
+    pub(super) key: DataKey,
+    /// Held open: the lock ends with it.
+    _lock: File,
+}
+
+impl RaftDir {
+    /// Opens or makes the directory with its key.
+    pub(super) fn open(path: &Path) -> Result<Self, RaftError> {
+        for dir in [path.to_owned(), path.join("wal"), path.join("snap")] {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+            made.map_err(RaftError::file("create", &dir))?;
+        }
+        let lock = lock(&path.join("lock"))?;
+        let key = key(path)?;
+        Ok(Self { path: path.to_owned(), key, _lock: lock })
+    }
+
+    /// The directory.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the log's files are.
+    pub(super) fn wal(&self) -> PathBuf {
+        self.path.join("wal")
+    }
+
+    /// Where the snapshots are.
+    pub(super) fn snap(&self) -> PathBuf {
+        self.path.join("snap")
+    }
+}
+
+fn lock(path: &Path) -> Result<File, RaftError> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    let file = file.map_err(RaftError::file("open", path))?;
+    file.try_lock().map_err(|error| match error {
+        fs::TryLockError::WouldBlock => RaftError::Locked { path: path.to_owned() },
+        fs::TryLockError::Error(source) => RaftError::File { action: "lock", path: path.to_owned(), source },
+    })?;
+    Ok(file)
+}
+
+/// Reads the data key; makes it if nothing was encrypted yet.
+fn key(dir: &Path) -> Result<DataKey, RaftError> {
+    let path = dir.join("key");
+    match File::open(&path) {
+        Ok(file) => read_key(file, &path),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => make_key(dir, &path),
+        Err(source) => Err(RaftError::File { action: "open", path, source }),
+    }
+}
+
+fn read_key(file: File, path: &Path) -> Result<DataKey, RaftError> {
+    let mut bytes = Vec::new();
+    file.take(KEY_LEN as u64 + 1).read_to_end(&mut bytes).map_err(RaftError::file("read", path))?;
+    let bytes: Result<[u8; KEY_LEN], _> = bytes.try_into();
+    let key = bytes.map_err(|_| RaftError::Key { path: path.to_owned(), why: "it is not 32 bytes long" })?;
+    Ok(DataKey::new(&key))
+}
+
+fn make_key(dir: &Path, path: &Path) -> Result<DataKey, RaftError> {
+    if !list(&dir.join("wal"))?.is_empty() || !list(&dir.join("snap"))?.is_empty() {
+        return Err(RaftError::Key { path: path.to_owned(), why: "it is missing" });
+    }
+    let bytes = random();
+    let temporary = dir.join("key.tmp");
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary);
+    let mut file = file.map_err(RaftError::file("create", &temporary))?;
+    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(RaftError::file("write", &temporary))?;
+    fs::rename(&temporary, path).map_err(RaftError::file("rename", &temporary))?;
+    sync_dir(dir)?;
+    Ok(DataKey::new(&bytes))
+}
+
+/// Random bytes for a key or a salt.
+fn random() -> [u8; KEY_LEN] {
+    let mut bytes = [0; KEY_LEN];
+    SystemRandom::new().fill(&mut bytes).expect("the kernel's random source does not fail once it is up");
+    bytes
+}
+
+/// Makes names in a directory durable.
+fn sync_dir(dir: &Path) -> Result<(), RaftError> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(RaftError::file("sync", dir))
+}
+
+/// Names in a directory, in order.
+fn list(dir: &Path) -> Result<Vec<String>, RaftError> {
+    let entries = fs::read_dir(dir).map_err(RaftError::file("list", dir))?;
+    let names: Result<Vec<_>, _> = entries.map(|entry| entry.map(|entry| entry.file_name())).collect();
+    let names = names.map_err(RaftError::file("list", dir))?;
+    let mut names: Vec<String> = names.into_iter().filter_map(|name| name.into_string().ok()).collect();
+    names.sort_unstable();
+    Ok(names)
+}

@@ -1,0 +1,149 @@
+//! Snapshot files: written beside the running log, renamed when durable, read at a start.
+#![expect(clippy::disallowed_methods, reason = "driver: owns the snapshot files")]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use raft::eraftpb::SnapshotMetadata;
+
+use super::super::error::RaftError;
+use super::super::record::{self, Found, frame, framed_len, read_at};
+use super::super::seal::FileKey;
+use super::super::snapshot::{Frame, HEADER_LEN, Header, index_of, name};
+use super::{RaftDir, list, random, sync_dir};
+use crate::store::{Past, Rebuild, State};
+
+/// Frames are a few hundred kilobytes: one buffer of that size makes one write of each.
+const BUFFER_BYTES: usize = 512 << 10;
+
+/// A snapshot as found at a start.
+#[derive(Debug)]
+pub(in super::super) struct Loaded {
+    pub(in super::super) about: SnapshotMetadata,
+    pub(in super::super) state: State,
+    pub(in super::super) bytes: u64,
+}
+
+/// Writes a snapshot and makes it durable under its name; gives its size. On an error nothing of it stays.
+pub(in super::super) fn write(dir: &RaftDir, about: &SnapshotMetadata, past: Past) -> Result<u64, RaftError> {
+    let temporary = dir.snap().join(name(about.index)).with_extension("tmp");
+    let written = write_file(dir, &temporary, about, past);
+    let bytes = written.inspect_err(|_| drop(fs::remove_file(&temporary)))?;
+    let path = temporary.with_extension("snap");
+    fs::rename(&temporary, &path).map_err(RaftError::file("rename", &temporary))?;
+    sync_dir(&dir.snap())?;
+    Ok(bytes)
+}
+
+fn write_file(dir: &RaftDir, path: &Path, about: &SnapshotMetadata, past: Past) -> Result<u64, RaftError> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    let file = file.map_err(RaftError::file("create", path))?;
+    let header = Header { index: about.index, salt: random() };
+    let key = dir.key.file_key(&header.salt);
+    let frames = std::iter::once(Frame::About(about.clone())).chain(past.map(Frame::Chunk)).chain([Frame::End]);
+    let bytes = write_frames(&file, &header, &key, frames).map_err(RaftError::file("write", path))?;
+    file.sync_all().map_err(RaftError::file("sync", path))?;
+    Ok(bytes)
+}
+
+fn write_frames(
+    file: &File,
+    header: &Header,
+    key: &FileKey,
+    frames: impl Iterator<Item = Frame>,
+) -> std::io::Result<u64> {
+    let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
+    let mut bytes = HEADER_LEN;
+    out.write_all(&header.encode())?;
+    for (ordinal, content) in (0..).zip(frames) {
+        let mut body = content.encode();
+        key.seal(ordinal, &mut body);
+        let framed = frame(ordinal, &body);
+        bytes += framed.len();
+        out.write_all(&framed)?;
+    }
+    out.flush()?;
+    Ok(bytes as u64)
+}
+
+/// Reads the newest snapshot; `None` when there is none yet.
+pub(in super::super) fn read_newest(dir: &RaftDir) -> Result<Option<Loaded>, RaftError> {
+    let newest = list(&dir.snap())?.iter().filter_map(|name| index_of(name)).max();
+    newest.map(|index| Reader::open(dir, index)?.read()).transpose()
+}
+
+/// Deletes all snapshots older than this one, and what a crash left half written.
+pub(in super::super) fn delete_older(dir: &RaftDir, index: u64) -> Result<(), RaftError> {
+    for name in list(&dir.snap())? {
+        if index_of(&name).is_none_or(|there| there < index) {
+            let path = dir.snap().join(name);
+            fs::remove_file(&path).map_err(RaftError::file("delete", &path))?;
+        }
+    }
+    sync_dir(&dir.snap())
+}
+
+struct Reader {
+    path: PathBuf,
+    file: BufReader<File>,
+    key: FileKey,
+    index: u64,
+    offset: u64,
+    ordinal: u64,
+}
+
+impl Reader {
+    fn open(dir: &RaftDir, index: u64) -> Result<Self, RaftError> {
+        let path = dir.snap().join(name(index));
+        let mut file =
+            BufReader::with_capacity(BUFFER_BYTES, File::open(&path).map_err(RaftError::file("open", &path))?);
+        let mut bytes = [0; HEADER_LEN];
+        let read = file.read_exact(&mut bytes).ok();
+        let header = read.and_then(|()| Header::decode(&bytes)).filter(|header| header.index == index);
+        let damaged = || RaftError::Snapshot { path: path.clone(), offset: 0, why: "its header cannot be read" };
+        let key = dir.key.file_key(&header.ok_or_else(damaged)?.salt);
+        Ok(Self { path, file, key, index, offset: HEADER_LEN as u64, ordinal: 0 })
+    }
+
+    fn read(mut self) -> Result<Loaded, RaftError> {
+        let Frame::About(about) = self.frame()? else { return Err(self.damaged("it does not begin as it must")) };
+        let mut rebuild = Rebuild::default();
+        loop {
+            match self.frame()? {
+                Frame::Chunk(chunk) => {
+                    rebuild.add(chunk).map_err(|_| self.damaged("its objects do not fit together"))?
+                }
+                Frame::End => break,
+                Frame::About(_) => return Err(self.damaged("it begins twice")),
+            }
+        }
+        Ok(Loaded { about, state: rebuild.finish(self.index), bytes: self.offset })
+    }
+
+    fn frame(&mut self) -> Result<Frame, RaftError> {
+        let mut bytes = self.record().ok_or_else(|| self.damaged("a frame cannot be read"))?;
+        let Found::Record { body, next } = read_at(&bytes, 0, self.ordinal) else {
+            return Err(self.damaged("a frame cannot be read"));
+        };
+        let frame = self.key.open(self.ordinal, &mut bytes[body]).and_then(Frame::decode);
+        let frame = frame.ok_or_else(|| self.damaged("a frame was not written with this manager's key"))?;
+        self.offset += next as u64;
+        self.ordinal += 1;
+        Ok(frame)
+    }
+
+    fn record(&mut self) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; record::HEADER_LEN];
+        self.file.read_exact(&mut bytes).ok()?;
+        let (len, _) = record::announced(&bytes)?;
+        bytes.resize(framed_len(len), 0);
+        self.file.read_exact(&mut bytes[record::HEADER_LEN..]).ok()?;
+        Some(bytes)
+    }
+
+    fn damaged(&self, why: &'static str) -> RaftError {
+        RaftError::Snapshot { path: self.path.clone(), offset: self.offset, why }
+    }
+}

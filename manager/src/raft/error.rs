@@ -1,0 +1,98 @@
+//! What can fail with the log and the snapshots.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why Raft could not start, or could not write.
+#[derive(Debug, thiserror::Error)]
+pub enum RaftError {
+    /// Another process has the directory open.
+    #[error("lock {path}: another process uses this data directory; stop it first")]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// A file operation failed.
+    #[error("{action} {path}")]
+    File {
+        /// A verb, as in `write`.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The key is not there but what it encrypts is, or it is no key.
+    #[error("use the data key {path}: {why}; without it the state cannot be read: restore the file from a backup")]
+    Key {
+        /// The key file.
+        path: PathBuf,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// A log file is damaged where it cannot be a torn last write.
+    #[error(
+        "read the log: {path} is damaged at byte {offset} and acknowledged writes follow, so nothing was changed; restore this \
+         manager's raft directory from a backup, or move it away and let the manager join the cluster anew"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where the first unreadable record begins.
+        offset: usize,
+    },
+    /// A log file is missing between others, or before the first.
+    #[error(
+        "read the log: {path} is missing, so nothing was changed; restore this manager's raft directory from a backup, or move it \
+         away and let the manager join the cluster anew"
+    )]
+    Missing {
+        /// The file that should be there.
+        path: PathBuf,
+    },
+    /// The files fit together but their entries do not.
+    #[error(
+        "join the log in {dir}: entry {index} does not follow what is before it, so nothing was changed; restore this manager's raft \
+         directory from a backup, or move it away and let the manager join the cluster anew"
+    )]
+    Gap {
+        /// The raft directory.
+        dir: PathBuf,
+        /// Index after which entries are missing.
+        index: u64,
+    },
+    /// The system gave no thread.
+    #[error("start the raft thread")]
+    Thread(#[source] io::Error),
+    /// A snapshot file is damaged.
+    #[error(
+        "read the snapshot: {path} is damaged at byte {offset} ({why}), so nothing was changed; restore this manager's raft \
+         directory from a backup, or move it away and let the manager join the cluster anew"
+    )]
+    Snapshot {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        offset: u64,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// The consensus library refused what was recovered or asked.
+    #[error("{action} the raft state machine")]
+    Machine {
+        /// A verb, as in `start`.
+        action: &'static str,
+        /// What it said.
+        #[source]
+        source: raft::Error,
+    },
+}
+
+impl RaftError {
+    /// Wraps an I/O error with what was tried.
+    pub(super) fn file(action: &'static str, path: &std::path::Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { action, path, source }
+    }
+}

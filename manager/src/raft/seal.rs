@@ -1,0 +1,83 @@
+//! Encryption at rest: AES-256-GCM under a key of each file's own.
+//!
+//! A file's key is derived from the manager's data key and 32 random bytes in the file's header, and a record's nonce is its ordinal.
+//! Within one file an ordinal is sealed once: after a restart and after any failed write a new file is begun, never an old one
+//! continued. So no nonce is used twice under one key, with no counter to be kept across crashes.
+
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use ring::hkdf::{HKDF_SHA256, Prk, Salt};
+
+/// Bytes of the data key and of a file's salt.
+pub(super) const KEY_LEN: usize = 32;
+
+/// Bytes that sealing adds.
+pub(super) const TAG_LEN: usize = 16;
+
+/// The manager's data key, from which each file's is derived.
+pub(super) struct DataKey(Prk);
+
+/// One file's key.
+pub(super) struct FileKey(LessSafeKey);
+
+impl std::fmt::Debug for DataKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DataKey")
+    }
+}
+
+impl std::fmt::Debug for FileKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FileKey")
+    }
+}
+
+impl DataKey {
+    /// From the bytes of the key file.
+    pub(super) fn new(bytes: &[u8; KEY_LEN]) -> Self {
+        Self(Salt::new(HKDF_SHA256, b"skep raft data key").extract(bytes))
+    }
+
+    /// The key of the file with this salt.
+    pub(super) fn file_key(&self, salt: &[u8; KEY_LEN]) -> FileKey {
+        let info = [salt.as_slice()];
+        let okm = self.0.expand(&info, &AES_256_GCM).expect("one key is within what HKDF gives");
+        FileKey(LessSafeKey::new(UnboundKey::from(okm)))
+    }
+}
+
+impl FileKey {
+    /// Seals a body in place.
+    pub(super) fn seal(&self, ordinal: u64, body: &mut Vec<u8>) {
+        self.0
+            .seal_in_place_append_tag(nonce(ordinal), Aad::empty(), body)
+            .expect("a body is far below what GCM takes");
+    }
+
+    /// Opens a body in place; `None` when it was sealed with another key or ordinal, or changed.
+    pub(super) fn open<'a>(&self, ordinal: u64, body: &'a mut [u8]) -> Option<&'a [u8]> {
+        self.0.open_in_place(nonce(ordinal), Aad::empty(), body).ok().map(|plain| &*plain)
+    }
+}
+
+fn nonce(ordinal: u64) -> Nonce {
+    let mut bytes = [0; 12];
+    bytes[4..].copy_from_slice(&ordinal.to_be_bytes());
+    Nonce::assume_unique_for_key(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_same_key_salt_and_ordinal_open() {
+        let key = |bits, salt| DataKey::new(&[bits; KEY_LEN]).file_key(&[salt; KEY_LEN]);
+        let mut sealed = b"secret".to_vec();
+        key(1, 1).seal(5, &mut sealed);
+        assert_eq!(sealed.len(), 6 + TAG_LEN);
+        for (bits, salt, ordinal, opens) in [(1, 1, 5, true), (2, 1, 5, false), (1, 2, 5, false), (1, 1, 6, false)] {
+            let plain = key(bits, salt).open(ordinal, &mut sealed.clone()).map(<[u8]>::to_vec);
+            assert_eq!(plain.is_some(), opens, "{bits} {salt} {ordinal}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+use std::time::Duration;
+
+use skep_proto::model::{NodeId, NodeRole, NodeState};
+use skep_proto::pb;
+use skep_proto::pb::ca_client::CaClient;
+use skep_proto::pb::control_client::ControlClient;
+use skep_proto::pb::dispatcher_client::DispatcherClient;
+use tonic::Code;
+
+use super::client::{World, request};
+use crate::caller::Identity;
+
+const SLOW: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_worker_joins_by_token_and_is_written_down_before_it_is_told() {
+    let world = World::new(SLOW).await;
+    let member = world.join().await;
+    let node = world.store.read().node(member.id).cloned().unwrap();
+    assert_eq!((node.role, node.status.state), (NodeRole::Worker, NodeState::Unknown));
+    assert_eq!(node.certificate, member.certificate);
+    world.front.close().await;
+}
+
+#[tokio::test]
+async fn what_may_not_join_is_told_why_and_changes_nothing() {
+    let world = World::new(SLOW).await;
+    let mut ca = CaClient::new(world.connect(None).await);
+    let foreign = World::new(SLOW).await;
+    let (csr, _) = request();
+    let mut cut = world.worker_token();
+    cut.pop();
+    let mut wrong = cut.clone();
+    wrong.push(if world.worker_token().ends_with('0') { '1' } else { '0' });
+    let cases = [
+        (cut, csr.clone(), Code::InvalidArgument, "was it cut?"),
+        (String::new(), csr.clone(), Code::InvalidArgument, "must look like"),
+        (wrong, csr.clone(), Code::PermissionDenied, "not valid"),
+        (foreign.worker_token(), csr.clone(), Code::PermissionDenied, "another swarm"),
+        (world.manager_token(), csr, Code::FailedPrecondition, "worker token"),
+        (world.worker_token(), "no request".into(), Code::InvalidArgument, "signing request"),
+    ];
+    for (token, csr, code, words) in cases {
+        let refused = ca.join(pb::JoinRequest { token, csr, ..Default::default() }).await.unwrap_err();
+        assert_eq!(refused.code(), code, "{refused}");
+        assert!(refused.message().contains(words), "{refused}");
+        assert!(!refused.message().contains("SWMTKN-1-0"), "a token is never repeated: {refused}");
+    }
+    assert_eq!(world.store.read().nodes().count(), 1);
+}
+
+#[tokio::test]
+async fn anybody_may_have_the_root_and_nothing_else() {
+    let world = World::new(SLOW).await;
+    let nobody = world.connect(None).await;
+    let root = CaClient::new(nobody.clone()).get_root(pb::GetRootRequest {}).await.unwrap().into_inner();
+    assert_eq!(root.certificate, world.founder.root);
+    let refused = ControlClient::new(nobody.clone()).get_cluster(pb::Empty {}).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    let refused = DispatcherClient::new(nobody.clone()).session(tokio_stream::empty()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    let refused = CaClient::new(nobody).renew(pb::RenewRequest { csr: request().0 }).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn a_worker_may_not_manage() {
+    let world = World::new(SLOW).await;
+    let member = world.join().await;
+    let refused = ControlClient::new(world.connect(Some(&member)).await).get_cluster(pb::Empty {}).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+    let manager = ControlClient::new(world.connect(Some(&world.founder())).await);
+    let cluster = manager.clone().get_cluster(pb::Empty {}).await.unwrap().into_inner();
+    assert_eq!((cluster.nodes, cluster.managers), (2, 1));
+    assert_eq!(cluster.cluster.unwrap().root_key, "", "the root's key stays");
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_has_the_role_that_the_state_says() {
+    let world = World::new(SLOW).await;
+    let member = world.join().await;
+    let mut ca = CaClient::new(world.connect(Some(&member)).await);
+    let reply = ca.renew(pb::RenewRequest { csr: request().0 }).await.unwrap().into_inner();
+    let der = rustls_pki_types::pem::PemObject::from_pem_slice(reply.certificate.as_bytes());
+    let der: rustls_pki_types::CertificateDer<'_> = der.unwrap();
+    let identity = Identity::of_certificate(&der).unwrap();
+    assert_eq!((identity.node, identity.role), (member.id, NodeRole::Worker));
+    assert_eq!(NodeId::from_bytes(&reply.node_id), Ok(member.id));
+    assert_eq!(world.store.read().node(member.id).unwrap().certificate, reply.certificate);
+}
+
+#[tokio::test]
+async fn a_rotated_token_is_worth_nothing_and_members_stay() {
+    let world = World::new(SLOW).await;
+    let (member, old) = (world.join().await, world.worker_token());
+    let mut control = ControlClient::new(world.connect(Some(&world.founder())).await);
+    let request_rotation = pb::RotateTokenRequest { role: pb::NodeRole::Worker.into() };
+    let rotated = control.rotate_token(request_rotation).await.unwrap().into_inner().cluster.unwrap();
+    assert_ne!(rotated.worker_token, old);
+    let (csr, _) = request();
+    let stale = pb::JoinRequest { token: old, csr, ..Default::default() };
+    let refused = CaClient::new(world.connect(None).await).join(stale).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    world.join().await;
+    drop(world.open(&member).await);
+}

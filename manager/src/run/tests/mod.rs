@@ -1,0 +1,7 @@
+//! A whole manager but for Raft, asked over TLS on loopback.
+
+mod client;
+mod joining;
+mod logs;
+mod services;
+mod sessions;

@@ -1,0 +1,147 @@
+use std::time::Duration;
+
+use skep_proto::model::{NodeState, TaskId, TaskState};
+use skep_proto::pb;
+use skep_proto::pb::agent_message::Message as Said;
+use skep_proto::pb::manager_message::Message as Heard;
+use tonic::Code;
+
+use super::client::World;
+use super::services::{create, replicated};
+use crate::store::Change;
+
+const SLOW: Duration = Duration::from_secs(60);
+const QUICK: Duration = Duration::from_millis(100);
+
+fn report(seq: u64, task: &[u8], state: pb::TaskState) -> Said {
+    let status = pb::TaskStatus { state: state.into(), at: 1, message: "seen".into(), ..Default::default() };
+    Said::Report(pb::StatusReport { seq, tasks: vec![pb::TaskReport { task: task.to_vec(), status: Some(status) }] })
+}
+
+#[tokio::test]
+async fn a_session_gets_its_tasks_and_reports_are_acknowledged_once_stored() {
+    let world = World::new(SLOW).await;
+    let member = world.join().await;
+    let mut agent = world.open(&member).await;
+    let first = agent.assignments().await;
+    assert!(first.complete && first.complete_end && first.tasks.is_empty());
+    world.until_node(member.id, NodeState::Ready).await;
+    create(&world, replicated("web", 1)).await;
+    let assigned = agent.assignments().await;
+    let ([task], [template]) = (assigned.tasks.as_slice(), assigned.templates.as_slice()) else {
+        panic!("{assigned:?}")
+    };
+    assert!(!assigned.complete);
+    assert_eq!((template.service_name.as_str(), task.slot), ("web", 1));
+    let id = TaskId::from_bytes(&task.task).unwrap();
+    agent.say(report(1, &task.task, pb::TaskState::Preparing)).await;
+    assert_eq!(agent.hear().await, Some(Heard::Ack(pb::Ack { seq: 1 })));
+    let seen = |world: &World| world.store.read().task(id).map(|task| world.store.soft().status(task).state);
+    assert_eq!(seen(&world), Some(TaskState::Preparing));
+    assert_eq!(world.store.read().task(id).unwrap().status.state, TaskState::Assigned, "soft states are not stored");
+    agent.say(report(2, &task.task, pb::TaskState::Running)).await;
+    assert_eq!(agent.hear().await, Some(Heard::Ack(pb::Ack { seq: 2 })));
+    assert_eq!(world.store.read().task(id).unwrap().status.state, TaskState::Running);
+    world.front.close().await;
+}
+
+#[tokio::test]
+async fn only_the_tasks_own_node_may_report_on_it() {
+    let world = World::new(SLOW).await;
+    let (owner, other) = (world.join().await, world.join().await);
+    let mut agent = world.open(&owner).await;
+    world.until_node(owner.id, NodeState::Ready).await;
+    create(&world, replicated("web", 1)).await;
+    agent.assignments().await;
+    let task = agent.assignments().await.tasks[0].task.clone();
+    let mut liar = world.open(&other).await;
+    liar.assignments().await;
+    liar.say(report(1, &task, pb::TaskState::Failed)).await;
+    assert_eq!(liar.hear().await, Some(Heard::Ack(pb::Ack { seq: 1 })));
+    let id = TaskId::from_bytes(&task).unwrap();
+    assert_eq!(world.store.read().task(id).unwrap().status.state, TaskState::Assigned);
+}
+
+#[tokio::test]
+async fn silence_is_down_and_a_beat_is_life() {
+    let world = World::new(QUICK).await;
+    let (silent, beating) = (world.join().await, world.join().await);
+    let mut quiet = world.open(&silent).await;
+    let loud = world.open(&beating).await;
+    world.until_node(silent.id, NodeState::Ready).await;
+    world.until_node(beating.id, NodeState::Ready).await;
+    let beat = async {
+        let mut every = tokio::time::interval(QUICK / 2);
+        loop {
+            every.tick().await;
+            loud.say(Said::Heartbeat(pb::Heartbeat {})).await;
+        }
+    };
+    let noticed = async {
+        world.until_node(silent.id, NodeState::Down).await;
+        let words = quiet.farewell().await;
+        assert!(words.reason.contains("no heartbeat"), "{words:?}");
+    };
+    tokio::select! {
+        () = beat => {}
+        () = noticed => {}
+    }
+    let state = world.store.read();
+    assert_eq!(state.node(beating.id).unwrap().status.state, NodeState::Ready);
+    assert!(state.node(silent.id).unwrap().status.message.contains("no heartbeat for 0.3 s"));
+}
+
+#[tokio::test]
+async fn who_leaves_is_down_at_once_and_who_stops_may_come_back() {
+    let world = World::new(SLOW).await;
+    let (leaver, stopper) = (world.join().await, world.join().await);
+    let (leaving, stopping) = (world.open(&leaver).await, world.open(&stopper).await);
+    world.until_node(leaver.id, NodeState::Ready).await;
+    world.until_node(stopper.id, NodeState::Ready).await;
+    stopping.say(Said::Goodbye(pb::Goodbye { leaving: false })).await;
+    leaving.say(Said::Goodbye(pb::Goodbye { leaving: true })).await;
+    world.until_node(leaver.id, NodeState::Down).await;
+    assert_eq!(world.store.read().node(stopper.id).unwrap().status.state, NodeState::Ready);
+    world.until_node(stopper.id, NodeState::Down).await;
+    assert_eq!(world.store.read().node(stopper.id).unwrap().status.message, "the node was stopped");
+    drop(world.open(&stopper).await);
+    world.until_node(stopper.id, NodeState::Ready).await;
+}
+
+#[tokio::test]
+async fn a_second_session_ends_the_first() {
+    let world = World::new(SLOW).await;
+    let member = world.join().await;
+    let mut first = world.open(&member).await;
+    let mut second = world.open(&member).await;
+    assert!(first.farewell().await.reason.contains("another session"));
+    assert!(first.hear().await.is_none());
+    assert!(second.assignments().await.complete_end);
+}
+
+#[tokio::test]
+async fn a_removed_node_is_told_so_and_not_let_in_again() {
+    let world = World::new(SLOW).await;
+    let member = world.join().await;
+    let mut agent = world.open(&member).await;
+    world.until_node(member.id, NodeState::Ready).await;
+    let version = world.store.read().node(member.id).unwrap().meta.version;
+    world.propose(vec![Change::RemoveNode { node: member.id, if_version: version }]).await;
+    assert!(agent.farewell().await.removed);
+    let (_, empty) = tokio::sync::mpsc::channel(1);
+    let mut client = pb::dispatcher_client::DispatcherClient::new(world.connect(Some(&member)).await);
+    let refused = client.session(tokio_stream::wrappers::ReceiverStream::new(empty)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+    assert!(refused.message().contains("removed"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_session_begins_with_a_hello() {
+    let world = World::new(SLOW).await;
+    let member = world.join().await;
+    drop(world.open(&member).await);
+    let mut agent = world.call(&member).await;
+    agent.say(Said::Heartbeat(pb::Heartbeat {})).await;
+    let refused = agent.inbound.message().await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+}

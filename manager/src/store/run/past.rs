@@ -1,0 +1,60 @@
+//! A snapshot being read while the store goes on.
+
+use std::collections::VecDeque;
+
+use skep_proto::pb::SnapshotChunk;
+
+use super::super::chunk::{CHUNK_PLACES, head, tasks};
+use super::Store;
+
+/// The state as it was at one index, chunk by chunk. The store lets that moment go when this is dropped.
+#[derive(Debug)]
+pub struct Past {
+    store: Store,
+    index: u64,
+    head: VecDeque<SnapshotChunk>,
+    /// Where in the task table to go on; `None` at the end.
+    next: Option<usize>,
+}
+
+impl Past {
+    /// Holds the present still. One at a time: a second one would end the first.
+    pub(super) fn hold(store: &Store) -> Self {
+        let frozen = store.inner.state.write().freeze();
+        // Made without the lock: nodes and services are shared values.
+        let head = head(frozen.cluster.as_deref(), &frozen.nodes, &frozen.services).into();
+        Self { store: store.clone(), index: frozen.index, head, next: Some(0) }
+    }
+
+    /// Raft index of the last entry in it.
+    #[must_use]
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+}
+
+impl Iterator for Past {
+    type Item = SnapshotChunk;
+
+    /// The next chunk. Readers are not kept waiting; writers at most as long as 512 tasks take to be copied.
+    fn next(&mut self) -> Option<SnapshotChunk> {
+        if let Some(chunk) = self.head.pop_front() {
+            return Some(chunk);
+        }
+        let from = self.next?;
+        let state = self.store.read();
+        let (some, next) = state.frozen_tasks(from, CHUNK_PLACES);
+        let chunk = tasks(&some);
+        drop(state);
+        self.next = next;
+        Some(chunk)
+    }
+}
+
+impl Drop for Past {
+    fn drop(&mut self) {
+        let frozen = self.store.inner.state.write().thaw();
+        // After the lock: it may hold a copy of every task that changed meanwhile.
+        drop(frozen);
+    }
+}
