@@ -5,6 +5,7 @@ mod daemon;
 mod exit;
 mod hello;
 mod telemetry;
+mod up;
 
 use std::env;
 use std::ffi::OsString;
@@ -20,6 +21,7 @@ pub(crate) const HELLO_WORD: &str = "hello";
 fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1);
     match arguments.next().as_deref().and_then(|word| word.to_str()) {
+        Some(SHIM_WORD) => skep_runtime::shim::main(&arguments.collect::<Vec<OsString>>()),
         Some(HELLO_WORD) => hello::main(),
         _ => cli::main(),
     }

@@ -57,6 +57,9 @@ pub enum CallerError {
     /// The local socket is for people, not for nodes.
     #[error("accept the call: it is for nodes, over TCP with their certificate")]
     NotANode,
+    /// The state is not there yet.
+    #[error("accept the call: this manager has no cluster state yet; try again in a moment")]
+    NoState,
     /// Signed by the same root, but for another cluster.
     #[error("accept node {node}: its certificate is for cluster {theirs}")]
     OtherCluster {
@@ -152,7 +155,8 @@ impl Caller {
 
 fn known(identity: Identity, state: &State) -> Result<Identity, CallerError> {
     let Identity { node, cluster, .. } = identity;
-    if state.cluster().is_none_or(|ours| ours.id != cluster) {
+    let ours = state.cluster().ok_or(CallerError::NoState)?;
+    if ours.id != cluster {
         return Err(CallerError::OtherCluster { node, theirs: cluster });
     }
     state.node(node).map(|_| identity).ok_or(CallerError::Removed { node })

@@ -25,3 +25,7 @@ pub mod scheduler;
 pub mod status;
 pub mod store;
 pub mod sys;
+
+pub use api::ControlService;
+pub use ca::NodeIdentity;
+pub use run::{Counts, Manager, ManagerConfig, ManagerError, NewCluster};

@@ -21,6 +21,7 @@ fn status(code: Code, error: &(dyn Error + 'static)) -> Status {
 fn of_caller(error: &CallerError) -> Code {
     match error {
         CallerError::Anonymous => Code::Unauthenticated,
+        CallerError::NoState => Code::Unavailable,
         CallerError::NotANode
         | CallerError::OtherCluster { .. }
         | CallerError::Removed { .. }
@@ -43,6 +44,7 @@ fn of_propose(error: &ProposeError) -> Code {
         ProposeError::Refused(refusal) => of_refusal(refusal),
         ProposeError::NotLeader | ProposeError::ReadOnly(_) => Code::Unavailable,
         ProposeError::Busy => Code::ResourceExhausted,
+        ProposeError::TooLarge { .. } => Code::InvalidArgument,
     }
 }
 

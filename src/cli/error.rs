@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::format::error::FormatError;
 use crate::exit::Exit;
 
 /// An error that ends with another number than 1.
@@ -26,9 +27,46 @@ pub(crate) fn usage(sentence: impl Into<String>) -> anyhow::Error {
     Ended { exit: Exit::Usage, sentence: sentence.into() }.into()
 }
 
-/// The number for an error.
+/// The end of a command whose reader has gone: nobody is left to tell.
+pub(crate) fn silent() -> anyhow::Error {
+    Ended { exit: Exit::Failed, sentence: String::new() }.into()
+}
+
+/// A wait that took longer than the user would.
+pub(crate) fn timed_out(sentence: String) -> anyhow::Error {
+    Ended { exit: Exit::TimedOut, sentence }.into()
+}
+
+/// What went well and what did not, each in its order.
+pub(crate) fn parted<T>(results: Vec<anyhow::Result<T>>) -> (Vec<T>, Vec<anyhow::Error>) {
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(value) => good.push(value),
+            Err(error) => bad.push(error),
+        }
+    }
+    (good, bad)
+}
+
+/// Joins the errors of a command that does the same for each of its arguments. The number is theirs if they agree.
+///
+/// # Errors
+/// When there is at least one.
+pub(crate) fn all(mut errors: Vec<anyhow::Error>) -> anyhow::Result<()> {
+    if errors.len() <= 1 {
+        return errors.pop().map_or(Ok(()), Err);
+    }
+    let exits: Vec<Exit> = errors.iter().map(exit).collect();
+    let exit = if exits.iter().all(|one| *one == exits[0]) { exits[0] } else { Exit::Failed };
+    let sentences: Vec<String> = errors.iter().map(sentence).collect();
+    Err(Ended { exit, sentence: sentences.join("\n") }.into())
+}
+
+/// The number for an error. Words of the user that could not be read are wrong usage.
 pub(crate) fn exit(error: &anyhow::Error) -> Exit {
-    error.downcast_ref::<Ended>().map_or(Exit::Failed, |ended| ended.exit)
+    let usage = if error.is::<FormatError>() { Exit::Usage } else { Exit::Failed };
+    error.downcast_ref::<Ended>().map_or(usage, |ended| ended.exit)
 }
 
 /// The sentence for an error. What the daemon said is passed on as it is; the chain of our own errors is joined.
@@ -65,6 +103,15 @@ mod tests {
     fn our_own_chain_becomes_one_sentence() {
         let error = Err::<(), _>(std::io::Error::other("gone")).context("read the archive x.tar").unwrap_err();
         assert_eq!(sentence(&error), "failed to read the archive x.tar: gone");
+    }
+
+    #[test]
+    fn errors_of_several_arguments_are_told_line_by_line() {
+        assert!(all(Vec::new()).is_ok());
+        let error = all(vec![usage("one"), usage("two")]).unwrap_err();
+        assert_eq!((sentence(&error).as_str(), exit(&error)), ("one\ntwo", Exit::Usage));
+        let error = all(vec![usage("one"), tonic::Status::not_found("failed to find b").into()]).unwrap_err();
+        assert_eq!((sentence(&error).as_str(), exit(&error)), ("one\nfailed to find b", Exit::Failed));
     }
 
     #[test]

@@ -5,9 +5,26 @@
 //! [`Exit`](crate::exit::Exit); an error becomes one sentence on standard error here, and nowhere else.
 
 pub(crate) mod args;
+pub(crate) mod completion;
 pub(crate) mod connect;
+pub(crate) mod container;
+pub(crate) mod convergence;
 pub(crate) mod error;
+pub(crate) mod flags;
 pub(crate) mod format;
+pub(crate) mod image;
+pub(crate) mod info;
+pub(crate) mod inspect;
+pub(crate) mod json;
+pub(crate) mod list;
+pub(crate) mod log;
+pub(crate) mod names;
+pub(crate) mod node;
+pub(crate) mod output;
+pub(crate) mod service;
+pub(crate) mod swarm;
+pub(crate) mod version;
+pub(crate) mod wait;
 
 use std::process::ExitCode;
 
@@ -24,7 +41,10 @@ pub(crate) fn main() -> ExitCode {
     match args::run(arguments) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("skep: {}", error::sentence(&error));
+            // A command that did the same for several arguments has a line for each that failed.
+            for line in error::sentence(&error).lines() {
+                eprintln!("skep: {line}");
+            }
             error::exit(&error).into()
         }
     }

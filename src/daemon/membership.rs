@@ -13,16 +13,20 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use skep_agent::executor::RuntimeExecutor;
+use skep_agent::identity::client::JoinOrder;
 use skep_agent::identity::{self, Identity};
 use skep_agent::sys::Executor;
 use skep_agent::{Agent, AgentConfig};
-use skep_manager::{ControlService, Manager, ManagerConfig};
-use skep_proto::model::{Availability, ClusterSpec, NodeDescription};
+use skep_manager::api::ControlService;
+use skep_manager::ca::NodeIdentity;
+use skep_manager::run::{Counts, Manager, ManagerConfig, NewCluster};
+use skep_proto::model::{Availability, ClusterSpec, NodeDescription, NodeState};
 use skep_runtime::Runtime;
 use tokio::sync::Mutex;
 
 use super::disk::{self, SWARM_FORMAT, SwarmFile};
 use super::gate::Gate;
+use super::metrics::ClusterSample;
 
 /// What a machine answers to calls about a cluster that it is no part of.
 const NOT_IN_A_SWARM: &str = "this node is not a swarm manager: it is not part of a swarm; use `skep swarm init` to make a \
@@ -88,17 +92,6 @@ pub enum Standing {
     Failed(String),
 }
 
-/// What a manager knows of its cluster's size.
-#[derive(Clone, Copy, Debug)]
-pub struct Counts {
-    /// Nodes, this one included.
-    pub nodes: u32,
-    /// Managers among them.
-    pub managers: u32,
-    /// The cluster's settings.
-    pub spec: ClusterSpec,
-}
-
 /// What `swarm init` was asked for, addresses settled.
 #[derive(Clone, Debug)]
 pub struct InitOrder {
@@ -122,8 +115,58 @@ impl Membership {
             State::Failed(format!("failed to take its place in the swarm: {error:#}"))
         });
         membership.set_gate(&state);
+        membership.follow(&state);
         drop(state);
         membership
+    }
+
+    /// Watches what the agent hears: that the node was removed, or has a new certificate.
+    fn follow(self: &Arc<Self>, state: &State) {
+        let State::Active(active) = state else { return };
+        let mut view = active.agent.view();
+        let membership = Arc::downgrade(self);
+        tokio::spawn(async move {
+            while view.changed().await.is_ok() {
+                let (removed, identity) = {
+                    let seen = view.borrow_and_update();
+                    (seen.removed, Arc::clone(&seen.identity))
+                };
+                let Some(membership) = membership.upgrade() else { return };
+                if removed {
+                    membership.was_removed().await;
+                    return;
+                }
+                membership.renewed(&identity).await;
+            }
+        });
+    }
+
+    /// The managers removed this node: it leaves as if it had been told to here.
+    async fn was_removed(&self) {
+        tracing::warn!("this node was removed from the swarm; it leaves");
+        if let Err(error) = self.leave(true).await {
+            tracing::error!(error = %format!("{error:#}"), "this node could not remove everything of the swarm it was removed from");
+        }
+    }
+
+    /// From now on connections to the manager's port see the new certificate.
+    async fn renewed(&self, identity: &Identity) {
+        let mut state = self.state.lock().await;
+        let State::Active(active) = &mut *state else { return };
+        if active.identity == *identity {
+            return;
+        }
+        active.identity = identity.clone();
+        let proof = NodeIdentity {
+            node: identity.node,
+            certificate: identity.certificate.clone(),
+            key: identity.key.clone(),
+            root: identity.root.clone(),
+        };
+        let used = active.manager.as_ref().map(|manager| manager.use_identity(&proof));
+        if let Some(Err(error)) = used {
+            tracing::error!(error = %skep_proto::chain::chain(&error), "the new certificate cannot be used; the old one stays");
+        }
     }
 
     async fn take_up(&self) -> anyhow::Result<State> {
@@ -141,7 +184,7 @@ impl Membership {
     ///
     /// # Errors
     /// When it is part of one already, or an address or a disk refuses; then it is no part of any.
-    pub async fn init(&self, order: InitOrder) -> anyhow::Result<()> {
+    pub async fn init(self: &Arc<Self>, order: InitOrder) -> anyhow::Result<()> {
         let mut state = self.state.lock().await;
         self.require_inactive(&state)?;
         self.clear_remains().await?;
@@ -158,11 +201,12 @@ impl Membership {
         }
         *state = made?;
         self.set_gate(&state);
+        self.follow(&state);
         Ok(())
     }
 
     async fn create(&self, order: &InitOrder, swarm: &SwarmFile) -> anyhow::Result<State> {
-        let config = skep_manager::NewCluster {
+        let config = NewCluster {
             state_dir: self.state_dir(),
             listen: order.listen,
             advertise: swarm.advertise.clone(),
@@ -181,17 +225,18 @@ impl Membership {
     ///
     /// # Errors
     /// When it is part of one already, or the managers refuse; then it is no part of any.
-    pub async fn join(&self, remote: String, advertise: String, order: identity::client::JoinOrder) -> anyhow::Result<Identity> {
+    pub async fn join(self: &Arc<Self>, advertise: String, order: JoinOrder) -> anyhow::Result<Identity> {
         let mut state = self.state.lock().await;
         self.require_inactive(&state)?;
         self.clear_remains().await?;
         let identity = identity::client::join(&order).await?;
         identity::disk::store(&self.setting.data_dir, &identity)?;
-        let managers = vec![remote];
+        let managers = vec![order.address.clone()];
         let swarm = SwarmFile { format: SWARM_FORMAT, manager: false, listen: String::new(), advertise, managers };
         disk::write_swarm(&self.setting.data_dir, &swarm)?;
         *state = self.activate(swarm, identity.clone(), None).await?;
         self.set_gate(&state);
+        self.follow(&state);
         Ok(identity)
     }
 
@@ -210,7 +255,7 @@ impl Membership {
                      use --force to do so"
                 )
             }
-            State::Active(active) => self.go(*active).await,
+            State::Active(active) => self.go(*active).await?,
             State::Failed(_) => {}
         }
         self.set_gate(&state);
@@ -218,19 +263,22 @@ impl Membership {
     }
 
     /// The agent first, so that the managers hear of it; the manager after it.
-    async fn go(&self, active: Active) {
+    async fn go(&self, active: Active) -> anyhow::Result<()> {
         self.setting.gate.close(NOT_IN_A_SWARM);
-        active.agent.leave().await;
+        let left = active.agent.leave().await;
         if let Some(manager) = active.manager {
             manager.shutdown().await;
         }
+        left.context("remove the tasks of this node")
     }
 
     /// Stops what runs for the swarm; containers stay.
     pub async fn stop(&self) {
         let mut state = self.state.lock().await;
         if let State::Active(active) = std::mem::replace(&mut *state, State::Inactive) {
-            active.agent.shutdown().await;
+            if let Err(error) = active.agent.shutdown(false).await {
+                tracing::error!(error = %skep_proto::chain::chain(&error), "the agent did not stop cleanly");
+            }
             self.setting.gate.close("this daemon is stopping");
             if let Some(manager) = active.manager {
                 manager.shutdown().await;
@@ -246,13 +294,22 @@ impl Membership {
             State::Active(active) => Standing::Active {
                 swarm: active.swarm.clone(),
                 identity: active.identity.clone(),
-                counts: active.manager.as_ref().and_then(Manager::counts).map(|c| Counts {
-                    nodes: c.nodes,
-                    managers: c.managers,
-                    spec: c.spec,
-                }),
+                counts: active.manager.as_ref().and_then(Manager::counts),
             },
         }
+    }
+
+    /// Numbers about the cluster; managers only. Counts every task, which is cheap enough for a page read a few times a minute.
+    pub async fn cluster_sample(&self) -> Option<ClusterSample> {
+        let state = self.state.lock().await;
+        let State::Active(active) = &*state else { return None };
+        let manager = active.manager.as_ref()?;
+        let seen = manager.store().read();
+        let mut sample = ClusterSample { leader: manager.leads(), applied_index: seen.index(), ..ClusterSample::default() };
+        seen.services().for_each(|_| sample.services += 1);
+        seen.nodes().for_each(|node| *sample.nodes.entry(node_word(node.status.state)).or_default() += 1);
+        seen.tasks().for_each(|task| *sample.tasks.entry(task.status.state.name()).or_default() += 1);
+        Some(sample)
     }
 
     /// The tokens and the address that others join with; managers only.
@@ -353,6 +410,14 @@ impl Membership {
         }
         identity::disk::remove(&self.setting.data_dir)?;
         disk::forget_swarm(&self.setting.data_dir)
+    }
+}
+
+fn node_word(state: NodeState) -> &'static str {
+    match state {
+        NodeState::Unknown => "unknown",
+        NodeState::Ready => "ready",
+        NodeState::Down => "down",
     }
 }
 

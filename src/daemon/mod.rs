@@ -13,6 +13,7 @@
 //!
 //! [`membership`] is the machine behind `swarm init|join|leave`; [`disk`] what it keeps; [`run`] starts and stops everything.
 
+pub mod address;
 pub mod disk;
 pub mod gate;
 pub mod membership;

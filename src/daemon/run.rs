@@ -148,7 +148,7 @@ fn remove_socket(path: &Path) -> anyhow::Result<()> {
 async fn serve(
     socket: UnixListener,
     local: LocalService,
-    gate: Gate<skep_manager::ControlService>,
+    gate: Gate<skep_manager::api::ControlService>,
     stop: CancellationToken,
 ) {
     let server = Server::builder().add_service(LocalServer::new(local)).add_service(gate);

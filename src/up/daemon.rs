@@ -60,7 +60,7 @@ fn last_words(node: &Node) -> String {
 fn start(node: &Node) -> anyhow::Result<Child> {
     disk::private_dir(&node.data_dir)?;
     let mut command = command(node)?;
-    let spawn = move || command.spawn().context("start the daemon");
+    let mut spawn = move || command.spawn().context("start the daemon");
     match &node.network {
         None => spawn(),
         Some(place) => namespace::inside(&place.namespace, spawn),

@@ -60,7 +60,7 @@ impl Node {
 ///
 /// # Errors
 /// When the count is absurd.
-pub fn plan(count: u8, data_dir: &Path, run_dir: &Path) -> anyhow::Result<Plan> {
+pub fn plan(count: u8, data_dir: &Path, run_dir: &Path, cgroup_parent: &str) -> anyhow::Result<Plan> {
     if !(1..=NODES_MAX).contains(&count) {
         bail!("bring up {count} nodes: give a number from 1 to {NODES_MAX}");
     }
@@ -69,21 +69,22 @@ pub fn plan(count: u8, data_dir: &Path, run_dir: &Path) -> anyhow::Result<Plan> 
             name: String::new(),
             data_dir: data_dir.to_owned(),
             run_dir: run_dir.to_owned(),
-            cgroup_parent: "skep".to_owned(),
+            cgroup_parent: cgroup_parent.to_owned(),
             network: None,
         };
         return Ok(Plan { nodes: vec![node] });
     }
-    Ok(Plan { nodes: (1..=count).map(|number| in_namespace(number, data_dir, run_dir)).collect() })
+    let node = |number| in_namespace(number, data_dir, run_dir, cgroup_parent);
+    Ok(Plan { nodes: (1..=count).map(node).collect() })
 }
 
-fn in_namespace(number: u8, data_dir: &Path, run_dir: &Path) -> Node {
+fn in_namespace(number: u8, data_dir: &Path, run_dir: &Path, cgroup_parent: &str) -> Node {
     let name = format!("node-{number}");
     let [a, b, c, _] = BRIDGE.1.octets();
     Node {
         data_dir: data_dir.join("nodes").join(&name),
         run_dir: if number == 1 { run_dir.to_owned() } else { run_dir.join("nodes").join(&name) },
-        cgroup_parent: format!("skep/{name}"),
+        cgroup_parent: format!("{cgroup_parent}/{name}"),
         network: Some(Place { namespace: format!("skep-{name}"), address: Ipv4Addr::new(a, b, c, 10 + number) }),
         name,
     }
@@ -96,7 +97,7 @@ mod tests {
     use super::*;
 
     fn planned(count: u8) -> Vec<Node> {
-        plan(count, Path::new("/data"), Path::new("/run/s")).unwrap().nodes
+        plan(count, Path::new("/data"), Path::new("/run/s"), "skep").unwrap().nodes
     }
 
     #[test]
@@ -121,7 +122,7 @@ mod tests {
     #[test]
     fn an_absurd_count_is_refused() {
         for count in [0, NODES_MAX + 1] {
-            assert!(plan(count, Path::new("/d"), Path::new("/r")).is_err());
+            assert!(plan(count, Path::new("/d"), Path::new("/r"), "skep").is_err());
         }
     }
 }

@@ -15,7 +15,7 @@ use skep_runtime::network::{Lease, Network, NetworkConfig};
 use super::plan::{self, BRIDGE, Node, Place, Plan, TABLE};
 use super::{daemon, namespace};
 use crate::cli::connect::Daemon;
-use crate::cli::wait;
+use crate::cli::wait::{self, WaitFlags};
 use crate::daemon::disk;
 use crate::daemon::run::leave_no_trace;
 use crate::exit::Exit;
@@ -53,6 +53,9 @@ pub struct DownOptions {
 /// Where the nodes live.
 #[derive(Args, Clone, Debug)]
 struct Places {
+    /// Group in each cgroup hierarchy under which containers live
+    #[arg(long, default_value = "skep", value_name = "NAME")]
+    cgroup_parent: String,
     /// Where everything that must survive a reboot is kept
     #[arg(long, default_value = "/var/lib/skep", value_name = "DIR")]
     data_dir: PathBuf,
@@ -64,6 +67,10 @@ struct Places {
 impl Places {
     fn plan_file(&self) -> PathBuf {
         self.data_dir.join("up.json")
+    }
+
+    fn plan(&self, nodes: u8) -> anyhow::Result<Plan> {
+        plan::plan(nodes, &self.data_dir, &self.run_dir, &self.cgroup_parent)
     }
 
     /// What an earlier `up` made, if one did.
@@ -92,7 +99,8 @@ pub async fn up(options: &UpOptions) -> anyhow::Result<Exit> {
     }
     make_swarm(&plan, &daemons).await?;
     let service = deploy(&plan, &daemons[0]).await?;
-    let exit = if options.detach { Exit::Done } else { wait::until_converged(&daemons[0], &service, None).await? };
+    let waiting = WaitFlags { detach: options.detach, ..WaitFlags::default() };
+    let exit = wait::converge(&daemons[0], &service, &waiting).await?;
     tell(&plan, &service);
     Ok(exit)
 }
@@ -105,7 +113,7 @@ pub async fn down(options: &DownOptions) -> anyhow::Result<Exit> {
     require_root("down")?;
     let places = &options.places;
     let known = places.read_plan()?;
-    let plan = known.map_or_else(|| plan::plan(1, &places.data_dir, &places.run_dir), Ok)?;
+    let plan = known.map_or_else(|| places.plan(1), Ok)?;
     for node in plan.nodes.iter().rev() {
         take_down(node).await?;
     }
@@ -130,7 +138,7 @@ fn require_root(verb: &str) -> anyhow::Result<()> {
 /// Settles what is to be there and writes it down before the first of it is made.
 fn settle(options: &UpOptions) -> anyhow::Result<Plan> {
     let places = &options.places;
-    let wanted = plan::plan(options.nodes, &places.data_dir, &places.run_dir)?;
+    let wanted = places.plan(options.nodes)?;
     if let Some(there) = places.read_plan()?.filter(|there| *there != wanted) {
         bail!("bring up {} nodes: {} are up already; run `skep down` first", options.nodes, there.nodes.len());
     }

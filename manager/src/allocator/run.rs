@@ -74,3 +74,23 @@ fn clock() -> Moment {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Moment(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use skep_proto::model::PublishMode;
+
+    use super::*;
+    use crate::fixture::run::{Running, SERVICE};
+    use crate::fixture::{port, replicated};
+
+    #[tokio::test]
+    async fn a_service_gets_the_ports_that_it_waits_for() {
+        let mut spec = replicated(1);
+        spec.ports = vec![port(80, 0, PublishMode::Ingress)];
+        let running = Running::start(1, spec, run).await;
+        let has_port = |store: &Store| store.read().service(SERVICE).unwrap().ports_allocated();
+        running.until("given out", has_port).await;
+        assert_eq!(running.store.read().service(SERVICE).unwrap().ports[0].published, 30_000);
+        running.stop().await;
+    }
+}

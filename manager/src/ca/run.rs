@@ -17,7 +17,7 @@ pub const FIRST_RAFT_ID: u64 = 1;
 
 /// What a user says when a cluster is founded.
 #[derive(Clone, Debug)]
-pub struct NewCluster {
+pub struct Charter {
     /// Settings of the cluster.
     pub spec: ClusterSpec,
     /// The founding machine.
@@ -33,8 +33,6 @@ pub struct NewCluster {
 pub struct NodeIdentity {
     /// CN.
     pub node: NodeId,
-    /// O.
-    pub cluster: ClusterId,
     /// PEM chain.
     pub certificate: String,
     /// PEM of its key, PKCS 8.
@@ -46,13 +44,11 @@ pub struct NodeIdentity {
 impl std::fmt::Debug for NodeIdentity {
     /// Leaves the key out.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { node, cluster, .. } = self;
-        f.debug_struct("NodeIdentity").field("node", node).field("cluster", cluster).finish_non_exhaustive()
+        f.debug_struct("NodeIdentity").field("node", &self.node).finish_non_exhaustive()
     }
 }
 
-/// A cluster that exists only on paper: write the identity to disk first, then create the cluster with it. In this order a
-/// crash between the two leaves nothing but an unused key.
+/// A cluster that exists only on paper.
 #[derive(Clone, Debug)]
 pub struct Founding {
     identity: NodeIdentity,
@@ -65,7 +61,7 @@ impl Founding {
     ///
     /// # Errors
     /// When a key cannot be made or used.
-    pub fn draw(new: &NewCluster) -> Result<Self, CaError> {
+    pub fn draw(new: &Charter) -> Result<Self, CaError> {
         let now = sys::now();
         let cluster = draw_cluster(new.spec, now)?;
         let node = NodeId::new(sys::random_bits());
@@ -115,10 +111,10 @@ fn draw_identity(cluster: &Cluster, node: NodeId, now: Moment) -> Result<NodeIde
     let subject = Subject { node, role: NodeRole::Manager, cluster: cluster.id };
     let certificate = sign_request(&Root::of(cluster), &request, subject, now)?;
     let (key, root) = (key.serialize_pem(), cluster.root_certificate.clone());
-    Ok(NodeIdentity { node, cluster: cluster.id, certificate, key, root })
+    Ok(NodeIdentity { node, certificate, key, root })
 }
 
-fn first_node(new: &NewCluster, identity: &NodeIdentity) -> Node {
+fn first_node(new: &Charter, identity: &NodeIdentity) -> Node {
     let role = NodeRole::Manager;
     Node {
         id: identity.node,

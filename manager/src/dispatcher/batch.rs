@@ -10,6 +10,9 @@ use crate::store::{Change, Reported, Transaction};
 /// for the next one, a few milliseconds later.
 pub const BATCH_MAX: usize = 4_096;
 
+/// Bytes of one proposal, roughly. One report, which gRPC holds below 4 MiB, may come on top, and a log entry takes 32 MiB.
+pub const BATCH_BYTES_MAX: usize = 8 << 20;
+
 /// Something to be committed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
@@ -46,6 +49,7 @@ pub struct Origin {
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     reported: Vec<Reported>,
+    bytes: usize,
     origins: Vec<Origin>,
     nodes: BTreeMap<NodeId, (NodeStatus, Option<Box<NodeDescription>>)>,
 }
@@ -55,6 +59,7 @@ impl Batch {
     pub fn add(&mut self, input: Input) {
         match input {
             Input::Report { from, reported } => {
+                self.bytes += reported.iter().map(size).sum::<usize>();
                 self.reported.extend(reported);
                 self.origins.push(from);
             }
@@ -68,7 +73,7 @@ impl Batch {
     /// The proposal is large enough.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.reported.len() + self.nodes.len() >= BATCH_MAX
+        self.reported.len() + self.nodes.len() >= BATCH_MAX || self.bytes >= BATCH_BYTES_MAX
     }
 
     /// Nothing waits.
@@ -100,7 +105,14 @@ impl Batch {
     pub fn forget_reports(&mut self) {
         self.reported.clear();
         self.origins.clear();
+        self.bytes = 0;
     }
+}
+
+/// What a report takes in the log, roughly.
+fn size(reported: &Reported) -> usize {
+    let status = &reported.status;
+    128 + status.message.len() + status.error.len() + status.ports.len() * 16
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub fn scaled(wanted: Duration, nodes: usize) -> Duration {
 /// One node's period: up to a tenth shorter, by its id, so that the beats of many do not fall together.
 #[must_use]
 pub fn jittered(period: Duration, node: NodeId) -> Duration {
-    let tenths_of_percent = u32::try_from(node.bits() % 100).expect("a remainder of 100 fits");
+    let tenths_of_percent = u32::try_from(node.bits() % 100).unwrap_or(0);
     period * (1000 - tenths_of_percent) / 1000
 }
 

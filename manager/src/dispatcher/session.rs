@@ -118,13 +118,11 @@ impl Session {
             let id = TaskId::from_bytes(&report.task).map_err(|e| DispatchError::Message(e.into()))?;
             let status = TaskStatus::try_from(required(report.status, "task report", "status")?)?;
             let known = state.task(id).filter(|task| task.node == Some(self.node));
-            if !known.is_some_and(|task| status.state > task.status.state) {
-                continue;
-            }
-            if status.state >= TaskState::Running {
-                stored.push(Reported { task: id, node: Some(self.node), status });
-            } else {
-                noted.push((id, status));
+            let news = known.is_some_and(|task| status.state > task.status.state);
+            match (news, status.state >= TaskState::Running) {
+                (false, _) => {}
+                (true, true) => stored.push(Reported { task: id, node: Some(self.node), status }),
+                (true, false) => noted.push((id, status)),
             }
         }
         Ok((stored, noted))

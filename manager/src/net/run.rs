@@ -103,7 +103,7 @@ impl Listener {
         let tasks = TaskTracker::new();
         loop {
             let next = async {
-                let place = Arc::clone(&places).acquire_owned().await.expect("it is never closed");
+                let place = Arc::clone(&places).acquire_owned().await;
                 (place, accept(&self.tcp).await)
             };
             let (place, stream) = tokio::select! {

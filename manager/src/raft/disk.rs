@@ -40,6 +40,11 @@ impl RaftDir {
         &self.path
     }
 
+    /// What is undamaged does not open.
+    fn wrong_key(&self) -> RaftError {
+        RaftError::Key { path: self.path.join("key"), why: "it is not the one that wrote the log" }
+    }
+
     /// Where the log's files are.
     pub(super) fn wal(&self) -> PathBuf {
         self.path.join("wal")

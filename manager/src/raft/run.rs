@@ -133,3 +133,6 @@ impl Raft {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

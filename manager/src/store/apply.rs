@@ -40,6 +40,8 @@ pub(super) struct Work<'a> {
     pub(super) effects: Effects,
     /// Room came free: of interest if someone waits at the end.
     pub(super) freed: bool,
+    /// The service touched last: a batch has many tasks of one in a row.
+    last_service: Option<ServiceId>,
     laid_aside: Vec<Before>,
     /// Another change follows in the same transaction and may be refused.
     undoable: bool,
@@ -79,7 +81,8 @@ impl State {
 
 impl<'a> Work<'a> {
     fn new(state: &'a mut State, at: Moment) -> Self {
-        Self { state, at, effects: Effects::default(), freed: false, laid_aside: Vec::new(), undoable: false }
+        let (effects, laid_aside) = (Effects::default(), Vec::new());
+        Self { state, at, effects, freed: false, last_service: None, laid_aside, undoable: false }
     }
 
     fn run(mut self, changes: &[Change]) -> Result<Effects, Refusal> {
@@ -165,13 +168,13 @@ impl<'a> Work<'a> {
     pub(super) fn write_service(&mut self, id: ServiceId, service: Option<Service>) {
         let before = self.state.set_service(id, service.map(Arc::new));
         self.lay_aside(Before::Service(id, before));
-        self.effects.touched.services.insert(id);
+        self.touch(id);
     }
 
     /// Puts a new task.
     pub(super) fn write_task(&mut self, task: Task) -> Handle {
         self.lay_aside(Before::Task(task.id, None));
-        self.effects.touched.services.insert(task.service);
+        self.touch(task.service);
         let handle = self.state.insert_task(task);
         self.effects.touched.scheduling |= super::index::waits(self.state.tasks.get(handle));
         handle
@@ -189,7 +192,7 @@ impl<'a> Work<'a> {
             task.meta.version = index;
             task.meta.updated_at = at;
         });
-        self.effects.touched.services.insert(self.state.tasks.get(handle).service);
+        self.touch(self.state.tasks.get(handle).service);
         self.effects.touched.scheduling |= after.waits && !before.waits;
         self.freed |= (before.holds && !after.holds) || (before.active && !after.active);
     }
@@ -201,9 +204,16 @@ impl<'a> Work<'a> {
         let service = task.service;
         self.freed |= held;
         self.effects.settled.push(task.id);
-        self.effects.touched.services.insert(service);
+        self.touch(service);
         self.lay_aside(Before::Task(task.id, Some(Box::new(task))));
         service
+    }
+
+    fn touch(&mut self, service: ServiceId) {
+        if self.last_service != Some(service) {
+            self.last_service = Some(service);
+            self.effects.touched.services.insert(service);
+        }
     }
 
     fn lay_aside(&mut self, before: Before) {

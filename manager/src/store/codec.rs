@@ -4,10 +4,12 @@
 //! because a value did not survive the way. A change that this version does not know refuses its transaction; it cannot be passed over,
 //! because the rest of the transaction may rely on it.
 
+use std::sync::Arc;
+
 use prost::Message;
 
 use skep_proto::convert::{ConvertError, required};
-use skep_proto::model::{NodeId, ServiceId, TaskId};
+use skep_proto::model::{NodeId, Revision, Service, ServiceId, TaskId};
 use skep_proto::pb::{self, change::Change as Wire};
 
 use super::change::{Change, Placed, Reported, Transaction};
@@ -62,7 +64,7 @@ impl From<&Change> for Wire {
                 description: description.as_deref().map(Into::into),
             }),
             Change::RemoveNode { node, if_version } => Self::RemoveNode(reference(node.to_bytes(), *if_version)),
-            Change::CreateService(service) => Self::CreateService((&**service).into()),
+            Change::CreateService(service) => Self::CreateService((&whole(service)).into()),
             Change::UpdateService { service, if_version, spec } => Self::UpdateService(pb::ServiceUpdate {
                 r#ref: refer(service.to_bytes(), *if_version),
                 spec: Some((&**spec).into()),
@@ -120,6 +122,14 @@ impl TryFrom<Wire> for Change {
             }
         })
     }
+}
+
+/// A new service with its first revision, which `apply` makes and a proposer may leave out, but without which none is read.
+fn whole(service: &Service) -> Service {
+    let mut service = service.clone();
+    let first = || Arc::new(Revision { task: service.spec.task.clone(), ports: Vec::new() });
+    service.revisions.entry(service.spec_version).or_insert_with(first);
+    service
 }
 
 impl From<&Placed> for pb::Placed {

@@ -87,7 +87,7 @@ impl State {
         let entry = self.services.get_mut(&task.service).expect("a task's service is there as long as the task");
         *entry.tasks_by_version.entry(version).or_default() += 1;
         entry.chain(&mut self.tasks, handle);
-        self.shift(handle, Footprint { node: None, waits: false, holds: false, active: false }, after);
+        self.shift(handle, Footprint::NONE, after);
         handle
     }
 
@@ -95,7 +95,7 @@ impl State {
     pub(super) fn remove_task(&mut self, handle: Handle) -> Task {
         self.keep(handle);
         let before = Footprint::of(self.tasks.get(handle));
-        self.shift(handle, before, Footprint { node: None, waits: false, holds: false, active: false });
+        self.shift(handle, before, Footprint::NONE);
         let task = self.tasks.get(handle);
         let (service, version) = (task.service, task.spec_version);
         let entry = self.services.get_mut(&service).expect("a task's service is there as long as the task");
@@ -120,18 +120,38 @@ impl State {
         if before.waits != after.waits {
             self.shift_waiting(handle, after.waits);
         }
-        if before.node != after.node {
-            if let Some(node) = before.node {
-                self.leave(handle, node, before);
+        if before.node == after.node {
+            let same = (before.holds, before.active) == (after.holds, after.active);
+            after.node.filter(|_| !same).into_iter().for_each(|node| self.shift_at(handle, node, before, after));
+            return;
+        }
+        if let Some(node) = before.node {
+            self.shift_at(handle, node, before, Footprint::NONE);
+            self.drop_idle_node(node);
+        }
+        if let Some(node) = after.node {
+            self.shift_at(handle, node, Footprint::NONE, after);
+        }
+    }
+
+    /// Moves what a task adds to one node's entry.
+    fn shift_at(&mut self, handle: Handle, node: NodeId, before: Footprint, after: Footprint) {
+        let entry = self.nodes.entry(node).or_default();
+        match (before.node, after.node) {
+            (None, Some(_)) => {
+                entry.tasks.insert(handle);
             }
-            if let Some(node) = after.node {
-                self.enter(handle, node, after);
+            (Some(_), None) => {
+                entry.tasks.remove(&handle);
             }
-        } else if let Some(node) = after.node
-            && (before.holds, before.active) != (after.holds, after.active)
-        {
-            self.leave(handle, node, before);
-            self.enter(handle, node, after);
+            _ => {}
+        }
+        if before.holds || after.holds {
+            let task = self.tasks.get(handle);
+            let service = self.services.get(&task.service).expect("a task's service is there as long as the task");
+            let revision = service.revision(task.spec_version);
+            entry.usage.sub(task.service, before, revision);
+            entry.usage.add(task.service, after, revision);
         }
     }
 
@@ -147,27 +167,6 @@ impl State {
         if tasks.is_empty() {
             self.waiting.remove(&group);
         }
-    }
-
-    fn enter(&mut self, handle: Handle, node: NodeId, footprint: Footprint) {
-        let task = self.tasks.get(handle);
-        let entry = self.nodes.entry(node).or_default();
-        entry.tasks.insert(handle);
-        if footprint.holds {
-            let service = self.services.get(&task.service).expect("a task's service is there as long as the task");
-            entry.usage.add(task.service, footprint, service.revision(task.spec_version));
-        }
-    }
-
-    fn leave(&mut self, handle: Handle, node: NodeId, footprint: Footprint) {
-        let task = self.tasks.get(handle);
-        let entry = self.nodes.get_mut(&node).expect("a node's entry is there as long as a task names it");
-        entry.tasks.remove(&handle);
-        if footprint.holds {
-            let service = self.services.get(&task.service).expect("a task's service is there as long as the task");
-            entry.usage.sub(task.service, footprint, service.revision(task.spec_version));
-        }
-        self.drop_idle_node(node);
     }
 
     fn drop_idle_node(&mut self, id: NodeId) {

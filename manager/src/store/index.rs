@@ -59,6 +59,9 @@ pub(super) struct Footprint {
 }
 
 impl Footprint {
+    /// Of a task that is not there.
+    pub(super) const NONE: Self = Self { node: None, waits: false, holds: false, active: false };
+
     /// Of a task as it is.
     pub(super) fn of(task: &Task) -> Self {
         let holds = task.holds_resources();

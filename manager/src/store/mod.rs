@@ -7,6 +7,8 @@ pub mod codec;
 mod edit;
 pub mod error;
 pub mod event;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod freeze;
 mod index;
 mod port;
@@ -17,6 +19,8 @@ pub mod soft;
 pub mod state;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use change::{Change, Placed, Reported, Transaction};
 pub use chunk::{Rebuild, RebuildError};

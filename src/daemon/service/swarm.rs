@@ -1,5 +1,7 @@
 //! Swarm calls: addresses are settled here, the rest is the membership's.
 
+use std::sync::Arc;
+
 use skep_agent::identity::client::JoinOrder;
 use skep_proto::convert::ConvertError;
 use skep_proto::model::{Availability, ClusterSpec, NodeRole};
@@ -13,7 +15,7 @@ use crate::daemon::membership::{InitOrder, Membership, Standing};
 use crate::daemon::run::candidates;
 
 /// Makes a swarm.
-pub async fn init(membership: &Membership, request: pb::SwarmInitRequest) -> Result<pb::SwarmInitReply, Status> {
+pub async fn init(membership: &Arc<Membership>, request: pb::SwarmInitRequest) -> Result<pb::SwarmInitReply, Status> {
     let order = init_order(&request)?;
     let advertise = order.advertise;
     membership.init(order).await.map_err(|e| membership_status(&e))?;
@@ -52,7 +54,7 @@ fn cluster_spec(request: &pb::SwarmInitRequest) -> Result<ClusterSpec, ConvertEr
 }
 
 /// Joins one.
-pub async fn join(membership: &Membership, request: pb::SwarmJoinRequest) -> Result<pb::SwarmJoinReply, Status> {
+pub async fn join(membership: &Arc<Membership>, request: pb::SwarmJoinRequest) -> Result<pb::SwarmJoinReply, Status> {
     let listen = address::listen(&request.listen_addr).map_err(|e| membership_status(&e))?;
     let advertise = match request.advertise_addr.as_str() {
         // The manager sees where the connection comes from, which is right more often than a guess.
@@ -68,7 +70,7 @@ pub async fn join(membership: &Membership, request: pb::SwarmJoinRequest) -> Res
         description: membership.description().await.map_err(|e| membership_status(&e))?,
         token: request.token,
     };
-    let identity = membership.join(order.address.clone(), advertise, order).await.map_err(|e| membership_status(&e))?;
+    let identity = membership.join(advertise, order).await.map_err(|e| membership_status(&e))?;
     Ok(pb::SwarmJoinReply { node_id: identity.node.to_bytes(), role: pb::NodeRole::from(identity.role).into() })
 }
 

@@ -5,6 +5,7 @@ mod node;
 mod property;
 mod replicated;
 mod restart;
+mod run;
 mod update;
 
 use skep_proto::model::{DesiredState, ServiceId, ServiceSpec, Slot, Task, TaskState};

@@ -217,8 +217,9 @@ fn read(dir: &RaftDir, file: &Recovered) -> Result<Vec<Saved>, RaftError> {
     let key = dir.key.file_key(&file.header.salt);
     let read = |(ordinal, body): &(u64, std::ops::Range<usize>)| {
         let mut bytes = file.bytes[body.clone()].to_vec();
-        let saved = key.open(*ordinal, &mut bytes).and_then(Saved::decode);
-        saved.ok_or_else(|| RaftError::Damaged { path: file.path.clone(), offset: body.start })
+        // The checksum was right, so this is what was written; it does not open because the key is another.
+        let plain = key.open(*ordinal, &mut bytes).ok_or_else(|| dir.wrong_key())?;
+        Saved::decode(plain).ok_or_else(|| RaftError::Damaged { path: file.path.clone(), offset: body.start })
     };
     file.scan.records.iter().map(read).collect()
 }
@@ -228,3 +229,6 @@ fn cut(last: &Recovered) -> Result<(), RaftError> {
     let file = OpenOptions::new().write(true).open(&last.path).map_err(RaftError::file("open", &last.path))?;
     file.set_len(last.scan.end as u64).and_then(|()| file.sync_all()).map_err(RaftError::file("cut", &last.path))
 }
+
+#[cfg(test)]
+mod tests;

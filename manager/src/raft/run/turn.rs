@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use raft::eraftpb::{Entry, EntryType, SnapshotMetadata};
+use raft::eraftpb::{Entry, EntryType, Message, SnapshotMetadata};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -77,10 +77,12 @@ impl Driver {
         while let Member::Up(machine) = &mut self.member
             && let Some(turn) = machine.begin()
         {
+            send(&turn.messages);
             if let Some(saved) = &turn.save {
                 self.wal.append(&self.dir, saved)?;
             }
             let done = machine.finish(turn);
+            send(&done.messages);
             done.committed.iter().for_each(|entry| self.apply(entry));
             if let Member::Up(machine) = &mut self.member {
                 machine.applied();
@@ -179,6 +181,13 @@ impl Driver {
         self.snapshot_after = Instant::now() + SNAPSHOT_RETRY;
         let error = skep_proto::chain::chain(error).to_string();
         tracing::warn!(%error, "failed to write a snapshot; it is tried again");
+    }
+}
+
+/// A group of one writes to nobody; whoever is not reached is written to again, so that none is kept.
+fn send(messages: &[Message]) {
+    for message in messages {
+        tracing::trace!(raft.term = message.term, to = message.to, "no way to reach a member");
     }
 }
 

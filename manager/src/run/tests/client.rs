@@ -22,7 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::ca::{Founding, NewCluster, NodeIdentity};
+use crate::ca::{Charter, Founding, NodeIdentity};
 use crate::run::{Front, Ground};
 use crate::store::{Store, Transaction, testing};
 
@@ -54,7 +54,7 @@ pub(super) struct Agent {
 impl World {
     /// With a quick heartbeat, so that silence is noticed soon.
     pub(super) async fn new(heartbeat: Duration) -> Self {
-        let new = NewCluster {
+        let new = Charter {
             spec: ClusterSpec { heartbeat, ..ClusterSpec::default() },
             description: NodeDescription { hostname: "m1".into(), ..NodeDescription::default() },
             availability: Availability::Active,

@@ -3,5 +3,6 @@
 mod client;
 mod joining;
 mod logs;
+mod restart;
 mod services;
 mod sessions;

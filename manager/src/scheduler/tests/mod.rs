@@ -2,47 +2,28 @@
 
 mod filter;
 mod property;
+mod run;
 mod spread;
 
 use std::collections::BTreeMap;
 
-use skep_proto::model::{DesiredState, Meta, ServiceId, Slot, Task, TaskId, TaskState, TaskStatus};
+use skep_proto::model::{ServiceId, Slot, Task};
 
 use super::plan::{Plan, plan};
-use crate::fixture::{World, node_id};
+use crate::fixture::{World, node_id, pending};
 use crate::store::{Change, Placed};
-
-/// A task of the service's current spec that waits.
-fn pending(world: &mut World, service: ServiceId, slot: Slot) -> Task {
-    Task {
-        id: TaskId::new(world.seed.draw()),
-        meta: Meta::default(),
-        service,
-        slot,
-        spec_version: world.service(service).spec_version,
-        node: match slot {
-            Slot::Replica(_) => None,
-            Slot::Node(node) => Some(node),
-        },
-        desired: DesiredState::Running,
-        status: TaskStatus::new(TaskState::Pending, world.now, "pending task scheduling"),
-        start_after: None,
-        replaces: None,
-        restarts: Vec::new(),
-    }
-}
 
 impl World {
     /// Makes so many more tasks of a replicated service.
     fn more(&mut self, service: ServiceId, count: u32) {
         let first = u32::try_from(self.state.slots(service).count()).unwrap() + 1;
-        let tasks: Vec<Task> = (first..first + count).map(|slot| pending(self, service, Slot::Replica(slot))).collect();
+        let tasks: Vec<Task> = (first..first + count).map(|slot| pending(self.seed.draw(), service, Slot::Replica(slot))).collect();
         self.apply(tasks.into_iter().map(|task| Change::CreateTask(Box::new(task))).collect());
     }
 
     /// Makes a task of a global service for each of the first nodes.
     fn on_each(&mut self, service: ServiceId, nodes: u32) {
-        let tasks: Vec<Task> = (1..=nodes).map(|node| pending(self, service, Slot::Node(node_id(node)))).collect();
+        let tasks: Vec<Task> = (1..=nodes).map(|node| pending(self.seed.draw(), service, Slot::Node(node_id(node)))).collect();
         self.apply(tasks.into_iter().map(|task| Change::CreateTask(Box::new(task))).collect());
     }
 

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use skep_proto::model::{Availability, ServiceName, ServiceSpec, Slot, TaskState};
 
-use super::pending;
-use crate::fixture::{World, node_id, replicated};
+use crate::fixture::{World, node_id, pending, replicated};
 use crate::scheduler::PLACED_MAX;
 use crate::store::Change;
 
@@ -119,7 +118,7 @@ fn a_replacement_avoids_the_node_where_it_failed_until_that_is_forgotten() {
         let failed = failed.id;
         world.report(failed, TaskState::Failed);
         world.wait(Duration::from_secs(age));
-        let mut next = pending(&mut world, service, Slot::Replica(1));
+        let mut next = pending(world.seed.draw(), service, Slot::Replica(1));
         next.replaces = Some(failed);
         world.apply(vec![Change::CreateTask(Box::new(next))]);
         world.schedule();

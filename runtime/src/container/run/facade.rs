@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use super::backing::Backing;
 use super::registry::{Container, Registry, containers};
 use super::{adopt, create, end, follow, sys};
-use crate::cgroup::{self, Hierarchy};
+use crate::cgroup::{self, Hierarchy, Version};
 use crate::container::{
     ContainerId, ContainerInfo, ContainerSpec, ContainerStatus, Exit, RuntimeConfig, RuntimeError, STOP_GRACE_MAX,
 };
@@ -133,6 +133,17 @@ impl Runtime {
     #[must_use]
     pub fn network(&self) -> &Network {
         self.backing.network().expect("a bare runtime has no network")
+    }
+
+    /// Which cgroup interfaces carry the controllers that limits need: `1`, `2`, or `1+2` on a machine that mixes them.
+    #[must_use]
+    pub fn cgroup_version(&self) -> &'static str {
+        let carried_by = |version| self.hierarchies.iter().any(|h| h.version == version && !h.controllers.is_empty());
+        match (carried_by(Version::V1), carried_by(Version::V2)) {
+            (true, true) => "1+2",
+            (false, true) => "2",
+            _ => "1",
+        }
     }
 
     /// Makes a container: namespaces, root, cgroups and network exist afterwards, the program is not executed.

@@ -1,4 +1,4 @@
-//! A manager from its start to its end: state, port, services, loops.
+//! What a manager shows: its port, the services on it, and the loops of a leader.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -66,8 +66,8 @@ impl Front {
 
     /// Control for a socket that only this machine's administrator reaches.
     #[must_use]
-    pub fn control_service(&self) -> ControlServer<ControlService> {
-        ControlServer::new(self.control.local())
+    pub fn control(&self) -> ControlService {
+        self.control.local()
     }
 
     /// Where the port is.
@@ -101,6 +101,3 @@ fn reader(logs: &LogBroker) -> ReadLogs {
         Ok(Box::pin(stream) as Answers<_>)
     })
 }
-
-#[cfg(test)]
-mod tests;

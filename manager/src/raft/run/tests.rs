@@ -1,0 +1,225 @@
+//! The whole of it on a real disk: restart, kill -9, snapshots, a full disk.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command as Process, Stdio};
+use std::time::Instant;
+
+use super::*;
+use crate::store::fixture::{node, node_id, service, task, task_id, transaction};
+use crate::store::{Change, ProposeError, Transaction};
+
+/// Longest that a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Names the directory for the child that is killed.
+const CHILD_DIR: &str = "SKEP_TEST_RAFT_DIR";
+
+async fn started(dir: &Path) -> (Store, Raft) {
+    let (store, proposals) = Store::new();
+    let raft = Raft::start(dir, store.clone(), proposals, Options::default()).unwrap();
+    let mut leadership = raft.leadership();
+    let leads = leadership.wait_for(|leadership| leadership.is_leader);
+    drop(tokio::time::timeout(PATIENCE, leads).await.expect("a single voter leads at once").unwrap());
+    (store, raft)
+}
+
+fn with_node(number: u128) -> Transaction {
+    transaction(1, vec![Change::PutNode(Box::new(node(number)))])
+}
+
+async fn until(mut holds: impl FnMut() -> bool, what: &str) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_restart() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut last = 0;
+    for round in 0..3u128 {
+        let (store, raft) = started(temp.path()).await;
+        assert_eq!(store.read().nodes().count() as u128, round);
+        let index = store.propose(with_node(round)).await.unwrap();
+        assert!(index > last && store.read().node(node_id(round)).unwrap().meta.version == index);
+        let refused = store.propose(with_node(round)).await;
+        assert!(matches!(refused, Err(ProposeError::Refused(_))), "{refused:?}");
+        last = raft.status().applied;
+        raft.shutdown().await;
+        assert_eq!(store.propose(with_node(99)).await, Err(ProposeError::NotLeader));
+    }
+}
+
+#[tokio::test]
+async fn many_proposers_share_syncs_and_each_gets_its_own_answer() {
+    let temp = tempfile::tempdir().unwrap();
+    let (store, raft) = started(temp.path()).await;
+    let propose = |number: u128| {
+        let store = store.clone();
+        tokio::spawn(async move { store.propose(with_node(number % 250)).await })
+    };
+    let answers = futures_util::future::join_all((0..500).map(propose)).await;
+    let made = answers.iter().filter(|answer| matches!(answer, Ok(Ok(_)))).count();
+    let refused = answers.iter().filter(|answer| matches!(answer, Ok(Err(ProposeError::Refused(_))))).count();
+    assert_eq!((made, refused), (250, 250));
+    raft.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_entry_that_is_too_large_is_refused_and_the_next_one_goes_in() {
+    let temp = tempfile::tempdir().unwrap();
+    let (store, raft) = started(temp.path()).await;
+    let mut huge = node(1);
+    huge.certificate = "x".repeat(33 << 20);
+    let refused = store.propose(transaction(1, vec![Change::PutNode(Box::new(huge))])).await;
+    assert!(matches!(refused, Err(ProposeError::TooLarge { .. })), "{refused:?}");
+    let mut large = node(1);
+    large.certificate = "x".repeat(20 << 20);
+    store.propose(transaction(1, vec![Change::PutNode(Box::new(large))])).await.unwrap();
+    raft.shutdown().await;
+    let (store, raft) = started(temp.path()).await;
+    assert_eq!(store.read().node(node_id(1)).unwrap().certificate.len(), 20 << 20);
+    raft.shutdown().await;
+}
+
+/// Proposes until there was a snapshot, then some more; the log is compacted and a restart finds everything.
+#[tokio::test]
+async fn a_snapshot_shortens_the_log_and_a_restart_has_it_all() {
+    let temp = tempfile::tempdir().unwrap();
+    let (store, raft) = started(temp.path()).await;
+    store.propose(transaction(1, vec![Change::CreateService(Box::new(service(1, "web")))])).await.unwrap();
+    let create = |number: u32| transaction(1, vec![Change::CreateTask(Box::new(task(number.into(), 1, number)))]);
+    let mut made = 0;
+    let begun = Instant::now();
+    while raft.status().snapshot == 0 {
+        assert!(begun.elapsed() < PATIENCE * 3, "no snapshot after {made} entries");
+        let proposals = (made + 1..=made + 500).map(|number| store.propose(create(number)));
+        futures_util::future::join_all(proposals).await.into_iter().for_each(|answer| assert!(answer.is_ok()));
+        made += 500;
+    }
+    store.propose(create(made + 1)).await.unwrap();
+    let snapshot = raft.status().snapshot;
+    assert!(snapshot >= 10_000 && raft.status().log_bytes < 1 << 20);
+    raft.shutdown().await;
+    let (store, raft) = started(temp.path()).await;
+    assert_eq!(store.read().task_count(), usize::try_from(made).unwrap() + 1);
+    assert!(store.read().task(task_id((made + 1).into())).is_some());
+    assert_eq!(raft.status().snapshot, snapshot);
+    raft.shutdown().await;
+    flip_the_middle_of_the_snapshot(temp.path());
+    let (store, proposals) = Store::new();
+    let refused = Raft::start(temp.path(), store, proposals, Options::default()).map(drop);
+    assert!(matches!(refused, Err(RaftError::Snapshot { .. })), "{refused:?}");
+}
+
+fn flip_the_middle_of_the_snapshot(dir: &Path) {
+    let files: Vec<_> = std::fs::read_dir(dir.join("snap")).unwrap().map(|file| file.unwrap().path()).collect();
+    assert_eq!(files.len(), 1, "older ones and half-written ones are gone: {files:?}");
+    let mut bytes = std::fs::read(&files[0]).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&files[0], bytes).unwrap();
+}
+
+/// Acknowledges on standard output until it is killed.
+#[test]
+#[ignore = "the child of the next test, which kills it"]
+fn child_that_is_killed() {
+    let Ok(dir) = std::env::var(CHILD_DIR) else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (store, _raft) = started(Path::new(&dir)).await;
+        let from = store.read().nodes().count() as u128;
+        let writers = (0..8u128).map(|writer| acknowledge(store.clone(), from + writer));
+        futures_util::future::join_all(writers.map(tokio::spawn)).await;
+    });
+}
+
+/// Every eighth node from a number on.
+async fn acknowledge(store: Store, from: u128) {
+    let mut number = from;
+    loop {
+        if store.propose(with_node(number)).await.is_ok() {
+            let mut out = std::io::stdout().lock();
+            writeln!(out, "made {number}").unwrap();
+            out.flush().unwrap();
+        }
+        number += 8;
+    }
+}
+
+#[tokio::test]
+async fn kill_9_loses_nothing_that_was_acknowledged() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut acknowledged = std::collections::BTreeSet::new();
+    for round in 0..12 {
+        let mut child = Process::new(std::env::current_exe().unwrap())
+            .args(["--exact", "raft::run::tests::child_that_is_killed", "--ignored", "--nocapture"])
+            .env(CHILD_DIR, temp.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let numbers = |line: String| line.strip_prefix("made ").and_then(|number| number.parse::<u128>().ok());
+        let wanted = 50 + round * 37;
+        acknowledged.extend(lines.by_ref().filter_map(numbers).take(wanted));
+        child.kill().unwrap();
+        acknowledged.extend(lines.filter_map(numbers));
+        child.wait().unwrap();
+        let (store, raft) = started(temp.path()).await;
+        let there: std::collections::BTreeSet<u128> = store.read().nodes().map(|node| node.id.bits()).collect();
+        let lost: Vec<_> = acknowledged.difference(&there).collect();
+        assert!(lost.is_empty(), "round {round} lost {lost:?}");
+        raft.shutdown().await;
+    }
+    assert!(acknowledged.len() > 1000);
+}
+
+/// A small file system of its own; needs root.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let temp = tempfile::tempdir().unwrap();
+        let mount = Process::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "skep-test"]).arg(temp.path()).status();
+        mount.is_ok_and(|status| status.success()).then_some(Self(temp))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(Process::new("umount").arg("-l").arg(self.0.path()).status());
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_makes_it_read_only_until_there_is_room_again() {
+    let Some(disk) = SmallDisk::mount() else {
+        assert!(std::env::var_os("SKEP_REQUIRE_ALL").is_none(), "cannot mount a small file system");
+        println!("SKIP: needs to mount a small file system");
+        return;
+    };
+    let dir = disk.0.path().join("raft");
+    let (store, raft) = started(&dir).await;
+    store.propose(with_node(0)).await.unwrap();
+    std::fs::write(disk.0.path().join("ballast"), vec![1; 2 << 20]).unwrap();
+    let mut big = node(1);
+    big.certificate = "x".repeat(3 << 20);
+    let refused = store.propose(transaction(1, vec![Change::PutNode(Box::new(big))])).await;
+    assert!(matches!(&refused, Err(ProposeError::ReadOnly(why)) if why.contains("No space left")), "{refused:?}");
+    assert!(store.read().node(node_id(0)).is_some() && raft.leadership().borrow().is_leader, "reads go on");
+    assert!(matches!(store.propose(with_node(2)).await, Err(ProposeError::ReadOnly(_))));
+    assert!(raft.status().read_only.is_some());
+    std::fs::remove_file(disk.0.path().join("ballast")).unwrap();
+    until(|| raft.status().read_only.is_none(), "it recovers by itself").await;
+    store.propose(with_node(3)).await.unwrap();
+    raft.shutdown().await;
+    let (store, raft) = started(&dir).await;
+    let there: Vec<u128> = store.read().nodes().map(|node| node.id.bits()).collect();
+    assert_eq!(there, [0, 3], "what was refused was not made");
+    raft.shutdown().await;
+}

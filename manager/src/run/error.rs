@@ -1,0 +1,31 @@
+//! Why there is no manager.
+
+use std::time::Duration;
+
+use crate::ca::CaError;
+use crate::net::NetError;
+use crate::raft::RaftError;
+use crate::store::ProposeError;
+
+/// Why a manager did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ManagerError {
+    /// Keys or certificates could not be made.
+    #[error("make the cluster's keys")]
+    Keys(#[source] CaError),
+    /// The state cannot be read.
+    #[error("open the cluster's state")]
+    Raft(#[source] RaftError),
+    /// The port cannot be served.
+    #[error("serve the cluster's port")]
+    Port(#[source] NetError),
+    /// There is a state where a new cluster was to begin.
+    #[error("create the cluster: its state directory already holds one; remove it first")]
+    NotEmpty,
+    /// No leader came about.
+    #[error("create the cluster: no leader was elected within {0:?}")]
+    NoLeader(Duration),
+    /// The first transaction did not go through.
+    #[error("write the new cluster")]
+    Write(#[source] ProposeError),
+}

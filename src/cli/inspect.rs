@@ -1,0 +1,83 @@
+//! `inspect`: whatever a name stands for.
+
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+use skep_proto::pb;
+use tonic::{Code, Status};
+
+use super::connect::Daemon;
+use super::json;
+use super::list::InspectFlags;
+use crate::exit::Exit;
+
+/// Flags of `inspect`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct InspectArguments {
+    #[command(flatten)]
+    inspect: InspectFlags,
+    /// Only look for objects of this type
+    #[arg(long = "type", value_enum, value_name = "TYPE")]
+    kind: Option<Kind>,
+    /// Names or ids
+    #[arg(required = true, value_name = "NAME|ID")]
+    names: Vec<String>,
+}
+
+/// What a name may stand for, in the order in which it is tried: this machine first, then the swarm.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum Kind {
+    Container,
+    Image,
+    Service,
+    Node,
+    Task,
+}
+
+/// Prints what the names stand for.
+///
+/// # Errors
+/// Joined, when some stand for nothing.
+pub(crate) async fn run(daemon: &Daemon, flags: &InspectArguments) -> anyhow::Result<Exit> {
+    let mut found = Vec::new();
+    for name in &flags.names {
+        found.push(find(daemon, name, flags.kind).await);
+    }
+    flags.inspect.show(found)?;
+    Ok(Exit::Done)
+}
+
+async fn find(daemon: &Daemon, name: &str, kind: Option<Kind>) -> anyhow::Result<Value> {
+    if let Some(kind) = kind {
+        return Ok(get(daemon, name, kind).await?);
+    }
+    for kind in Kind::value_variants() {
+        match get(daemon, name, *kind).await {
+            Ok(found) => return Ok(found),
+            Err(status) if is_elsewhere(&status) => {}
+            Err(status) => return Err(status.into()),
+        }
+    }
+    Err(anyhow::anyhow!("find {name:?}: there is no container, image, service, node or task with this name or id"))
+}
+
+/// Nothing of that kind has the name. A machine that is no manager knows nothing of the swarm, and says so.
+fn is_elsewhere(status: &Status) -> bool {
+    let no_manager = [Code::FailedPrecondition, Code::Unavailable, Code::PermissionDenied, Code::Unimplemented];
+    matches!(status.code(), Code::NotFound | Code::InvalidArgument) || no_manager.contains(&status.code())
+}
+
+async fn get(daemon: &Daemon, name: &str, kind: Kind) -> Result<Value, Status> {
+    let r#ref = name.to_owned();
+    Ok(match kind {
+        Kind::Container => {
+            json::container::container(daemon.local().inspect_container(pb::ContainerRef { r#ref }).await?.get_ref())
+        }
+        Kind::Image => json::image::image(daemon.local().inspect_image(pb::ImageRef { r#ref }).await?.get_ref()),
+        Kind::Service => {
+            let reply = daemon.control().get_service(pb::RefRequest { r#ref }).await?.into_inner();
+            json::service::service(&reply.service.unwrap_or_default())
+        }
+        Kind::Node => json::node::node(daemon.control().get_node(pb::RefRequest { r#ref }).await?.get_ref()),
+        Kind::Task => json::task::task(daemon.control().get_task(pb::RefRequest { r#ref }).await?.get_ref()),
+    })
+}

@@ -1,0 +1,254 @@
+//! `skep swarm`: making a swarm, joining it, leaving it.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, Subcommand, ValueEnum};
+use skep_proto::model::moment::millis;
+use skep_proto::pb;
+
+use super::connect::Daemon;
+use super::format::units::parse_duration;
+use super::json::id_text;
+use super::node::AvailabilityWord;
+use super::output::print;
+use crate::exit::Exit;
+
+/// Manage the swarm
+#[derive(Debug, Subcommand)]
+pub(crate) enum SwarmCommand {
+    /// Initialize a swarm
+    Init(InitFlags),
+    /// Join a swarm as a node
+    Join(JoinFlags),
+    /// Manage join tokens
+    JoinToken(JoinTokenFlags),
+    /// Leave the swarm
+    Leave(LeaveFlags),
+}
+
+/// Where the node listens, and what it says of itself.
+#[derive(Args, Clone, Debug, Default)]
+struct AddressFlags {
+    /// Advertised address, as in IP|INTERFACE[:PORT]
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "ADDRESS")]
+    advertise_addr: String,
+    /// Listen address, as in IP[:PORT] (default: 0.0.0.0:2377)
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "ADDRESS")]
+    listen_addr: String,
+    /// Availability of the node
+    #[arg(long, value_enum, default_value = "active")]
+    availability: AvailabilityWord,
+}
+
+/// Flags of `swarm init`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct InitFlags {
+    #[command(flatten)]
+    address: AddressFlags,
+    /// Dispatcher heartbeat period (default: 1s)
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    dispatcher_heartbeat: Option<Duration>,
+    /// Task history retention limit (default: 5)
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    task_history_limit: Option<i32>,
+    /// Validity period for node certificates (default: 2160h)
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    cert_expiry: Option<Duration>,
+}
+
+/// Flags of `swarm join`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct JoinFlags {
+    /// Token for entry into the swarm
+    #[arg(long)]
+    token: String,
+    #[command(flatten)]
+    address: AddressFlags,
+    /// A manager of the swarm
+    #[arg(value_name = "HOST:PORT")]
+    remote: String,
+}
+
+/// Flags of `swarm join-token`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct JoinTokenFlags {
+    /// Only display the token
+    #[arg(short, long)]
+    quiet: bool,
+    /// Rotate the token: the old one admits nobody any more
+    #[arg(long)]
+    rotate: bool,
+    /// What the token's bearer becomes
+    #[arg(value_enum)]
+    role: RoleWord,
+}
+
+/// Flags of `swarm leave`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct LeaveFlags {
+    /// Force this node to leave the swarm, ignoring warnings
+    #[arg(short, long)]
+    force: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum RoleWord {
+    Worker,
+    Manager,
+}
+
+impl RoleWord {
+    fn role(self) -> pb::NodeRole {
+        match self {
+            Self::Worker => pb::NodeRole::Worker,
+            Self::Manager => pb::NodeRole::Manager,
+        }
+    }
+}
+
+/// Runs one of them.
+///
+/// # Errors
+/// Whatever the command failed at.
+pub(crate) async fn run(daemon: &Daemon, command: SwarmCommand) -> anyhow::Result<Exit> {
+    match command {
+        SwarmCommand::Init(flags) => {
+            let reply = daemon.local().swarm_init(flags.request()).await?.into_inner();
+            print(&initialized(&reply))?;
+        }
+        SwarmCommand::Join(flags) => {
+            let reply = daemon.local().swarm_join(flags.request()).await?.into_inner();
+            print(&format!("This node joined a swarm as a {}.\n", role_word(reply.role())))?;
+        }
+        SwarmCommand::JoinToken(flags) => join_token(daemon, &flags).await?,
+        SwarmCommand::Leave(flags) => {
+            daemon.local().swarm_leave(pb::SwarmLeaveRequest { force: flags.force }).await?;
+            print("Node left the swarm.\n")?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+impl InitFlags {
+    fn request(&self) -> pb::SwarmInitRequest {
+        pb::SwarmInitRequest {
+            listen_addr: self.address.listen_addr.clone(),
+            advertise_addr: self.address.advertise_addr.clone(),
+            availability: self.address.availability.wire().into(),
+            heartbeat_ms: self.dispatcher_heartbeat.map_or(0, millis),
+            task_history_limit: self.task_history_limit.unwrap_or(0),
+            has_task_history_limit: self.task_history_limit.is_some(),
+            certificate_life_ms: self.cert_expiry.map_or(0, millis),
+        }
+    }
+}
+
+impl JoinFlags {
+    fn request(&self) -> pb::SwarmJoinRequest {
+        pb::SwarmJoinRequest {
+            remote: self.remote.clone(),
+            token: self.token.clone(),
+            listen_addr: self.address.listen_addr.clone(),
+            advertise_addr: self.address.advertise_addr.clone(),
+            availability: self.address.availability.wire().into(),
+        }
+    }
+}
+
+async fn join_token(daemon: &Daemon, flags: &JoinTokenFlags) -> anyhow::Result<()> {
+    let role = flags.role.role();
+    let reply = if flags.rotate {
+        daemon.control().rotate_token(pb::RotateTokenRequest { role: role.into() }).await?
+    } else {
+        daemon.control().get_cluster(pb::Empty {}).await?
+    };
+    let reply = reply.into_inner();
+    let cluster = reply.cluster.context("read the daemon's answer: it holds no cluster; are both of the same version?")?;
+    let token = if role == pb::NodeRole::Manager { cluster.manager_token } else { cluster.worker_token };
+    if flags.quiet {
+        return print(&format!("{token}\n"));
+    }
+    let rotated = if flags.rotate { format!("Successfully rotated {} join token.\n\n", role_word(role)) } else { String::new() };
+    let address = reply.manager_addresses.first().map_or("", String::as_str);
+    print(&format!("{rotated}{}", how_to_join(role, &token, address)))
+}
+
+fn initialized(reply: &pb::SwarmInitReply) -> String {
+    format!(
+        "Swarm initialized: current node ({}) is now a manager.\n\n{}To add a manager to this swarm, run 'skep swarm \
+         join-token manager' and follow the instructions.\n\n",
+        id_text(&reply.node_id),
+        how_to_join(pb::NodeRole::Worker, &reply.worker_token, &reply.advertise_addr)
+    )
+}
+
+fn how_to_join(role: pb::NodeRole, token: &str, address: &str) -> String {
+    format!(
+        "To add a {} to this swarm, run the following command:\n\n    skep swarm join --token {token} {address}\n\n",
+        role_word(role)
+    )
+}
+
+fn role_word(role: pb::NodeRole) -> &'static str {
+    super::json::node::role_word(role.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(subcommand)]
+        command: SwarmCommand,
+    }
+
+    fn parsed(line: &str) -> SwarmCommand {
+        Line::try_parse_from(["swarm"].into_iter().chain(line.split_whitespace())).unwrap().command
+    }
+
+    #[test]
+    fn what_was_not_given_is_left_to_the_daemon() {
+        let SwarmCommand::Init(flags) = parsed("init") else { panic!() };
+        let wanted = pb::SwarmInitRequest { availability: pb::Availability::Active.into(), ..Default::default() };
+        assert_eq!(flags.request(), wanted);
+    }
+
+    #[test]
+    fn what_was_given_reaches_the_request() {
+        let line = "init --advertise-addr eth0 --listen-addr 0.0.0.0:2378 --availability drain --dispatcher-heartbeat 2s \
+                    --task-history-limit -1 --cert-expiry 1h";
+        let SwarmCommand::Init(flags) = parsed(line) else { panic!() };
+        let wanted = pb::SwarmInitRequest {
+            listen_addr: "0.0.0.0:2378".into(),
+            advertise_addr: "eth0".into(),
+            availability: pb::Availability::Drain.into(),
+            heartbeat_ms: 2_000,
+            task_history_limit: -1,
+            has_task_history_limit: true,
+            certificate_life_ms: 3_600_000,
+        };
+        assert_eq!(flags.request(), wanted);
+        let SwarmCommand::Join(flags) = parsed("join --token T 10.0.0.1:2377") else { panic!() };
+        assert_eq!((flags.request().remote.as_str(), flags.request().token.as_str()), ("10.0.0.1:2377", "T"));
+    }
+
+    #[test]
+    fn the_text_of_init_is_dockers() {
+        let reply = pb::SwarmInitReply {
+            node_id: vec![0; 16],
+            worker_token: "TOKEN".into(),
+            advertise_addr: "10.98.0.3:2377".into(),
+        };
+        let id = "0".repeat(25);
+        let wanted = format!(
+            "Swarm initialized: current node ({id}) is now a manager.\n\nTo add a worker to this swarm, run the following \
+             command:\n\n    skep swarm join --token TOKEN 10.98.0.3:2377\n\nTo add a manager to this swarm, run 'skep \
+             swarm join-token manager' and follow the instructions.\n\n"
+        );
+        assert_eq!(initialized(&reply), wanted);
+    }
+}
