@@ -32,6 +32,9 @@ pub struct Runtime {
     pub(crate) hierarchies: Vec<Hierarchy>,
     pub(crate) boot_id: String,
     pub(crate) registry: Registry,
+    /// Whether the directories and groups that containers stand on are there. Made with the first container, so that a node
+    /// without any leaves no trace.
+    ground: Mutex<bool>,
     /// The shim's program on a read-only mount, if the kernel can; executed by the path of the descriptor.
     pub(crate) shim_program: Option<OwnedFd>,
     /// Numbers discarded data directories.
@@ -80,12 +83,12 @@ impl Runtime {
             hierarchies,
             boot_id,
             registry: Registry::default(),
+            ground: Mutex::new(false),
             shim_program,
             discarded: AtomicU64::new(0),
             sweeper: Arc::default(),
             sweeping: Mutex::default(),
         });
-        runtime.ensure_parent()?;
         adopt::adopt_all(&runtime)?;
         // What an earlier daemon left there has no owner that waits: the sweeper takes it.
         *runtime.sweeping.lock() = Some(tokio::spawn(end::sweep(trash, Arc::clone(&runtime.sweeper))));
@@ -96,6 +99,24 @@ impl Runtime {
     fn ensure_parent(&self) -> Result<(), RuntimeError> {
         let parents = cgroup::parents(&self.hierarchies, &self.config.cgroup_parent);
         cgroup::ensure_parent(&parents, &self.mounts()).map_err(|source| RuntimeError::Cgroup { source })
+    }
+
+    fn create_on_ground(self: &Arc<Self>, id: &ContainerId, spec: ContainerSpec) -> Result<ContainerInfo, RuntimeError> {
+        if let Err(e) = self.ensure_ground() {
+            self.registry.forget(id);
+            return Err(e);
+        }
+        create::create(self, id, spec).map(|c| c.info())
+    }
+
+    fn ensure_ground(&self) -> Result<(), RuntimeError> {
+        let mut ground = self.ground.lock();
+        if !*ground {
+            adopt::make_dirs(&self.config)?;
+            self.ensure_parent()?;
+            *ground = true;
+        }
+        Ok(())
     }
 
     fn mounts(&self) -> Vec<PathBuf> {
@@ -154,7 +175,7 @@ impl Runtime {
         self.registry.reserve(&id)?;
         let runtime = Arc::clone(self);
         // Registered within the work: a caller that goes away meanwhile leaves no container that nobody knows.
-        Self::blocking(move || create::create(&runtime, &id, spec).map(|c| c.info())).await
+        Self::blocking(move || runtime.create_on_ground(&id, spec)).await
     }
 
     /// Executes the program and publishes the ports.
@@ -246,6 +267,8 @@ impl Runtime {
     }
 
     fn purge_machine(&self) -> Result<(), RuntimeError> {
+        let mut ground = self.ground.lock();
+        *ground = false;
         let parents = cgroup::parents(&self.hierarchies, &self.config.cgroup_parent);
         let results = [
             self.backing.remove_all(),
