@@ -142,7 +142,12 @@ impl Show {
 async fn follow(daemon: &Daemon, id: &str, show: &mut Show) -> anyhow::Result<()> {
     let mut tries = 0;
     loop {
-        let error = match watch_once(daemon, id, false, &mut |progress| show.take(progress)).await {
+        let mut take = |progress| {
+            // Whoever was heard may be lost again: only tries in a row count.
+            tries = 0;
+            show.take(progress)
+        };
+        let error = match watch_once(daemon, id, false, &mut take).await {
             Ok(true) => return Ok(()),
             // A watch that ended at an older version was true when it ended: look again.
             Ok(false) => Status::unavailable("the daemon ended the watch of the service"),
@@ -157,6 +162,7 @@ async fn follow_removal(daemon: &Daemon, id: &str, last: &mut Option<pb::Service
     let mut tries = 0;
     loop {
         let mut take = |progress: pb::ServiceProgress| {
+            tries = 0;
             let removed = progress.removed;
             *last = Some(progress);
             Ok(removed)
