@@ -9,7 +9,6 @@
 use std::time::Duration;
 
 use clap::Args;
-use skep_proto::model::id::ID_TEXT_LEN;
 use skep_proto::pb;
 use tokio::time::{Instant, sleep, sleep_until};
 use tonic::{Code, Status};
@@ -102,12 +101,12 @@ pub(crate) async fn removed(
             let waited = go_duration(flags.timeout.unwrap_or_default());
             Err(timed_out(convergence::why_not_removed(name, &waited, &last.unwrap_or_default())))
         }
-        _ = tokio::signal::ctrl_c() => interrupted(&id),
+        // Nothing can be asked about a service that is gone, so there is no hint.
+        _ = tokio::signal::ctrl_c() => print("Operation continuing in background.\n").map(|()| Exit::Failed),
     }
 }
 
 fn interrupted(id: &str) -> anyhow::Result<Exit> {
-    debug_assert_eq!(id.len(), ID_TEXT_LEN, "a service has a full id");
     print(&format!("Operation continuing in background.\nUse `skep service ps {id}` to check progress.\n"))?;
     Ok(Exit::Failed)
 }
