@@ -101,7 +101,11 @@ impl Runtime {
         cgroup::ensure_parent(&parents, &self.mounts()).map_err(|source| RuntimeError::Cgroup { source })
     }
 
-    fn create_on_ground(self: &Arc<Self>, id: &ContainerId, spec: ContainerSpec) -> Result<ContainerInfo, RuntimeError> {
+    fn create_on_ground(
+        self: &Arc<Self>,
+        id: &ContainerId,
+        spec: ContainerSpec,
+    ) -> Result<ContainerInfo, RuntimeError> {
         if let Err(e) = self.ensure_ground() {
             self.registry.forget(id);
             return Err(e);
