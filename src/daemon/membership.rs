@@ -19,14 +19,15 @@ use skep_agent::sys::Executor;
 use skep_agent::{Agent, AgentConfig};
 use skep_manager::api::ControlService;
 use skep_manager::ca::NodeIdentity;
-use skep_manager::run::{Counts, Manager, ManagerConfig, NewCluster};
-use skep_proto::model::{Availability, ClusterSpec, NodeDescription, NodeState};
+use skep_manager::run::{Manager, ManagerConfig, NewCluster};
+use skep_proto::model::{NodeDescription, NodeState};
 use skep_runtime::Runtime;
 use tokio::sync::Mutex;
 
 use super::disk::{self, SWARM_FORMAT, SwarmFile};
 use super::gate::Gate;
 use super::metrics::ClusterSample;
+use super::standing::{InitOrder, Standing};
 
 /// What a machine answers to calls about a cluster that it is no part of.
 const NOT_IN_A_SWARM: &str = "this node is not a swarm manager: it is not part of a swarm; use `skep swarm init` to make a \
@@ -72,37 +73,6 @@ struct Active {
     identity: Identity,
     agent: Agent,
     manager: Option<Manager>,
-}
-
-/// What `info` tells of the membership.
-#[derive(Clone, Debug)]
-pub(crate) enum Standing {
-    /// No part of a swarm.
-    Inactive,
-    /// Part of one.
-    Active {
-        /// Addresses.
-        swarm: SwarmFile,
-        /// Who it is.
-        identity: Identity,
-        /// Numbers that only a manager has.
-        counts: Option<Counts>,
-    },
-    /// Should be part of one.
-    Failed(String),
-}
-
-/// What `swarm init` was asked for, addresses settled.
-#[derive(Clone, Debug)]
-pub(crate) struct InitOrder {
-    /// Where to listen.
-    pub listen: std::net::SocketAddr,
-    /// What the others reach it at.
-    pub advertise: std::net::SocketAddr,
-    /// Whether tasks may run here.
-    pub availability: Availability,
-    /// The cluster's settings.
-    pub spec: ClusterSpec,
 }
 
 impl Membership {
@@ -292,8 +262,8 @@ impl Membership {
             State::Inactive => Standing::Inactive,
             State::Failed(why) => Standing::Failed(why.clone()),
             State::Active(active) => Standing::Active {
-                swarm: active.swarm.clone(),
-                identity: active.identity.clone(),
+                swarm: Box::new(active.swarm.clone()),
+                identity: Box::new(active.identity.clone()),
                 counts: active.manager.as_ref().and_then(Manager::counts),
             },
         }

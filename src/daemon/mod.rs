@@ -21,3 +21,4 @@ pub(crate) mod metrics;
 pub(crate) mod options;
 pub(crate) mod run;
 pub(crate) mod service;
+pub(crate) mod standing;

@@ -11,8 +11,9 @@ use tonic::Status;
 
 use super::status::{invalid, membership_status};
 use crate::daemon::address;
-use crate::daemon::membership::{InitOrder, Membership, Standing};
+use crate::daemon::membership::Membership;
 use crate::daemon::run::candidates;
+use crate::daemon::standing::{InitOrder, Standing};
 
 /// Makes a swarm.
 pub(crate) async fn init(
