@@ -37,6 +37,13 @@ const NOT_IN_A_SWARM: &str = "this node is not a swarm manager: it is not part o
 const NOT_A_MANAGER: &str = "this node is not a swarm manager: worker nodes can't be used to view or modify cluster state; \
                              run this command on a manager node";
 
+/// Time to the second try to take the node's place in the swarm; doubled with every further one. A try that fails costs some
+/// reading of the disk and a line in the daemon's log.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+
+/// Longest time between two tries: who has made room on a disk does not want to wait for long.
+const RETRY_MAX: Duration = Duration::from_secs(15);
+
 /// What the daemon is made of, as far as a swarm is concerned.
 #[derive(Debug)]
 pub(crate) struct Setting {
@@ -80,14 +87,40 @@ impl Membership {
     pub(crate) async fn resume(setting: Setting) -> Arc<Self> {
         let membership = Arc::new(Self { setting, state: Mutex::new(State::Inactive) });
         let mut state = membership.state.lock().await;
-        *state = membership.take_up().await.unwrap_or_else(|error| {
+        if membership.settle(&mut state).await {
+            membership.try_again();
+        }
+        drop(state);
+        membership
+    }
+
+    /// Tries to take up what `swarm.json` says. `true`: it failed, and the state says why.
+    async fn settle(self: &Arc<Self>, state: &mut State) -> bool {
+        *state = self.take_up().await.unwrap_or_else(|error| {
             tracing::error!(error = %format!("{error:#}"), "this node could not take its place in the swarm");
             State::Failed(format!("failed to take its place in the swarm: {error:#}"))
         });
-        membership.set_gate(&state);
-        membership.follow(&state);
-        drop(state);
-        membership
+        self.set_gate(state);
+        self.follow(state);
+        matches!(state, State::Failed(_))
+    }
+
+    /// Tries from time to time, because what was in the way may pass: a full disk, an address that the machine does not have yet.
+    fn try_again(self: &Arc<Self>) {
+        let membership = Arc::downgrade(self);
+        tokio::spawn(async move {
+            let mut delay = RETRY_FIRST;
+            loop {
+                tokio::time::sleep(delay).await;
+                let Some(membership) = membership.upgrade() else { return };
+                let mut state = membership.state.lock().await;
+                // It was told to leave meanwhile, or the daemon stops.
+                if !matches!(*state, State::Failed(_)) || !membership.settle(&mut state).await {
+                    return;
+                }
+                delay = (delay * 2).min(RETRY_MAX);
+            }
+        });
     }
 
     /// Watches what the agent hears: that the node was removed, or has a new certificate.
@@ -226,6 +259,14 @@ impl Membership {
                 )
             }
             State::Active(active) => self.go(*active).await?,
+            State::Failed(why) if !force => {
+                let refusal = anyhow!(
+                    "leave the swarm: leaving erases what this node has kept of it, and it may still be repaired ({why}); \
+                     use --force to leave all the same"
+                );
+                *state = State::Failed(why);
+                return Err(refusal);
+            }
             State::Failed(_) => {}
         }
         self.set_gate(&state);

@@ -15,7 +15,7 @@ fn bad_service_input_is_refused_in_one_sentence() {
     let cases: [(&[&str], i32); 14] = [
         (&["service", "create", "-d", "--name", "web", "skep/hello"], 1),
         (&["service", "create", "-d", "--name", "WEB", "skep/hello"], 1),
-        (&["service", "create", "-d", "--name", "-x-", "skep/hello"], 1),
+        (&["service", "create", "-d", "--name=-x-", "skep/hello"], 1),
         (&["service", "create", "-d", "-p", "8080:80", "skep/hello"], 1),
         (&["service", "create", "-d", "-p", "99999:80", "skep/hello"], 2),
         (&["service", "create", "-d", "--replicas", "-1", "skep/hello"], 2),

@@ -90,7 +90,7 @@ impl<'a> View<'a> {
         progress.leftover += small(here().filter(|task| self.is_leftover(task)).count());
         let shown = tasks.iter().rev().find(|task| task.desired.is_live()).or(tasks.last());
         if let (Some(task), true) = (shown, progress.slots.len() < SLOTS_SHOWN_MAX) {
-            progress.slots.push(self.show(slot, task));
+            progress.slots.push(self.show(slot, task, tasks));
         }
     }
 
@@ -121,10 +121,22 @@ impl<'a> View<'a> {
         }
     }
 
-    fn show(&self, slot: Slot, task: &Task) -> pb::SlotProgress {
+    /// Why it does not run: what it says itself, else what it waits for, else what its predecessor died of. Without the last,
+    /// a task that fails again and again would mostly be seen on its way up, with nothing to say.
+    fn error<'b>(&'b self, task: &'b Task, slot_tasks: &[&'b Task]) -> &'b str {
         let status = self.soft.status(task);
-        let waiting = || self.soft.waiting(task.service, task.spec_version).unwrap_or_default();
-        let error = if task.node.is_none() && status.error.is_empty() { waiting() } else { &status.error };
+        if !status.error.is_empty() || status.state >= TaskState::Running {
+            return &status.error;
+        }
+        let waiting = || self.soft.waiting(task.service, task.spec_version);
+        let died = || slot_tasks.iter().rev().find(|t| t.status.state.is_terminal() && self.is_current(t));
+        let waiting = if task.node.is_none() { waiting() } else { None };
+        waiting.or_else(|| died().map(|t| &*t.status.error)).unwrap_or_default()
+    }
+
+    fn show(&self, slot: Slot, task: &Task, slot_tasks: &[&Task]) -> pb::SlotProgress {
+        let status = self.soft.status(task);
+        let error = self.error(task, slot_tasks);
         let slot = match slot {
             Slot::Replica(number) => number,
             Slot::Node(_) => 0,

@@ -34,7 +34,7 @@ pub enum RaftError {
     /// A log file is damaged where it cannot be a torn last write.
     #[error(
         "read the log: {path} is damaged at byte {offset} and acknowledged writes follow, so nothing was changed; restore this \
-         manager's raft directory from a backup, or move it away and let the manager join the cluster anew"
+         manager's raft directory from a backup, or give it up with `skep swarm leave --force`"
     )]
     Damaged {
         /// The file.
@@ -54,7 +54,7 @@ pub enum RaftError {
     /// The files fit together but their entries do not.
     #[error(
         "join the log in {dir}: entry {index} does not follow what is before it, so nothing was changed; restore this manager's raft \
-         directory from a backup, or move it away and let the manager join the cluster anew"
+         directory from a backup, or give it up with `skep swarm leave --force`"
     )]
     Gap {
         /// The raft directory.
@@ -68,7 +68,7 @@ pub enum RaftError {
     /// A snapshot file is damaged.
     #[error(
         "read the snapshot: {path} is damaged at byte {offset} ({why}), so nothing was changed; restore this manager's raft \
-         directory from a backup, or move it away and let the manager join the cluster anew"
+         directory from a backup, or give it up with `skep swarm leave --force`"
     )]
     Snapshot {
         /// The file.

@@ -17,6 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("deaf_program_is_killed_after_the_grace", deaf_program_is_killed_after_the_grace),
     ("output_is_split_by_stream_and_line", output_is_split_by_stream_and_line),
     ("followed_log_ends_with_the_container", followed_log_ends_with_the_container),
+    ("removal_after_a_purge_leaves_nothing", removal_after_a_purge_leaves_nothing),
     ("much_output_arrives_whole", much_output_arrives_whole),
     ("id_is_taken_once", id_is_taken_once),
     ("second_start_finds_it_running", second_start_finds_it_running),
@@ -185,5 +186,17 @@ fn second_start_finds_it_running() {
             matches!(errors[..], [RuntimeError::WrongState { status: ContainerStatus::Running, .. }]),
             "{errors:?}"
         );
+    });
+}
+
+fn removal_after_a_purge_leaves_nothing() {
+    in_world(async |world| {
+        let runtime = world.open().await;
+        runtime.purge().await.unwrap();
+        run(&runtime, "a", spec(&["true"])).await;
+        let data = world.config.data_dir.join("containers/a");
+        assert!(data.exists());
+        runtime.remove(&id("a")).await.unwrap();
+        assert!(!data.exists(), "its files went nowhere");
     });
 }

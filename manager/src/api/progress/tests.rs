@@ -1,7 +1,8 @@
-use skep_proto::model::{Availability, Constraint, TaskId};
+use skep_proto::model::{Availability, Constraint, TaskId, TaskStatus};
 
 use super::*;
 use crate::fixture::{World, node_id, replicated, spec};
+use crate::store::{Change, Reported};
 
 fn look(world: &World, service: ServiceId) -> pb::ServiceProgress {
     progress(&world.state, &Soft::default(), service)
@@ -116,4 +117,25 @@ fn no_more_slots_are_shown_than_fit() {
     let (service, _) = running(&mut world, 100);
     let progress = look(&world, service);
     assert_eq!((progress.slots.len(), progress.running), (SLOTS_SHOWN_MAX, 100));
+}
+
+#[test]
+fn a_task_on_its_way_up_tells_what_its_predecessor_died_of() {
+    let mut world = World::new(1);
+    let (service, tasks) = running(&mut world, 1);
+    let mut status = TaskStatus::new(TaskState::Failed, world.now, "failed");
+    status.error = "task: non-zero exit (7)".into();
+    let node = world.state.task(tasks[0]).unwrap().node;
+    world.apply(vec![Change::Report(vec![Reported { task: tasks[0], node, status }])]);
+    world.desire(tasks[0], DesiredState::Shutdown);
+    let next = world.task(service, Slot::Replica(1));
+    world.place();
+    assert_eq!(look(&world, service).slots[0].error, "task: non-zero exit (7)");
+    world.report(next, TaskState::Running);
+    assert_eq!(look(&world, service).slots[0].error, "", "it runs: that is over");
+    world.update(service, |spec| spec.task.container.image = "next".into());
+    world.desire(next, DesiredState::Shutdown);
+    world.report(next, TaskState::Shutdown);
+    world.task(service, Slot::Replica(1));
+    assert_eq!(look(&world, service).slots[0].error, "", "an older revision's end says nothing of the new one");
 }

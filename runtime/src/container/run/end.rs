@@ -103,8 +103,11 @@ pub(crate) fn erase(runtime: &Runtime, id: &ContainerId, dirs: &Dirs, groups: &[
 /// waits for the removal of a container does not wait for its files. `open` and `purge` finish what a crash left there.
 fn discard(runtime: &Runtime, data: &Path) -> Result<(), RuntimeError> {
     let name = runtime.discarded.fetch_add(1, Ordering::Relaxed).to_string();
-    let to = trash(&runtime.config.data_dir).join(format!("{}-{name}", std::process::id()));
-    match fs::rename(data, &to) {
+    let trash = trash(&runtime.config.data_dir);
+    let to = trash.join(format!("{}-{name}", std::process::id()));
+    // A purge takes the trash along, and the runtime may go on after it. Were it not there, a rename could not be told from one
+    // of a directory that is gone already.
+    match fs::create_dir_all(&trash).and_then(|()| fs::rename(data, &to)) {
         Ok(()) => {
             runtime.sweeper.notify_one();
             Ok(())
