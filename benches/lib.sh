@@ -44,3 +44,7 @@ busybox_tar() {
   tar -C "$dir" -cf "$1" .
   rm -rf "$dir"
 }
+
+# Builds the release binary, and says where it is.
+build_skep() { cargo build --release --locked >&2; }
+skep_binary() { ls "$PWD"/target/*/release/skep "$PWD"/target/release/skep 2>/dev/null | head -n 1; }

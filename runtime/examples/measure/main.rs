@@ -1,11 +1,14 @@
 //! Measures the runtime by itself, without images and network. As root:
-//! `cargo run --release -p skep-runtime --example measure -- [warm|idle|parallel|memory] [COUNT]`.
+//! `cargo run --release -p skep-runtime --example measure -- [warm|idle|parallel|memory|versus] [COUNT]`.
 //!
 //! - `warm`: create, start, exit and removal of `true`, one after the other; median and 95th percentile of each part.
 //! - `idle`: the same with 100 ms of rest before each, when the kernel's locks are cold.
 //! - `parallel`: COUNT containers created and started at once; the time until all run.
+//! - `versus`: the whole of it beside crun and runc on the same bundle, in turn; see [`peer`].
 //! - `memory`: proportional set size of the shims of COUNT running containers.
 #![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a measuring tool: owns a clock and prints")]
+
+mod peer;
 
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
@@ -14,6 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use peer::Peer;
 use skep_runtime::image::{Image, ImageConfig};
 use skep_runtime::{ContainerId, ContainerSpec, Runtime, RuntimeConfig};
 
@@ -36,6 +40,10 @@ async fn measure(mode: &str, count: usize) {
     match mode {
         "parallel" => parallel(&runtime, count).await,
         "memory" => memory(&runtime, count).await,
+        "versus" => {
+            versus(&runtime, &root, count, Duration::ZERO).await;
+            versus(&runtime, &root, count.div_ceil(4), Duration::from_millis(100)).await;
+        }
         "idle" => sequence(&runtime, count, Duration::from_millis(100)).await,
         _ => sequence(&runtime, count, Duration::ZERO).await,
     }
@@ -115,6 +123,48 @@ async fn sequence(runtime: &Arc<Runtime>, count: usize, rest: Duration) {
         part.sort_unstable();
         println!("{name:8} median {:>8.2?}  p95 {:>8.2?}", part[part.len() / 2], part[part.len() * 95 / 100]);
     }
+}
+
+/// Ours and theirs in turn, each first as often as the others, because what runs first finds other caches.
+async fn versus(runtime: &Arc<Runtime>, root: &Path, count: usize, rest: Duration) {
+    let parent = format!("skep-measure-{}", std::process::id());
+    let peers = ["crun", "runc"].map(|name| Peer::new(name, root, &root.join("layer"), &parent));
+    let mut times: [Vec<Duration>; 3] = Default::default();
+    // The first few warm caches up.
+    for number in 0..3 * (count + 2) {
+        tokio::time::sleep(rest).await;
+        let side = (number + number / 3) % 3;
+        let begin = Instant::now();
+        match side.checked_sub(1) {
+            None => whole(runtime, &id(number)).await,
+            Some(peer) => peers[peer].run(&format!("c{number}")),
+        }
+        if number >= 6 {
+            times[side].push(begin.elapsed());
+        }
+    }
+    peers.iter().for_each(Peer::remove);
+    print_versus(&mut times, rest);
+}
+
+fn print_versus(times: &mut [Vec<Duration>; 3], rest: Duration) {
+    let filter = if peer::has_profile() { "with" } else { "WITHOUT" };
+    println!("create, start, exit, delete; {rest:?} of rest before each; theirs {filter} a system call filter");
+    times.iter_mut().for_each(|times| times.sort_unstable());
+    let median = |side: usize| times[side][times[side].len() / 2];
+    for (side, name) in ["skep", "crun", "runc"].iter().enumerate() {
+        let ratio = median(side).as_secs_f64() / median(0).as_secs_f64();
+        let p95 = times[side][times[side].len() * 95 / 100];
+        println!("{name:6} median {:>8.2?}  p95 {p95:>8.2?}  {ratio:.2} times ours", median(side));
+    }
+}
+
+/// The whole life of one container.
+async fn whole(runtime: &Arc<Runtime>, id: &ContainerId) {
+    runtime.create(id.clone(), spec(&["true"])).await.expect("it is made");
+    runtime.start(id).await.expect("it starts");
+    runtime.wait(id).await.expect("it ends");
+    runtime.remove(id).await.expect("it goes");
 }
 
 async fn all_at_once(runtime: &Arc<Runtime>, count: usize) {
