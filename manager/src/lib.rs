@@ -6,7 +6,9 @@
 //! nodes, [`dispatcher`] sends each agent what is new and brings its reports back. [`ca`] says who is who.
 //!
 //! Every component decides in pure files and acts in `run.rs` or `service.rs`; it may import [`store`] and the model, never a
-//! sibling. Only [`leader`] knows them all.
+//! sibling. Only [`run`] and [`leader`] know them all. Between them and the components stand a few files that every component may
+//! use: [`caller`] (who asks, and may they), [`net`] (the port, which finds that out), [`status`] (errors to gRPC codes), [`sys`] (clock
+//! and chance for drivers). The daemon sees [`Manager`].
 
 pub mod allocator;
 pub mod api;

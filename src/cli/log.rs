@@ -21,7 +21,7 @@ pub(crate) struct LogFlags {
     #[arg(short, long)]
     follow: bool,
     /// Number of lines to show from the end of the logs
-    #[arg(short = 'n', long, default_value = "all", value_name = "LINES")]
+    #[arg(short = 'n', long, default_value = "all", allow_negative_numbers = true, value_name = "LINES")]
     tail: String,
     /// Show logs since a time (as in 2026-01-02T13:23:37Z) or a span back from now (as in 42m)
     #[arg(long, value_name = "TIME")]

@@ -1,8 +1,18 @@
 //! The command line: Docker's words in, calls to the local socket, Docker's tables out.
 //!
-//! A file is a command family. Each reads its flags into a request, calls the daemon through [`connect`], and hands plain
-//! values to [`format`], which decides on every character that a person or a script sees. A command ends in an
-//! [`Exit`](crate::exit::Exit); an error becomes one sentence on standard error here, and nowhere else.
+//! A file or folder is a command family: [`service`], [`node`], [`swarm`], [`image`], [`container`], [`info`], [`version`],
+//! [`inspect`], [`completion`]. Each reads its flags into a request, calls the daemon through [`connect`], and hands plain
+//! values to [`mod@format`], which decides on every character that a person or a script sees. A command ends in an
+//! [`Exit`]; an error becomes one sentence on standard error here, and nowhere else.
+//!
+//! *Shared*: [`flags`] reads the small languages of single flags, [`json`] shows objects as Docker's API does, [`list`] and
+//! [`log`] hold what all listings and all logs take, [`wait`] waits until a service has converged, which [`convergence`]
+//! understands; [`output`] alone touches the terminal and the clock.
+//!
+//! *Pure* are [`flags`], [`json`], [`mod@format`], [`names`] and [`convergence`]; in the command files, everything but `run` and
+//! what it calls with `await`. Those are tested as values; the rest is tested as a process, against a made-up daemon.
+//!
+//! *Where to read next*: [`args`] for the tree of commands, then [`service`].
 
 pub(crate) mod args;
 pub(crate) mod completion;

@@ -30,7 +30,7 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
 /// Writes a line to standard error: what the user should know and a script should not read.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub(crate) fn note(text: &str) -> anyhow::Result<()> {
     write(Sink::Err, format!("{text}\n").as_bytes())
 }
@@ -38,7 +38,7 @@ pub(crate) fn note(text: &str) -> anyhow::Result<()> {
 /// Writes bytes and passes them on at once, since a log or a progress is watched as it grows.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub(crate) fn write(sink: Sink, bytes: &[u8]) -> anyhow::Result<()> {
     let written = match sink {
         Sink::Out => put(&mut io::stdout().lock(), bytes),

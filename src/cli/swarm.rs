@@ -30,10 +30,10 @@ pub(crate) enum SwarmCommand {
 /// Where the node listens, and what it says of itself.
 #[derive(Args, Clone, Debug, Default)]
 struct AddressFlags {
-    /// Advertised address, as in IP|INTERFACE[:PORT]
+    /// Advertised address: an IP or interface, perhaps with a port
     #[arg(long, default_value = "", hide_default_value = true, value_name = "ADDRESS")]
     advertise_addr: String,
-    /// Listen address, as in IP[:PORT] (default: 0.0.0.0:2377)
+    /// Listen address: an IP, perhaps with a port (default: 0.0.0.0:2377)
     #[arg(long, default_value = "", hide_default_value = true, value_name = "ADDRESS")]
     listen_addr: String,
     /// Availability of the node

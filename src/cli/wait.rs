@@ -9,7 +9,6 @@
 use std::time::Duration;
 
 use clap::Args;
-use skep_proto::model::id::ID_TEXT_LEN;
 use skep_proto::pb;
 use tokio::time::{Instant, sleep, sleep_until};
 use tonic::{Code, Status};
@@ -102,12 +101,12 @@ pub(crate) async fn removed(
             let waited = go_duration(flags.timeout.unwrap_or_default());
             Err(timed_out(convergence::why_not_removed(name, &waited, &last.unwrap_or_default())))
         }
-        _ = tokio::signal::ctrl_c() => interrupted(&id),
+        // Nothing can be asked about a service that is gone, so there is no hint.
+        _ = tokio::signal::ctrl_c() => print("Operation continuing in background.\n").map(|()| Exit::Failed),
     }
 }
 
 fn interrupted(id: &str) -> anyhow::Result<Exit> {
-    debug_assert_eq!(id.len(), ID_TEXT_LEN, "a service has a full id");
     print(&format!("Operation continuing in background.\nUse `skep service ps {id}` to check progress.\n"))?;
     Ok(Exit::Failed)
 }
@@ -142,7 +141,12 @@ impl Show {
 async fn follow(daemon: &Daemon, id: &str, show: &mut Show) -> anyhow::Result<()> {
     let mut tries = 0;
     loop {
-        let error = match watch_once(daemon, id, false, &mut |progress| show.take(progress)).await {
+        let mut take = |progress| {
+            // Whoever was heard may be lost again: only tries in a row count.
+            tries = 0;
+            show.take(progress)
+        };
+        let error = match watch_once(daemon, id, false, &mut take).await {
             Ok(true) => return Ok(()),
             // A watch that ended at an older version was true when it ended: look again.
             Ok(false) => Status::unavailable("the daemon ended the watch of the service"),
@@ -157,6 +161,7 @@ async fn follow_removal(daemon: &Daemon, id: &str, last: &mut Option<pb::Service
     let mut tries = 0;
     loop {
         let mut take = |progress: pb::ServiceProgress| {
+            tries = 0;
             let removed = progress.removed;
             *last = Some(progress);
             Ok(removed)

@@ -19,26 +19,26 @@ use tonic::{Request, Response, Status, Streaming};
 
 /// What the daemon knows and will say.
 #[derive(Default)]
-pub struct Table {
+pub(crate) struct Table {
     /// Services by name.
-    pub services: BTreeMap<String, pb::Service>,
+    pub(crate) services: BTreeMap<String, pb::Service>,
     /// So many updates are refused as stale before one is accepted.
-    pub stale_updates: u32,
+    pub(crate) stale_updates: u32,
     /// So many watches break off before one goes through.
-    pub broken_watches: u32,
+    pub(crate) broken_watches: u32,
     /// What a watch says; after the last it stays silent.
-    pub progress: Vec<pb::ServiceProgress>,
+    pub(crate) progress: Vec<pb::ServiceProgress>,
     /// What `service logs` says.
-    pub logs: Vec<pb::ServiceLogsReply>,
+    pub(crate) logs: Vec<pb::ServiceLogsReply>,
     /// Bytes of the last upload, and its header.
-    pub uploaded: (pb::ImageUploadHeader, Vec<u8>),
+    pub(crate) uploaded: (pb::ImageUploadHeader, Vec<u8>),
 }
 
 #[derive(Clone, Default)]
 struct Answers(Arc<Mutex<Table>>);
 
 /// A running daemon; it ends with this value.
-pub struct Fake {
+pub(crate) struct Fake {
     answers: Answers,
     dir: TempDir,
     _runtime: Runtime,
@@ -46,7 +46,7 @@ pub struct Fake {
 
 impl Fake {
     /// Starts one that knows this.
-    pub fn start(table: Table) -> Self {
+    pub(crate) fn start(table: Table) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let answers = Answers(Arc::new(Mutex::new(table)));
         let runtime = Runtime::new().unwrap();
@@ -60,30 +60,30 @@ impl Fake {
     }
 
     /// What it knows now.
-    pub fn table(&self) -> MutexGuard<'_, Table> {
+    pub(crate) fn table(&self) -> MutexGuard<'_, Table> {
         self.answers.table()
     }
 
     /// A file beside its socket.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// The command line, ready to run.
-    pub fn command(&self, line: &str) -> Command {
+    pub(crate) fn command(&self, line: &str) -> Command {
         let mut command = skep(&self.path("skep.sock"));
         command.args(line.split_whitespace());
         command
     }
 
     /// Runs a command line to its end.
-    pub fn run(&self, line: &str) -> Told {
+    pub(crate) fn run(&self, line: &str) -> Told {
         Told::from(self.command(line).output().unwrap())
     }
 }
 
 /// The binary under test, speaking to a socket.
-pub fn skep(socket: &Path) -> Command {
+pub(crate) fn skep(socket: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_skep"));
     command.env("SKEP_HOST", format!("unix://{}", socket.display())).stdin(Stdio::null());
     command
@@ -91,13 +91,13 @@ pub fn skep(socket: &Path) -> Command {
 
 /// How a command ended.
 #[derive(Debug)]
-pub struct Told {
+pub(crate) struct Told {
     /// Its number.
-    pub code: Option<i32>,
+    pub(crate) code: Option<i32>,
     /// Its standard output.
-    pub out: String,
+    pub(crate) out: String,
     /// Its standard error.
-    pub err: String,
+    pub(crate) err: String,
 }
 
 impl From<Output> for Told {
@@ -108,7 +108,7 @@ impl From<Output> for Told {
 }
 
 /// A service as a manager keeps it.
-pub fn service(name: &str, spec: Option<pb::ServiceSpec>) -> pb::Service {
+pub(crate) fn service(name: &str, spec: Option<pb::ServiceSpec>) -> pb::Service {
     let container = pb::ContainerSpec { image: "busybox:latest".into(), ..Default::default() };
     let task = pb::TaskSpec { container: Some(container), ..Default::default() };
     let mode = pb::service_spec::Mode::Replicated(pb::Replicated { replicas: 1 });
@@ -120,7 +120,7 @@ pub fn service(name: &str, spec: Option<pb::ServiceSpec>) -> pb::Service {
 }
 
 /// Its id as text.
-pub fn id(service: &pb::Service) -> String {
+pub(crate) fn id(service: &pb::Service) -> String {
     let bytes = service.meta.as_ref().map(|meta| meta.id.clone()).unwrap_or_default();
     skep_proto::model::ServiceId::from_bytes(&bytes).unwrap().to_string()
 }

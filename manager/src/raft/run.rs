@@ -1,5 +1,4 @@
 //! Raft's handle and its thread.
-#![expect(clippy::disallowed_methods, reason = "driver: starts the raft thread")]
 
 mod drain;
 mod driver;

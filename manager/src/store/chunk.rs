@@ -1,13 +1,15 @@
 //! The whole state as messages of bounded size, and back.
 
 use std::sync::Arc;
+use std::vec::IntoIter;
 
 use prost::Message;
 
 use skep_proto::convert::ConvertError;
 use skep_proto::model::{Cluster, Node, Service, Task};
-use skep_proto::pb::SnapshotChunk;
+use skep_proto::pb::{self, SnapshotChunk};
 
+use super::freeze::Frozen;
 use super::state::State;
 
 /// A chunk of nodes or services is closed at this many bytes; only a single larger object makes a larger one.
@@ -36,27 +38,44 @@ pub enum RebuildError {
     },
 }
 
-/// Cluster, nodes and services, in chunks; the tasks come after them.
-pub(super) fn head(cluster: Option<&Cluster>, nodes: &[Arc<Node>], services: &[Arc<Service>]) -> Vec<SnapshotChunk> {
-    let mut chunks = vec![SnapshotChunk { cluster: cluster.map(Into::into), ..SnapshotChunk::default() }];
-    for node in nodes {
-        room(&mut chunks).nodes.push((&**node).into());
-    }
-    for service in services {
-        room(&mut chunks).services.push((&**service).into());
-    }
-    chunks
+/// Cluster, nodes and services, chunk by chunk; the tasks come after them.
+#[derive(Debug)]
+pub(super) struct Head {
+    cluster: Option<Arc<Cluster>>,
+    nodes: IntoIter<Arc<Node>>,
+    services: IntoIter<Arc<Service>>,
 }
 
-/// The last chunk, or a new one when that is full.
-fn room(chunks: &mut Vec<SnapshotChunk>) -> &mut SnapshotChunk {
-    // Asking for the size costs a walk over the chunk, so it is asked for only now and then.
-    let last = chunks.last().expect("there is a first chunk");
-    let count = last.nodes.len() + last.services.len();
-    if count >= 16 && (count >= 512 || (count % 16 == 0 && last.encoded_len() >= CHUNK_BYTES)) {
-        chunks.push(SnapshotChunk::default());
+impl Head {
+    /// Of a frozen moment. Nothing is converted yet.
+    pub(super) fn new(frozen: Frozen) -> Self {
+        Self { cluster: frozen.cluster, nodes: frozen.nodes.into_iter(), services: frozen.services.into_iter() }
     }
-    chunks.last_mut().expect("there is a first chunk")
+}
+
+impl Iterator for Head {
+    type Item = SnapshotChunk;
+
+    fn next(&mut self) -> Option<SnapshotChunk> {
+        let mut chunk =
+            SnapshotChunk { cluster: self.cluster.take().map(|it| (&*it).into()), ..SnapshotChunk::default() };
+        let mut bytes = 0;
+        while bytes < CHUNK_BYTES
+            && let Some(node) = self.nodes.next()
+        {
+            let node = pb::Node::from(&*node);
+            bytes += node.encoded_len();
+            chunk.nodes.push(node);
+        }
+        while bytes < CHUNK_BYTES
+            && let Some(service) = self.services.next()
+        {
+            let service = pb::Service::from(&*service);
+            bytes += service.encoded_len();
+            chunk.services.push(service);
+        }
+        (chunk != SnapshotChunk::default()).then_some(chunk)
+    }
 }
 
 /// Tasks as one chunk.

@@ -39,7 +39,8 @@ impl State {
             places: self.tasks.places(),
             kept: BTreeMap::new(),
         };
-        self.frozen = Some(Box::new(Frozen { nodes: Vec::new(), services: Vec::new(), ..frozen.clone() }));
+        let here = Frozen { cluster: None, nodes: Vec::new(), services: Vec::new(), kept: BTreeMap::new(), ..frozen };
+        self.frozen = Some(Box::new(here));
         frozen
     }
 

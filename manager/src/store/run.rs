@@ -96,6 +96,9 @@ impl Store {
     ///
     /// # Errors
     /// When it was refused or there is no outcome.
+    ///
+    /// # Panics
+    /// When whoever empties the queue breaks its duty to give each transaction an outcome.
     pub async fn propose(&self, transaction: Transaction) -> Result<u64, ProposeError> {
         let outcomes = self.propose_all(vec![transaction]).await?;
         let outcome = outcomes.into_iter().next().expect("each transaction has an outcome");
@@ -180,3 +183,6 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,12 @@ impl Soft {
         self.waiting.get(&(service, spec_version)).map(AsRef::as_ref)
     }
 
+    /// How many statuses are kept.
+    #[cfg(test)]
+    pub(super) fn statuses(&self) -> usize {
+        self.statuses.len()
+    }
+
     /// Takes a status that is further than what is known of the task; tells whose it is if it was taken.
     pub(super) fn note(&mut self, state: &State, id: TaskId, status: TaskStatus) -> Option<ServiceId> {
         let task = state.task(id)?;

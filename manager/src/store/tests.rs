@@ -241,9 +241,12 @@ fn desired_only_grows() {
     assert_eq!(play.refused(vec![play.desire(1, DesiredState::Running)]), Refusal::Backward(task_id(1)));
 }
 
+/// Makes a placement stale in one way.
+type Prepare = fn(&mut Play) -> Change;
+
 #[test]
 fn a_stale_placement_is_passed_over() {
-    let cases: [(&str, fn(&mut Play) -> Change); 5] = [
+    let cases: [(&str, Prepare); 5] = [
         ("another version", |_| Change::Assign(vec![Placed { task: task_id(2), if_version: 1, node: node_id(2) }])),
         ("no such node", |play| play.place(2, 9)),
         ("a node that is down", |play| {

@@ -4,7 +4,7 @@
 //! languages that its flags take (`--format`, `--filter`, sizes, CPUs, durations).
 //!
 //! *In*: [`serde_json::Value`] objects whose fields carry Docker's names, ages and amounts as plain numbers, and the user's
-//! words. *Out*: a `String` that the caller prints, or a [`FormatError`]. Nothing here knows the time, the terminal or the
+//! words. *Out*: a `String` that the caller prints, or a [`FormatError`](error::FormatError). Nothing here knows the time, the terminal or the
 //! cluster: a caller measures the age of a task and asks for its words.
 //!
 //! *Invariants*: nothing panics on any input; a row that reaches a table or a template carries every field it may ever

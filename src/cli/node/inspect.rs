@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::Value;
 use skep_proto::pb;
 
-use super::resolved;
+use super::command::resolved;
 use crate::cli::connect::Daemon;
 use crate::cli::error::{all, parted, usage};
 use crate::cli::format::units::binary_size;

@@ -1,5 +1,4 @@
 //! The thread: it recovers, waits, turns the machine, and goes read-only and back.
-#![expect(clippy::disallowed_methods, reason = "driver: owns the raft thread's clock and threads")]
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -35,7 +34,7 @@ pub(super) struct Wires {
 /// The member, or what is durable of it while nothing can be written.
 #[derive(Debug)]
 pub(super) enum Member {
-    Up(Machine),
+    Up(Box<Machine>),
     ReadOnly { log: Log, reason: String, retry_at: Instant, wait: Duration },
 }
 
@@ -83,7 +82,7 @@ impl Driver {
             dir: Arc::new(dir),
             wires,
             wal,
-            member: Member::Up(machine),
+            member: Member::Up(Box::new(machine)),
             pending: Pending::default(),
             applied,
             snapshot_bytes,
@@ -197,7 +196,7 @@ impl Driver {
             return self.go_read_only(&error);
         }
         match Machine::new(&config(self.options), log.clone(), &self.logger) {
-            Ok(machine) => self.member = Member::Up(machine),
+            Ok(machine) => self.member = Member::Up(Box::new(machine)),
             Err(source) => return self.go_read_only(&RaftError::Machine { action: "start", source }),
         }
         self.stand();

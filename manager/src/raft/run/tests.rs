@@ -1,4 +1,5 @@
 //! The whole of it on a real disk: restart, kill -9, snapshots, a full disk.
+#![expect(clippy::disallowed_methods, reason = "owns the clock, starts tasks and damages files")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;

@@ -1,5 +1,4 @@
 //! One turn of the machine: take what waits, save, apply, answer; and the snapshots that follow.
-#![expect(clippy::disallowed_methods, reason = "driver: starts the snapshot thread and reads the clock")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,10 +1,8 @@
 //! A snapshot being read while the store goes on.
 
-use std::collections::VecDeque;
-
 use skep_proto::pb::SnapshotChunk;
 
-use super::super::chunk::{CHUNK_PLACES, head, tasks};
+use super::super::chunk::{CHUNK_PLACES, Head, tasks};
 use super::Store;
 
 /// The state as it was at one index, chunk by chunk. The store lets that moment go when this is dropped.
@@ -12,7 +10,7 @@ use super::Store;
 pub struct Past {
     store: Store,
     index: u64,
-    head: VecDeque<SnapshotChunk>,
+    head: Head,
     /// Where in the task table to go on; `None` at the end.
     next: Option<usize>,
 }
@@ -21,9 +19,8 @@ impl Past {
     /// Holds the present still. One at a time: a second one would end the first.
     pub(super) fn hold(store: &Store) -> Self {
         let frozen = store.inner.state.write().freeze();
-        // Made without the lock: nodes and services are shared values.
-        let head = head(frozen.cluster.as_deref(), &frozen.nodes, &frozen.services).into();
-        Self { store: store.clone(), index: frozen.index, head, next: Some(0) }
+        let (index, head) = (frozen.index, Head::new(frozen));
+        Self { store: store.clone(), index, head, next: Some(0) }
     }
 
     /// Raft index of the last entry in it.
@@ -38,7 +35,7 @@ impl Iterator for Past {
 
     /// The next chunk. Readers are not kept waiting; writers at most as long as 512 tasks take to be copied.
     fn next(&mut self) -> Option<SnapshotChunk> {
-        if let Some(chunk) = self.head.pop_front() {
+        if let Some(chunk) = self.head.next() {
             return Some(chunk);
         }
         let from = self.next?;

@@ -97,6 +97,12 @@ impl<K: Copy + Ord + Debug + Send + Sync + 'static> Registry<K> {
         }
     }
 
+    /// Keys with watchers.
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> usize {
+        self.entries.lock().len()
+    }
+
     /// Wakes everyone.
     pub(super) fn wake_all(&self) {
         self.entries.lock().values().for_each(|entry| entry.send_replace(()));

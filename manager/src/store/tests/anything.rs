@@ -11,8 +11,9 @@ use skep_proto::model::{
     Task, TaskId, TaskState, TaskStatus,
 };
 
-use super::super::chunk::{Rebuild, head, tasks};
+use super::super::chunk::{Head, Rebuild, tasks};
 use super::super::fixture::{node, node_id, port, service, service_id, spec, status, task, task_id, transaction};
+use super::super::freeze::Frozen;
 use super::super::{Change, Placed, Reported, State, Touched, Transaction, Usage, codec};
 
 /// What a state holds, in a form that can be compared: objects, and all that its queries say.
@@ -226,18 +227,17 @@ fn recoded(transaction: &Transaction) -> Transaction {
     codec::decode(&codec::encode(std::slice::from_ref(transaction))).unwrap().remove(0).unwrap()
 }
 
-fn frozen_copy(state: &State, frozen: &super::super::freeze::Frozen) -> State {
+fn frozen_copy(state: &State, frozen: Frozen) -> State {
     let mut rebuild = Rebuild::default();
-    head(frozen.cluster.as_deref(), &frozen.nodes, &frozen.services)
-        .into_iter()
-        .for_each(|it| rebuild.add(it).unwrap());
+    let index = frozen.index;
+    Head::new(frozen).for_each(|chunk| rebuild.add(chunk).unwrap());
     let mut next = Some(0);
     while let Some(from) = next {
         let (some, then) = state.frozen_tasks(from, 2);
         rebuild.add(tasks(&some)).unwrap();
         next = then;
     }
-    rebuild.finish(frozen.index)
+    rebuild.finish(index)
 }
 
 proptest! {
@@ -284,7 +284,7 @@ proptest! {
         let at_the_time = seen(&state);
         let frozen = state.freeze();
         play(&mut state, &then);
-        prop_assert_eq!(seen(&frozen_copy(&state, &frozen)), at_the_time);
+        prop_assert_eq!(seen(&frozen_copy(&state, frozen)), at_the_time);
         drop(state.thaw());
         prop_assert_eq!(seen(&state), counted(&state));
     }

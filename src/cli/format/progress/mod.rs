@@ -1,6 +1,6 @@
 //! What a command shows while it waits for a service to converge.
 //!
-//! *Owns* the texts ([`lines`]: a snapshot to lines) and the drawing ([`screen`]: lines to what must be written so that
+//! *Owns* the texts ([`mod@lines`]: a snapshot to lines) and the drawing ([`screen`]: lines to what must be written so that
 //! they appear in place of those before).
 //!
 //! *In*: a [`Snapshot`] per change, made by the caller from the service and its tasks. *Out*: text to write as it stands.

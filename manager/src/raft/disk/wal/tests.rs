@@ -81,7 +81,7 @@ fn a_flipped_bit_in_the_middle_is_refused_and_in_the_last_record_drops_it() {
         let scan = segment::scan(&bytes, &Header::decode(&bytes).unwrap(), None).unwrap();
         scan.records[record].1.end
     };
-    for bit in (0..body_end(2) * 8) {
+    for bit in 0..body_end(2) * 8 {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
         fs::write(&file, &flipped).unwrap();
