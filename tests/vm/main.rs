@@ -13,6 +13,8 @@ mod machine;
 mod modules;
 mod parts;
 
+use std::path::Path;
+
 use machine::{Guest, Transcript};
 use parts::Parts;
 
@@ -45,4 +47,12 @@ fn containers_keep_their_promises_on_unified_cgroups() {
     assert_all_hold(&transcript);
     let claims = transcript.claims();
     assert!(ENFORCED.iter().all(|name| claims.contains(&(name, true))), "{transcript}");
+}
+
+#[test]
+fn the_product_keeps_its_promises_on_unified_cgroups() {
+    let Some(parts) = Parts::find() else { return };
+    let skep = Path::new(env!("CARGO_BIN_EXE_skep"));
+    let guest = Guest { program: ("skep", skep), claims: include_str!("guest/product") };
+    assert_all_hold(&machine::run(&parts, &guest));
 }
