@@ -124,19 +124,18 @@ const ASIDE: &str = "skep.host";
 const MOVES_MAX: u32 = 100;
 
 /// Hands controllers of a v2 group down to its children, which only the root of all groups may do while it has processes. A
-/// daemon finds itself in another one when its unit or its machine is a container: those processes move aside first.
-/// *Source:* cgroups(7), the "no internal processes" rule.
+/// daemon finds itself in another one when its unit or its machine is a container: those processes move aside first. First,
+/// because the kernel would take some controllers all the same and make of the group what no process can move out of.
+/// *Source:* cgroups(7), the "no internal processes" rule and thread mode.
 fn hand_down(group: &Path, settings: &[Setting]) -> Result<(), CgroupError> {
-    for setting in settings {
-        let busy = try_write(group, setting).is_err_and(|e| e.kind() == io::ErrorKind::ResourceBusy);
-        if busy {
-            let aside = group.join(ASIDE);
-            fs::create_dir_all(&aside).map_err(|source| CgroupError::Make { dir: aside.clone(), source })?;
-            move_members(group, &aside);
-            write(group, setting)?;
-        }
+    // Every group has a type but that root.
+    let is_root = !group.join("cgroup.type").exists();
+    if !settings.is_empty() && !is_root && !members(group).is_empty() {
+        let aside = group.join(ASIDE);
+        fs::create_dir_all(&aside).map_err(|source| CgroupError::Make { dir: aside.clone(), source })?;
+        move_members(group, &aside);
     }
-    Ok(())
+    settings.iter().try_for_each(|setting| write(group, setting))
 }
 
 fn move_members(from: &Path, to: &Path) {
@@ -282,14 +281,15 @@ pub fn children(parents: &[Group]) -> Vec<String> {
     names
 }
 
-/// Removes the parent groups, and above them the empty groups of a nested parent name. A group that has processes which are no
-/// container's is somebody else's and stays, as it was.
+/// Removes the parent groups, and above them the empty groups of a nested parent name. A group that has processes of its own
+/// is somebody else's, perhaps this daemon's: nothing in it is killed, and it stays as it was.
 ///
 /// # Errors
 /// As [`remove`].
 pub fn remove_parent(parents: &[Group], mounts: &[PathBuf]) -> Result<(), CgroupError> {
     for (group, mount) in parents.iter().zip(mounts) {
-        if !take_back(&group.dir, &group.settings) {
+        let foreign = take_back(&group.dir, &group.settings) || !members(&group.dir).is_empty();
+        if !foreign {
             remove(std::slice::from_ref(group))?;
         }
         for (above, _) in levels(mount, &group.dir).iter().rev() {
@@ -353,6 +353,29 @@ mod tests {
         assert!(!oom_killed(std::slice::from_ref(&made)));
         fs::write(root.path().join("memory.events"), "oom 1\noom_kill 1\n").unwrap();
         assert!(oom_killed(&[made]));
+    }
+
+    #[test]
+    fn parent_with_processes_of_its_own_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("unit");
+        fs::create_dir(&dir).unwrap();
+        // A process id that cannot be one: whoever tried to kill it would do no harm.
+        fs::write(dir.join("cgroup.procs"), "4999999\n").unwrap();
+        remove_parent(&[group(&dir, Vec::new())], &[root.path().to_owned()]).unwrap();
+        assert!(dir.join("cgroup.procs").exists());
+    }
+
+    #[test]
+    fn groups_that_moved_aside_come_back() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("unit");
+        fs::create_dir_all(dir.join(ASIDE)).unwrap();
+        fs::write(dir.join("cgroup.subtree_control"), "").unwrap();
+        let settings = vec![Setting::may("cgroup.subtree_control", "+memory")];
+        remove_parent(&[group(&dir, settings)], &[root.path().to_owned()]).unwrap();
+        assert_eq!(fs::read_to_string(dir.join("cgroup.subtree_control")).unwrap(), "-memory");
+        assert!(!dir.join(ASIDE).exists());
     }
 
     #[test]
