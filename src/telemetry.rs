@@ -5,7 +5,7 @@ use tracing_subscriber::EnvFilter;
 
 /// Form of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// One readable line an event.
     Text,
     /// One JSON object an event.
@@ -14,7 +14,7 @@ pub enum LogFormat {
 
 /// Installs the log for the whole process. `SKEP_LOG` takes the usual directives, as in `skep_manager=debug`; the default is
 /// `info`.
-pub fn install(format: LogFormat) {
+pub(crate) fn install(format: LogFormat) {
     let filter = EnvFilter::try_from_env("SKEP_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {

@@ -88,6 +88,8 @@ fn main() {
         for proposers in [1, 64, 1_000] {
             round(&store, proposers).await;
         }
+        // A snapshot may still be written.
+        tokio::time::sleep(Duration::from_secs(3)).await;
         let before = processor();
         tokio::time::sleep(Duration::from_secs(3)).await;
         println!("idle for 3 s: {:?} of processor time", processor() - before);

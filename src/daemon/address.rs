@@ -5,11 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::{Context, bail};
 
 /// Docker's port for everything between nodes.
-pub const PORT_DEFAULT: u16 = 2377;
+pub(crate) const PORT_DEFAULT: u16 = 2377;
 
 /// An address of this machine, with the interface that has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// As in `eth0`.
     pub interface: String,
     /// The address.
@@ -20,7 +20,7 @@ pub struct Candidate {
 ///
 /// # Errors
 /// When it is no address.
-pub fn listen(text: &str) -> anyhow::Result<SocketAddr> {
+pub(crate) fn listen(text: &str) -> anyhow::Result<SocketAddr> {
     if text.is_empty() {
         return Ok(SocketAddr::from(([0, 0, 0, 0], PORT_DEFAULT)));
     }
@@ -35,7 +35,7 @@ pub fn listen(text: &str) -> anyhow::Result<SocketAddr> {
 ///
 /// # Errors
 /// When the text names nothing of this machine, or there are several to choose from.
-pub fn advertise(asked: &str, listen: SocketAddr, candidates: &[Candidate]) -> anyhow::Result<SocketAddr> {
+pub(crate) fn advertise(asked: &str, listen: SocketAddr, candidates: &[Candidate]) -> anyhow::Result<SocketAddr> {
     if !asked.is_empty() {
         return named(asked, listen.port(), candidates);
     }

@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 
 /// Holds the data directory for this process; another daemon on it is refused until the lock is dropped, by exit or crash.
 #[derive(Debug)]
-pub struct Lock {
+pub(crate) struct Lock {
     _file: Flock<File>,
 }
 
 /// What `swarm init` or `swarm join` settled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SwarmFile {
+pub(crate) struct SwarmFile {
     /// Format of this file. A newer one is refused rather than guessed at.
     pub format: u32,
     /// It is a manager.
@@ -31,13 +31,13 @@ pub struct SwarmFile {
 }
 
 /// The only format there is.
-pub const SWARM_FORMAT: u32 = 1;
+pub(crate) const SWARM_FORMAT: u32 = 1;
 
 /// Makes a directory that only root may enter, with its parents.
 ///
 /// # Errors
 /// When it cannot be made.
-pub fn private_dir(path: &Path) -> anyhow::Result<()> {
+pub(crate) fn private_dir(path: &Path) -> anyhow::Result<()> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.with_context(|| format!("make the directory {}", path.display()))
 }
@@ -46,7 +46,7 @@ pub fn private_dir(path: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When another daemon has it, or it cannot be written.
-pub fn lock(data_dir: &Path) -> anyhow::Result<Lock> {
+pub(crate) fn lock(data_dir: &Path) -> anyhow::Result<Lock> {
     private_dir(data_dir)?;
     let path = data_dir.join("lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
@@ -68,7 +68,7 @@ pub fn lock(data_dir: &Path) -> anyhow::Result<Lock> {
 
 /// Process id of the daemon that holds the data directory, if one does.
 #[must_use]
-pub fn lock_holder(data_dir: &Path) -> Option<i32> {
+pub(crate) fn lock_holder(data_dir: &Path) -> Option<i32> {
     let path = data_dir.join("lock");
     let file = OpenOptions::new().read(true).write(true).open(&path).ok()?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
@@ -85,7 +85,7 @@ fn swarm_path(data_dir: &Path) -> PathBuf {
 ///
 /// # Errors
 /// When the file is there and cannot be understood.
-pub fn read_swarm(data_dir: &Path) -> anyhow::Result<Option<SwarmFile>> {
+pub(crate) fn read_swarm(data_dir: &Path) -> anyhow::Result<Option<SwarmFile>> {
     let path = swarm_path(data_dir);
     let text = match fs::read(&path) {
         Ok(text) => text,
@@ -105,7 +105,7 @@ pub fn read_swarm(data_dir: &Path) -> anyhow::Result<Option<SwarmFile>> {
 ///
 /// # Errors
 /// When the disk refuses.
-pub fn write_swarm(data_dir: &Path, swarm: &SwarmFile) -> anyhow::Result<()> {
+pub(crate) fn write_swarm(data_dir: &Path, swarm: &SwarmFile) -> anyhow::Result<()> {
     let path = swarm_path(data_dir);
     let text = serde_json::to_vec_pretty(swarm).context("write down the swarm's settings")?;
     replace(&path, &text).with_context(|| format!("write {}", path.display()))
@@ -115,7 +115,7 @@ pub fn write_swarm(data_dir: &Path, swarm: &SwarmFile) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When the disk refuses.
-pub fn forget_swarm(data_dir: &Path) -> anyhow::Result<()> {
+pub(crate) fn forget_swarm(data_dir: &Path) -> anyhow::Result<()> {
     let path = swarm_path(data_dir);
     match fs::remove_file(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {

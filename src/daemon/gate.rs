@@ -14,7 +14,7 @@ use tonic::server::NamedService;
 
 /// Stands before the manager's [`Control`], which comes and goes while the socket stays.
 #[derive(Debug)]
-pub struct Gate<T> {
+pub(crate) struct Gate<T> {
     behind: Arc<RwLock<Behind<T>>>,
 }
 
@@ -33,17 +33,17 @@ impl<T> Clone for Gate<T> {
 impl<T: Control> Gate<T> {
     /// A gate that refuses with `reason`.
     #[must_use]
-    pub fn closed(reason: &str) -> Self {
+    pub(crate) fn closed(reason: &str) -> Self {
         Self { behind: Arc::new(RwLock::new(Behind::Closed(reason.to_owned()))) }
     }
 
     /// Lets calls through to `control`.
-    pub fn open(&self, control: T) {
+    pub(crate) fn open(&self, control: T) {
         self.set(Behind::Open(ControlServer::new(control)));
     }
 
     /// Refuses calls from now on; those under way go on.
-    pub fn close(&self, reason: &str) {
+    pub(crate) fn close(&self, reason: &str) {
         self.set(Behind::Closed(reason.to_owned()));
     }
 

@@ -19,14 +19,15 @@ use skep_agent::sys::Executor;
 use skep_agent::{Agent, AgentConfig};
 use skep_manager::api::ControlService;
 use skep_manager::ca::NodeIdentity;
-use skep_manager::run::{Counts, Manager, ManagerConfig, NewCluster};
-use skep_proto::model::{Availability, ClusterSpec, NodeDescription, NodeState};
+use skep_manager::run::{Manager, ManagerConfig, NewCluster};
+use skep_proto::model::{NodeDescription, NodeState};
 use skep_runtime::Runtime;
 use tokio::sync::Mutex;
 
 use super::disk::{self, SWARM_FORMAT, SwarmFile};
 use super::gate::Gate;
 use super::metrics::ClusterSample;
+use super::standing::{InitOrder, Standing};
 
 /// What a machine answers to calls about a cluster that it is no part of.
 const NOT_IN_A_SWARM: &str = "this node is not a swarm manager: it is not part of a swarm; use `skep swarm init` to make a \
@@ -38,7 +39,7 @@ const NOT_A_MANAGER: &str = "this node is not a swarm manager: worker nodes can'
 
 /// What the daemon is made of, as far as a swarm is concerned.
 #[derive(Debug)]
-pub struct Setting {
+pub(crate) struct Setting {
     /// The data directory.
     pub data_dir: PathBuf,
     /// The node's name.
@@ -53,7 +54,7 @@ pub struct Setting {
 
 /// The machine's membership.
 #[derive(Debug)]
-pub struct Membership {
+pub(crate) struct Membership {
     setting: Setting,
     state: Mutex<State>,
 }
@@ -74,40 +75,9 @@ struct Active {
     manager: Option<Manager>,
 }
 
-/// What `info` tells of the membership.
-#[derive(Clone, Debug)]
-pub enum Standing {
-    /// No part of a swarm.
-    Inactive,
-    /// Part of one.
-    Active {
-        /// Addresses.
-        swarm: SwarmFile,
-        /// Who it is.
-        identity: Identity,
-        /// Numbers that only a manager has.
-        counts: Option<Counts>,
-    },
-    /// Should be part of one.
-    Failed(String),
-}
-
-/// What `swarm init` was asked for, addresses settled.
-#[derive(Clone, Debug)]
-pub struct InitOrder {
-    /// Where to listen.
-    pub listen: std::net::SocketAddr,
-    /// What the others reach it at.
-    pub advertise: std::net::SocketAddr,
-    /// Whether tasks may run here.
-    pub availability: Availability,
-    /// The cluster's settings.
-    pub spec: ClusterSpec,
-}
-
 impl Membership {
     /// Takes up what `swarm.json` says. A swarm that cannot be taken up leaves the daemon running, so that it can be asked why.
-    pub async fn resume(setting: Setting) -> Arc<Self> {
+    pub(crate) async fn resume(setting: Setting) -> Arc<Self> {
         let membership = Arc::new(Self { setting, state: Mutex::new(State::Inactive) });
         let mut state = membership.state.lock().await;
         *state = membership.take_up().await.unwrap_or_else(|error| {
@@ -184,7 +154,7 @@ impl Membership {
     ///
     /// # Errors
     /// When it is part of one already, or an address or a disk refuses; then it is no part of any.
-    pub async fn init(self: &Arc<Self>, order: InitOrder) -> anyhow::Result<()> {
+    pub(crate) async fn init(self: &Arc<Self>, order: InitOrder) -> anyhow::Result<()> {
         let mut state = self.state.lock().await;
         self.require_inactive(&state)?;
         self.clear_remains().await?;
@@ -225,7 +195,7 @@ impl Membership {
     ///
     /// # Errors
     /// When it is part of one already, or the managers refuse; then it is no part of any.
-    pub async fn join(self: &Arc<Self>, advertise: String, order: JoinOrder) -> anyhow::Result<Identity> {
+    pub(crate) async fn join(self: &Arc<Self>, advertise: String, order: JoinOrder) -> anyhow::Result<Identity> {
         let mut state = self.state.lock().await;
         self.require_inactive(&state)?;
         self.clear_remains().await?;
@@ -244,7 +214,7 @@ impl Membership {
     ///
     /// # Errors
     /// When it is no part of one, or it is a manager and not `force`, or something could not be removed.
-    pub async fn leave(&self, force: bool) -> anyhow::Result<()> {
+    pub(crate) async fn leave(&self, force: bool) -> anyhow::Result<()> {
         let mut state = self.state.lock().await;
         match std::mem::replace(&mut *state, State::Inactive) {
             State::Inactive => bail!("leave the swarm: this node is not part of a swarm"),
@@ -273,7 +243,7 @@ impl Membership {
     }
 
     /// Stops what runs for the swarm; containers stay.
-    pub async fn stop(&self) {
+    pub(crate) async fn stop(&self) {
         let mut state = self.state.lock().await;
         if let State::Active(active) = std::mem::replace(&mut *state, State::Inactive) {
             if let Err(error) = active.agent.shutdown(false).await {
@@ -287,25 +257,26 @@ impl Membership {
     }
 
     /// What to tell about it.
-    pub async fn standing(&self) -> Standing {
+    pub(crate) async fn standing(&self) -> Standing {
         match &*self.state.lock().await {
             State::Inactive => Standing::Inactive,
             State::Failed(why) => Standing::Failed(why.clone()),
             State::Active(active) => Standing::Active {
-                swarm: active.swarm.clone(),
-                identity: active.identity.clone(),
+                swarm: Box::new(active.swarm.clone()),
+                identity: Box::new(active.identity.clone()),
                 counts: active.manager.as_ref().and_then(Manager::counts),
             },
         }
     }
 
     /// Numbers about the cluster; managers only. Counts every task, which is cheap enough for a page read a few times a minute.
-    pub async fn cluster_sample(&self) -> Option<ClusterSample> {
+    pub(crate) async fn cluster_sample(&self) -> Option<ClusterSample> {
         let state = self.state.lock().await;
         let State::Active(active) = &*state else { return None };
         let manager = active.manager.as_ref()?;
         let seen = manager.store().read();
-        let mut sample = ClusterSample { leader: manager.leads(), applied_index: seen.index(), ..ClusterSample::default() };
+        let mut sample =
+            ClusterSample { leader: manager.leads(), applied_index: seen.index(), ..ClusterSample::default() };
         seen.services().for_each(|_| sample.services += 1);
         seen.nodes().for_each(|node| *sample.nodes.entry(node_word(node.status.state)).or_default() += 1);
         seen.tasks().for_each(|task| *sample.tasks.entry(task.status.state.name()).or_default() += 1);
@@ -313,7 +284,7 @@ impl Membership {
     }
 
     /// The tokens and the address that others join with; managers only.
-    pub async fn worker_token(&self) -> Option<String> {
+    pub(crate) async fn worker_token(&self) -> Option<String> {
         match &*self.state.lock().await {
             State::Active(active) => active.manager.as_ref().and_then(Manager::worker_token),
             _ => None,
@@ -324,7 +295,7 @@ impl Membership {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn description(&self) -> anyhow::Result<NodeDescription> {
+    pub(crate) async fn description(&self) -> anyhow::Result<NodeDescription> {
         let found = self.executor().describe().await?;
         let Setting { hostname, labels, .. } = &self.setting;
         Ok(NodeDescription {
@@ -336,7 +307,7 @@ impl Membership {
     }
 
     /// Hostname, labels and directories.
-    pub fn setting(&self) -> &Setting {
+    pub(crate) fn setting(&self) -> &Setting {
         &self.setting
     }
 
@@ -422,4 +393,4 @@ fn node_word(state: NodeState) -> &'static str {
 }
 
 /// How long a clean stop may take in all before the process ends anyway. Nothing is lost then: it is as if it had crashed.
-pub const STOP_MAX: Duration = Duration::from_secs(15);
+pub(crate) const STOP_MAX: Duration = Duration::from_secs(15);

@@ -31,7 +31,7 @@ const IDLE: Duration = Duration::from_secs(10);
 
 /// What one page is made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// Containers on this node, by status.
     pub containers: BTreeMap<&'static str, u64>,
     /// Only on a manager.
@@ -40,7 +40,7 @@ pub struct Sample {
 
 /// What a manager adds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClusterSample {
+pub(crate) struct ClusterSample {
     /// It leads.
     pub leader: bool,
     /// Raft index of the last entry applied.
@@ -55,7 +55,7 @@ pub struct ClusterSample {
 
 /// The page in Prometheus' text format.
 #[must_use]
-pub fn page(sample: &Sample) -> String {
+pub(crate) fn page(sample: &Sample) -> String {
     let mut text = String::new();
     family(&mut text, "skep_node_containers", "Containers on this node by status.", "status", &sample.containers);
     let Some(cluster) = &sample.cluster else { return text };
@@ -82,7 +82,7 @@ fn family(text: &mut String, name: &str, help: &str, label: &str, values: &BTree
 ///
 /// # Errors
 /// When the address cannot be listened on.
-pub async fn serve(
+pub(crate) async fn serve(
     address: SocketAddr,
     membership: Arc<Membership>,
     stop: CancellationToken,
@@ -152,7 +152,8 @@ mod tests {
 
     #[test]
     fn a_managers_page_counts_tasks_by_state() {
-        let cluster = ClusterSample { leader: true, tasks: BTreeMap::from([("failed", 2)]), ..ClusterSample::default() };
+        let cluster =
+            ClusterSample { leader: true, tasks: BTreeMap::from([("failed", 2)]), ..ClusterSample::default() };
         let text = page(&Sample { cluster: Some(cluster), ..Sample::default() });
         assert!(text.contains("skep_manager_leader 1\n") && text.contains("skep_manager_tasks{state=\"failed\"} 2\n"));
     }

@@ -13,11 +13,12 @@
 //!
 //! [`membership`] is the machine behind `swarm init|join|leave`; [`disk`] what it keeps; [`run`] starts and stops everything.
 
-pub mod address;
-pub mod disk;
-pub mod gate;
-pub mod membership;
-pub mod metrics;
-pub mod options;
-pub mod run;
-pub mod service;
+pub(crate) mod address;
+pub(crate) mod disk;
+pub(crate) mod gate;
+pub(crate) mod membership;
+pub(crate) mod metrics;
+pub(crate) mod options;
+pub(crate) mod run;
+pub(crate) mod service;
+pub(crate) mod standing;

@@ -11,7 +11,7 @@ use crate::telemetry::LogFormat;
 
 /// Options of `skep daemon`.
 #[derive(Args, Clone, Debug)]
-pub struct DaemonOptions {
+pub(crate) struct DaemonOptions {
     /// Where everything that must survive a reboot is kept
     #[arg(long, default_value = "/var/lib/skep", value_name = "DIR")]
     pub data_dir: PathBuf,
@@ -46,7 +46,7 @@ impl DaemonOptions {
     ///
     /// # Errors
     /// When one has no key.
-    pub fn labels(&self) -> anyhow::Result<BTreeMap<String, String>> {
+    pub(crate) fn labels(&self) -> anyhow::Result<BTreeMap<String, String>> {
         let pair = |text: &String| {
             let (key, value) = text.split_once('=').unwrap_or((text, ""));
             if key.is_empty() {
@@ -61,7 +61,7 @@ impl DaemonOptions {
     ///
     /// # Errors
     /// When it is no hostname.
-    pub fn node_name(&self) -> anyhow::Result<String> {
+    pub(crate) fn node_name(&self) -> anyhow::Result<String> {
         let name = match &self.hostname {
             Some(name) => name.clone(),
             None => nix::unistd::gethostname().context("read the hostname")?.to_string_lossy().into_owned(),
@@ -77,7 +77,7 @@ impl DaemonOptions {
     ///
     /// # Errors
     /// When it is empty or would leave the hierarchy.
-    pub fn checked_cgroup_parent(&self) -> anyhow::Result<String> {
+    pub(crate) fn checked_cgroup_parent(&self) -> anyhow::Result<String> {
         let name = self.cgroup_parent.trim_matches('/');
         if name.is_empty() || name.split('/').any(|part| matches!(part, "" | "." | "..")) {
             bail!("use {:?} as the cgroup parent: name a group, as in skep or machines/skep", self.cgroup_parent);

@@ -41,7 +41,7 @@ const NFT_TABLE: &str = "skep";
 ///
 /// # Errors
 /// With what kept it from starting.
-pub fn main(options: &DaemonOptions) -> anyhow::Result<Exit> {
+pub(crate) fn main(options: &DaemonOptions) -> anyhow::Result<Exit> {
     if !nix::unistd::geteuid().is_root() {
         bail!("run a node: namespaces and cgroups need root; run it as root, or with sudo");
     }
@@ -60,7 +60,8 @@ async fn run(options: &DaemonOptions) -> anyhow::Result<Exit> {
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for signals")?;
     let _lock = disk::lock(&options.data_dir)?;
     disk::private_dir(&options.run_dir)?;
-    let runtime = Runtime::open(runtime_config(&options.data_dir, &options.run_dir, &options.checked_cgroup_parent()?)?).await?;
+    let runtime =
+        Runtime::open(runtime_config(&options.data_dir, &options.run_dir, &options.checked_cgroup_parent()?)?).await?;
     let gate = Gate::closed("this daemon is starting");
     let setting = Setting {
         data_dir: options.data_dir.clone(),
@@ -121,9 +122,10 @@ fn runtime_config(data_dir: &Path, run_dir: &Path, cgroup_parent: &str) -> anyho
 ///
 /// # Errors
 /// With what could not be removed.
-pub fn leave_no_trace(data_dir: &Path, run_dir: &Path, cgroup_parent: &str) -> anyhow::Result<()> {
+pub(crate) fn leave_no_trace(data_dir: &Path, run_dir: &Path, cgroup_parent: &str) -> anyhow::Result<()> {
     let config = runtime_config(data_dir, run_dir, cgroup_parent)?;
-    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the async runtime")?;
+    let tokio =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the async runtime")?;
     tokio.block_on(async {
         let _lock = disk::lock(data_dir)?;
         Runtime::open(config).await?.purge().await.context("remove the containers")
@@ -135,13 +137,16 @@ pub fn leave_no_trace(data_dir: &Path, run_dir: &Path, cgroup_parent: &str) -> a
 fn listen(path: &Path) -> anyhow::Result<UnixListener> {
     remove_socket(path)?;
     let listener = UnixListener::bind(path).with_context(|| format!("listen on {}", path.display()))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).with_context(|| format!("close {} to others", path.display()))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("close {} to others", path.display()))?;
     Ok(listener)
 }
 
 fn remove_socket(path: &Path) -> anyhow::Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).with_context(|| format!("remove {}", path.display())),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", path.display()))
+        }
         _ => Ok(()),
     }
 }
@@ -163,7 +168,7 @@ async fn serve(
 ///
 /// # Errors
 /// When they cannot be listed.
-pub fn candidates() -> anyhow::Result<Vec<Candidate>> {
+pub(crate) fn candidates() -> anyhow::Result<Vec<Candidate>> {
     let listed = nix::ifaddrs::getifaddrs().context("list this machine's addresses")?;
     let address = |storage: nix::sys::socket::SockaddrStorage| {
         let v4 = storage.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
@@ -179,7 +184,7 @@ pub fn candidates() -> anyhow::Result<Vec<Candidate>> {
 
 /// The machine's address, if it has just one that others could use.
 #[must_use]
-pub fn only_address() -> Option<IpAddr> {
+pub(crate) fn only_address() -> Option<IpAddr> {
     let all = candidates().ok()?;
     let any = super::address::listen("").ok()?;
     super::address::advertise("", any, &all).ok().map(|address| address.ip())

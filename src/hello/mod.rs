@@ -7,4 +7,4 @@
 mod page;
 mod run;
 
-pub use run::main;
+pub(crate) use run::main;

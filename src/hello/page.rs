@@ -2,7 +2,7 @@
 
 /// What the agent told the container about itself, and how often it was asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub(super) struct Facts {
     /// Name of the task, as in `hello.2.x1y2`.
     pub task: String,
     /// Its slot.
@@ -15,14 +15,14 @@ pub struct Facts {
 
 /// One line a fact.
 #[must_use]
-pub fn text(facts: &Facts) -> String {
+pub(super) fn text(facts: &Facts) -> String {
     let Facts { task, slot, node, requests } = facts;
     format!("Hello from Skep!\n\ntask:     {task}\nslot:     {slot}\nnode:     {node}\nrequests: {requests}\n")
 }
 
 /// The same facts for a browser.
 #[must_use]
-pub fn html(facts: &Facts) -> String {
+pub(super) fn html(facts: &Facts) -> String {
     let row = |name: &str, value: &str| format!("<tr><th>{name}</th><td>{}</td></tr>", escape(value));
     let rows = [
         row("task", &facts.task),

@@ -33,7 +33,7 @@ const IDLE: Duration = Duration::from_secs(10);
 
 /// Serves on port 80 until SIGTERM or SIGINT.
 #[must_use]
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.and_then(|runtime| runtime.block_on(serve())) {
         Ok(()) => Exit::Done.into(),

@@ -30,7 +30,7 @@ const LOOK: Duration = Duration::from_millis(5);
 ///
 /// # Errors
 /// When it cannot be started or ends at once; the end of its log is in the error.
-pub async fn ensure(node: &Node) -> anyhow::Result<Daemon> {
+pub(crate) async fn ensure(node: &Node) -> anyhow::Result<Daemon> {
     if let Ok(daemon) = Daemon::connect(&node.host()).await {
         return Ok(daemon);
     }
@@ -43,7 +43,11 @@ pub async fn ensure(node: &Node) -> anyhow::Result<Daemon> {
             Err(_) => sleep(LOOK).await,
         }
         if let Some(status) = child.try_wait().context("look after the daemon")? {
-            bail!("start the daemon: it ended with {status}; its log {} ends with: {}", log_path(node).display(), last_words(node));
+            bail!(
+                "start the daemon: it ended with {status}; its log {} ends with: {}",
+                log_path(node).display(),
+                last_words(node)
+            );
         }
     }
 }
@@ -69,7 +73,8 @@ fn start(node: &Node) -> anyhow::Result<Child> {
 
 fn command(node: &Node) -> anyhow::Result<Command> {
     let log = log_path(node);
-    let log: File = OpenOptions::new().create(true).append(true).open(&log).with_context(|| format!("open {}", log.display()))?;
+    let log: File =
+        OpenOptions::new().create(true).append(true).open(&log).with_context(|| format!("open {}", log.display()))?;
     let mut command = Command::new(env::current_exe().context("find this program's own file")?);
     command.arg("daemon").arg("--background");
     command.arg("--data-dir").arg(&node.data_dir).arg("--run-dir").arg(&node.run_dir);
@@ -85,7 +90,7 @@ fn command(node: &Node) -> anyhow::Result<Command> {
 ///
 /// # Errors
 /// When it can be neither asked nor killed.
-pub async fn stop(node: &Node) -> anyhow::Result<()> {
+pub(crate) async fn stop(node: &Node) -> anyhow::Result<()> {
     let Some(pid) = disk::lock_holder(&node.data_dir) else { return Ok(()) };
     let pid = Pid::from_raw(pid);
     for (signal, patience) in [(Signal::SIGTERM, STOP_MAX), (Signal::SIGKILL, STOP_MAX)] {

@@ -11,7 +11,7 @@
 //! [`plan`] decides on names, directories and addresses; [`namespace`] makes the network namespaces; [`daemon`] starts and
 //! stops the processes; [`run`] does it all in order.
 
-pub mod daemon;
-pub mod namespace;
-pub mod plan;
-pub mod run;
+pub(crate) mod daemon;
+pub(crate) mod namespace;
+pub(crate) mod plan;
+pub(crate) mod run;

@@ -13,7 +13,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 const FOLDER: &str = "/run/netns";
 
 /// The file that holds a namespace.
-pub fn path(name: &str) -> PathBuf {
+pub(crate) fn path(name: &str) -> PathBuf {
     Path::new(FOLDER).join(name)
 }
 
@@ -21,7 +21,7 @@ pub fn path(name: &str) -> PathBuf {
 ///
 /// # Errors
 /// When the kernel refuses.
-pub fn ensure(name: &str) -> anyhow::Result<()> {
+pub(crate) fn ensure(name: &str) -> anyhow::Result<()> {
     if enter_file(name).is_ok() {
         return Ok(());
     }
@@ -41,7 +41,7 @@ pub fn ensure(name: &str) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When there is none of that name.
-pub fn enter_file(name: &str) -> anyhow::Result<File> {
+pub(crate) fn enter_file(name: &str) -> anyhow::Result<File> {
     let path = path(name);
     let file = File::open(&path).with_context(|| format!("open network namespace {name}"))?;
     let kind = nix::sys::statfs::fstatfs(&file).with_context(|| format!("look at {}", path.display()))?;
@@ -56,7 +56,7 @@ pub fn enter_file(name: &str) -> anyhow::Result<File> {
 ///
 /// # Errors
 /// When there is no such namespace, or the call fails.
-pub fn inside<T: Send + 'static>(
+pub(crate) fn inside<T: Send + 'static>(
     name: &str,
     call: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
 ) -> anyhow::Result<T> {
@@ -72,7 +72,7 @@ pub fn inside<T: Send + 'static>(
 ///
 /// # Errors
 /// When the kernel refuses.
-pub fn remove(name: &str) -> anyhow::Result<()> {
+pub(crate) fn remove(name: &str) -> anyhow::Result<()> {
     let path = path(name);
     // Not mounted is as good as unmounted: a killed `up` may have come no further.
     let _ = umount2(&path, MntFlags::MNT_DETACH);

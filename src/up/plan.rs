@@ -7,25 +7,25 @@ use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
 /// Most nodes on one machine: a room for trying things out, not for running a data centre.
-pub const NODES_MAX: u8 = 32;
+pub(crate) const NODES_MAX: u8 = 32;
 
 /// The bridge that stands for the network between the machines, and its address. An unlikely neighbourhood of 10/8, so that
 /// it is not somebody's office network.
-pub const BRIDGE: (&str, Ipv4Addr, u8) = ("skep-up", Ipv4Addr::new(10, 117, 0, 1), 24);
+pub(crate) const BRIDGE: (&str, Ipv4Addr, u8) = ("skep-up", Ipv4Addr::new(10, 117, 0, 1), 24);
 
 /// The nftables table of that network.
-pub const TABLE: &str = "skep-up";
+pub(crate) const TABLE: &str = "skep-up";
 
 /// What `up` makes, as `up.json` keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The nodes; the first is the manager.
     pub nodes: Vec<Node>,
 }
 
 /// One node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Node {
+pub(crate) struct Node {
     /// Its hostname; empty: the machine's.
     pub name: String,
     /// Its data directory.
@@ -40,7 +40,7 @@ pub struct Node {
 
 /// A node's place on the bridge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub(crate) struct Place {
     /// Name of the network namespace.
     pub namespace: String,
     /// Address there.
@@ -50,7 +50,7 @@ pub struct Place {
 impl Node {
     /// Where its daemon answers.
     #[must_use]
-    pub fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         format!("unix://{}", self.run_dir.join("skep.sock").display())
     }
 }
@@ -60,7 +60,7 @@ impl Node {
 ///
 /// # Errors
 /// When the count is absurd.
-pub fn plan(count: u8, data_dir: &Path, run_dir: &Path, cgroup_parent: &str) -> anyhow::Result<Plan> {
+pub(crate) fn plan(count: u8, data_dir: &Path, run_dir: &Path, cgroup_parent: &str) -> anyhow::Result<Plan> {
     if !(1..=NODES_MAX).contains(&count) {
         bail!("bring up {count} nodes: give a number from 1 to {NODES_MAX}");
     }

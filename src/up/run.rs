@@ -32,7 +32,7 @@ const PORT_TRIES: u16 = 20;
 
 /// Options of `skep up`.
 #[derive(Args, Clone, Debug)]
-pub struct UpOptions {
+pub(crate) struct UpOptions {
     /// Number of nodes; more than one live each in a network namespace of its own
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub nodes: u8,
@@ -45,7 +45,7 @@ pub struct UpOptions {
 
 /// Options of `skep down`.
 #[derive(Args, Clone, Debug)]
-pub struct DownOptions {
+pub(crate) struct DownOptions {
     #[command(flatten)]
     places: Places,
 }
@@ -77,7 +77,9 @@ impl Places {
     fn read_plan(&self) -> anyhow::Result<Option<Plan>> {
         let path = self.plan_file();
         match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).with_context(|| format!("understand {}", path.display())).map(Some),
+            Ok(text) => {
+                serde_json::from_slice(&text).with_context(|| format!("understand {}", path.display())).map(Some)
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
         }
@@ -88,7 +90,7 @@ impl Places {
 ///
 /// # Errors
 /// With the step that failed; `skep down` cleans up after any of them.
-pub async fn up(options: &UpOptions) -> anyhow::Result<Exit> {
+pub(crate) async fn up(options: &UpOptions) -> anyhow::Result<Exit> {
     require_root("up")?;
     let plan = settle(options)?;
     make_network(&plan)?;
@@ -109,7 +111,7 @@ pub async fn up(options: &UpOptions) -> anyhow::Result<Exit> {
 ///
 /// # Errors
 /// With the first thing that could not be removed; what could be was.
-pub async fn down(options: &DownOptions) -> anyhow::Result<Exit> {
+pub(crate) async fn down(options: &DownOptions) -> anyhow::Result<Exit> {
     require_root("down")?;
     let places = &options.places;
     let known = places.read_plan()?;

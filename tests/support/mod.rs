@@ -11,18 +11,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Bound on everything that should take milliseconds: generous, because the machine may be busy with other things.
-pub const SOON: Duration = Duration::from_secs(30);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// How often a condition without an event is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The binary under test.
-pub const SKEP: &str = env!("CARGO_BIN_EXE_skep");
+pub(crate) const SKEP: &str = env!("CARGO_BIN_EXE_skep");
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Whether a test that needs root can run. Says SKIP and why when not, and fails when nothing may be skipped.
-pub fn can_run() -> bool {
+pub(crate) fn can_run() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
         assert!(std::env::var_os("SKEP_REQUIRE_ALL").is_none(), "this test needs root");
@@ -35,7 +35,7 @@ pub fn can_run() -> bool {
 ///
 /// # Panics
 /// When the bound is over; the panic says what was waited for.
-pub fn wait_for<T>(what: &str, bound: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, bound: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + bound;
     loop {
         if let Some(value) = condition() {
@@ -48,14 +48,14 @@ pub fn wait_for<T>(what: &str, bound: Duration, mut condition: impl FnMut() -> O
 
 /// A network of machines, each a network namespace, on one bridge in a namespace of its own.
 #[derive(Debug)]
-pub struct World {
+pub(crate) struct World {
     name: String,
     machines: AtomicU32,
 }
 
 impl World {
     /// An empty network.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let name = format!("sktest-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         ip(&format!("netns add {name}"));
         ip(&format!("-n {name} link add br0 type bridge"));
@@ -66,7 +66,7 @@ impl World {
     }
 
     /// A machine with a running daemon.
-    pub fn machine(&self) -> Machine {
+    pub(crate) fn machine(&self) -> Machine {
         let number = self.machines.fetch_add(1, Ordering::Relaxed) + 1;
         let name = format!("{}-{number}", self.name);
         let address = format!("10.99.0.{}", 10 + number);
@@ -85,12 +85,12 @@ impl World {
     }
 
     /// Runs a command in the network between the machines, as somebody outside them.
-    pub fn run(&self, command: &[&str]) -> Output {
+    pub(crate) fn run(&self, command: &[&str]) -> Output {
         in_namespace(&self.name, command).output().expect("run a command")
     }
 
     /// Cuts or mends a machine's cable.
-    pub fn cable(&self, machine: &Machine, up: bool) {
+    pub(crate) fn cable(&self, machine: &Machine, up: bool) {
         let number = machine.name.rsplit('-').next().expect("names end with a number");
         ip(&format!("-n {} link set p{number} {}", self.name, if up { "up" } else { "down" }));
     }
@@ -104,7 +104,7 @@ impl Drop for World {
 
 /// A machine: a network namespace, directories, and a daemon that can be killed and started again.
 #[derive(Debug)]
-pub struct Machine {
+pub(crate) struct Machine {
     /// Name of its network namespace and of its cgroup parent.
     pub name: String,
     /// Its address.
@@ -117,7 +117,7 @@ pub struct Machine {
 
 /// What a command said.
 #[derive(Debug)]
-pub struct Said {
+pub(crate) struct Said {
     /// Exit code.
     pub code: i32,
     /// Standard output.
@@ -129,14 +129,14 @@ pub struct Said {
 impl Said {
     /// The output of a command that must have succeeded.
     #[track_caller]
-    pub fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert_eq!(self.code, 0, "{self:?}");
         self.out
     }
 
     /// The one sentence of a command that must have failed with `code`.
     #[track_caller]
-    pub fn refused(self, code: i32) -> String {
+    pub(crate) fn refused(self, code: i32) -> String {
         assert_eq!(self.code, code, "{self:?}");
         let sentence = self.err.trim().to_owned();
         assert!(!sentence.is_empty() && !sentence.contains("panicked"), "{sentence}");
@@ -146,22 +146,22 @@ impl Said {
 
 impl Machine {
     /// Where it keeps what survives a reboot.
-    pub fn data_dir(&self) -> PathBuf {
+    pub(crate) fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
     /// Where it keeps what does not.
-    pub fn run_dir(&self) -> PathBuf {
+    pub(crate) fn run_dir(&self) -> PathBuf {
         self.dir.path().join("run")
     }
 
     /// A scratch file's path.
-    pub fn scratch(&self, name: &str) -> PathBuf {
+    pub(crate) fn scratch(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Starts the daemon and waits until it answers.
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         assert!(self.daemon.is_none(), "the daemon runs already");
         let log = fs::OpenOptions::new().create(true).append(true).open(self.scratch("log")).expect("open the log");
         let mut command = in_namespace(&self.name, &[SKEP, "daemon", "--hostname", &self.hostname]);
@@ -176,24 +176,24 @@ impl Machine {
     }
 
     /// The daemon's log.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.scratch("log")).unwrap_or_default()
     }
 
     /// The daemon's process id.
-    pub fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         i32::try_from(self.daemon.as_ref().expect("the daemon runs").id()).expect("process ids fit")
     }
 
     /// Kills the daemon as a crash would.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut child = self.daemon.take().expect("the daemon runs");
         child.kill().expect("kill the daemon");
         child.wait().expect("wait for the daemon");
     }
 
     /// Stops the daemon as an operator would; it must end with 0.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         let pid = nix::unistd::Pid::from_raw(self.pid());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("ask the daemon to stop");
         let status = self.daemon.take().expect("the daemon runs").wait().expect("wait for the daemon");
@@ -201,7 +201,7 @@ impl Machine {
     }
 
     /// Runs `skep` against this machine's daemon.
-    pub fn skep(&self, arguments: &[&str]) -> Said {
+    pub(crate) fn skep(&self, arguments: &[&str]) -> Said {
         let host = format!("unix://{}", self.run_dir().join("skep.sock").display());
         let output = Command::new(SKEP).args(["-H", &host]).args(arguments).stdin(Stdio::null()).output();
         let output = output.expect("run skep");
@@ -213,38 +213,38 @@ impl Machine {
     }
 
     /// Runs a command on this machine.
-    pub fn run(&self, command: &[&str]) -> Output {
+    pub(crate) fn run(&self, command: &[&str]) -> Output {
         in_namespace(&self.name, command).output().expect("run a command")
     }
 
     /// Makes it a swarm of its own.
-    pub fn init(&self) {
+    pub(crate) fn init(&self) {
         self.skep(&["swarm", "init", "--advertise-addr", &self.address]).ok();
     }
 
     /// Makes it a worker of `manager`'s swarm.
-    pub fn join(&self, manager: &Self) {
+    pub(crate) fn join(&self, manager: &Self) {
         let token = manager.skep(&["swarm", "join-token", "-q", "worker"]).ok();
         let remote = format!("{}:2377", manager.address);
         self.skep(&["swarm", "join", "--token", token.trim(), &remote]).ok();
     }
 
     /// Imports a root filesystem of one static busybox under `reference`.
-    pub fn import_busybox(&self, reference: &str) {
+    pub(crate) fn import_busybox(&self, reference: &str) {
         let tar = self.scratch("busybox.tar");
         busybox_tar(&tar);
         self.skep(&["image", "import", &tar.display().to_string(), reference]).ok();
     }
 
     /// Values of one column of a listing, as a template.
-    pub fn column(&self, listing: &[&str], template: &str) -> Vec<String> {
+    pub(crate) fn column(&self, listing: &[&str], template: &str) -> Vec<String> {
         let mut arguments = listing.to_vec();
         arguments.extend(["--format", template]);
         self.skep(&arguments).ok().lines().map(str::to_owned).collect()
     }
 
     /// Process ids of the service's running containers on this machine, by container name, in order of name.
-    pub fn container_pids(&self) -> Vec<(String, String)> {
+    pub(crate) fn container_pids(&self) -> Vec<(String, String)> {
         let ids = self.skep(&["ps", "-q", "--no-trunc"]).ok();
         let mut found: Vec<_> = ids
             .lines()
@@ -286,7 +286,7 @@ fn ip(arguments: &str) {
 }
 
 /// Writes a root filesystem of one static busybox.
-pub fn busybox_tar(path: &Path) {
+pub(crate) fn busybox_tar(path: &Path) {
     let dir = tempfile::tempdir().expect("make a directory");
     for part in ["bin", "tmp", "etc"] {
         fs::create_dir(dir.path().join(part)).expect("make a directory");

@@ -19,6 +19,7 @@ impl State {
     /// Puts or takes a node; gives back what was there.
     pub(super) fn set_node(&mut self, id: NodeId, node: Option<Arc<Node>>) -> Option<Arc<Node>> {
         let entry = self.nodes.entry(id).or_default();
+        entry.takes = node.as_ref().is_some_and(|node| node.takes_tasks());
         let before = std::mem::replace(&mut entry.node, node);
         self.drop_idle_node(id);
         before

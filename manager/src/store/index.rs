@@ -30,6 +30,8 @@ pub(super) static IDLE: Usage =
 #[derive(Clone, Debug, Default)]
 pub(super) struct NodeEntry {
     pub(super) node: Option<Arc<Node>>,
+    /// The node is there and takes new tasks: asked for each placement, and not worth a step to the node itself.
+    pub(super) takes: bool,
     pub(super) tasks: BTreeSet<Handle>,
     pub(super) usage: Usage,
 }

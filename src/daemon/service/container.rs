@@ -16,7 +16,7 @@ use super::status::runtime_status;
 const LINES_MAX: usize = 256;
 
 /// The containers, running ones or all.
-pub fn list(runtime: &Runtime, all: bool) -> Listing<pb::Container> {
+pub(crate) fn list(runtime: &Runtime, all: bool) -> Listing<pb::Container> {
     let mut found = runtime.list();
     found.retain(|info| all || info.status == ContainerStatus::Running);
     found.sort_by_key(|info| std::cmp::Reverse(info.created_ms));
@@ -24,12 +24,12 @@ pub fn list(runtime: &Runtime, all: bool) -> Listing<pb::Container> {
 }
 
 /// One container, by id, name or unique prefix of either.
-pub fn inspect(runtime: &Runtime, reference: &str) -> Result<pb::Container, Status> {
+pub(crate) fn inspect(runtime: &Runtime, reference: &str) -> Result<pb::Container, Status> {
     find(runtime, reference).map(|info| wire(&info))
 }
 
 /// A container's output.
-pub fn logs(
+pub(crate) fn logs(
     runtime: &Arc<Runtime>,
     request: pb::ContainerLogsRequest,
 ) -> Result<Listing<pb::ContainerLogsReply>, Status> {
@@ -44,7 +44,7 @@ pub fn logs(
     };
     let lines = runtime.logs(&info.id, query).map_err(|e| runtime_status(&e))?;
     let batches = ReceiverStream::new(lines).map(wire_line);
-    let replies = tokio_stream::StreamExt::chunks_timeout(batches, LINES_MAX, std::time::Duration::from_millis(5));
+    let replies = StreamExt::chunks_timeout(batches, LINES_MAX, std::time::Duration::from_millis(5));
     Ok(Box::pin(replies.map(|lines| Ok(pb::ContainerLogsReply { lines }))))
 }
 

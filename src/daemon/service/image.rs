@@ -12,40 +12,43 @@ use tonic::{Status, Streaming};
 use super::status::{image_status, invalid};
 
 /// Answers of a listing.
-pub type Listing<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+pub(crate) type Listing<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Pieces of an upload that may wait for the disk. A client that is quicker is held back by the socket.
 const PIECES_MAX: usize = 16;
 
 /// All images.
-pub async fn list(images: &ImageStore) -> Result<Listing<pb::Image>, Status> {
+pub(crate) async fn list(images: &ImageStore) -> Result<Listing<pb::Image>, Status> {
     let images = images.clone();
     let found = blocking(move || Ok(images.list())).await?;
     Ok(Box::pin(iter(found.into_iter().map(|image| Ok(wire(&image))))))
 }
 
 /// One image.
-pub async fn inspect(images: &ImageStore, reference: String) -> Result<pb::Image, Status> {
+pub(crate) async fn inspect(images: &ImageStore, reference: String) -> Result<pb::Image, Status> {
     let images = images.clone();
     blocking(move || images.get(&reference)).await.map(|image| wire(&image))
 }
 
 /// Removes a name or an image.
-pub async fn remove(images: &ImageStore, request: pb::RemoveImageRequest) -> Result<pb::RemoveImageReply, Status> {
+pub(crate) async fn remove(
+    images: &ImageStore,
+    request: pb::RemoveImageRequest,
+) -> Result<pb::RemoveImageReply, Status> {
     let images = images.clone();
     let lines = blocking(move || images.remove(&request.r#ref, request.force)).await?;
     Ok(pb::RemoveImageReply { lines })
 }
 
 /// Gives an image a further name.
-pub async fn tag(images: &ImageStore, request: pb::TagImageRequest) -> Result<pb::TagImageReply, Status> {
+pub(crate) async fn tag(images: &ImageStore, request: pb::TagImageRequest) -> Result<pb::TagImageReply, Status> {
     let images = images.clone();
     blocking(move || images.tag(&request.source, &request.target)).await?;
     Ok(pb::TagImageReply {})
 }
 
 /// Imports a root filesystem.
-pub async fn import(
+pub(crate) async fn import(
     images: &ImageStore,
     mut upload: Streaming<pb::ImageUpload>,
 ) -> Result<pb::ImageUploadReply, Status> {
@@ -57,7 +60,10 @@ pub async fn import(
 }
 
 /// Loads an archive of images.
-pub async fn load(images: &ImageStore, mut upload: Streaming<pb::ImageUpload>) -> Result<pb::ImageUploadReply, Status> {
+pub(crate) async fn load(
+    images: &ImageStore,
+    mut upload: Streaming<pb::ImageUpload>,
+) -> Result<pb::ImageUploadReply, Status> {
     header(&mut upload).await?;
     let images = images.clone();
     let loaded = with_archive(upload, move |mut archive| images.load(&mut archive)).await?;
@@ -137,6 +143,11 @@ fn wire(image: &Image) -> pb::Image {
         exposed_ports: config.exposed_ports,
         stop_signal: config.stop_signal.unwrap_or_default(),
         labels: config.labels,
-        layers: image.layers.iter().filter_map(|dir| dir.file_name()).map(|n| n.to_string_lossy().into_owned()).collect(),
+        layers: image
+            .layers
+            .iter()
+            .filter_map(|dir| dir.file_name())
+            .map(|n| n.to_string_lossy().into_owned())
+            .collect(),
     }
 }

@@ -13,7 +13,7 @@ use crate::daemon::membership::Membership;
 
 /// What the local socket serves besides the cluster's calls.
 #[derive(Clone, Debug)]
-pub struct LocalService {
+pub(crate) struct LocalService {
     /// Containers and images.
     pub runtime: Arc<Runtime>,
     /// Whether the machine is part of a swarm.
@@ -30,17 +30,11 @@ impl Local for LocalService {
         Ok(Response::new(swarm::info(&self.membership, &self.runtime).await))
     }
 
-    async fn swarm_init(
-        &self,
-        request: Request<pb::SwarmInitRequest>,
-    ) -> Result<Response<pb::SwarmInitReply>, Status> {
+    async fn swarm_init(&self, request: Request<pb::SwarmInitRequest>) -> Result<Response<pb::SwarmInitReply>, Status> {
         swarm::init(&self.membership, request.into_inner()).await.map(Response::new)
     }
 
-    async fn swarm_join(
-        &self,
-        request: Request<pb::SwarmJoinRequest>,
-    ) -> Result<Response<pb::SwarmJoinReply>, Status> {
+    async fn swarm_join(&self, request: Request<pb::SwarmJoinRequest>) -> Result<Response<pb::SwarmJoinReply>, Status> {
         swarm::join(&self.membership, request.into_inner()).await.map(Response::new)
     }
 

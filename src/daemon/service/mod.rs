@@ -4,8 +4,8 @@
 //! [`local`] implements the generated trait and delegates to [`swarm`], [`container`] and [`image`]; [`status`] is the one
 //! place where an error gets its gRPC code.
 
-pub mod container;
-pub mod image;
-pub mod local;
-pub mod status;
-pub mod swarm;
+pub(crate) mod container;
+pub(crate) mod image;
+pub(crate) mod local;
+pub(crate) mod status;
+pub(crate) mod swarm;

@@ -13,12 +13,12 @@ fn with_code(code: Code, error: &(dyn Error + 'static)) -> Status {
 }
 
 /// Something the caller wrote wrongly.
-pub fn invalid(error: &(dyn Error + 'static)) -> Status {
+pub(crate) fn invalid(error: &(dyn Error + 'static)) -> Status {
     with_code(Code::InvalidArgument, error)
 }
 
 /// Something about an image.
-pub fn image_status(error: &ImageError) -> Status {
+pub(crate) fn image_status(error: &ImageError) -> Status {
     let code = match error {
         ImageError::NotFound { .. } => Code::NotFound,
         _ => Code::FailedPrecondition,
@@ -27,7 +27,7 @@ pub fn image_status(error: &ImageError) -> Status {
 }
 
 /// Something about a container.
-pub fn runtime_status(error: &RuntimeError) -> Status {
+pub(crate) fn runtime_status(error: &RuntimeError) -> Status {
     let code = match error {
         RuntimeError::NotFound { .. } => Code::NotFound,
         _ => Code::Internal,
@@ -36,7 +36,7 @@ pub fn runtime_status(error: &RuntimeError) -> Status {
 }
 
 /// Something about membership. `anyhow` chains are told like the others.
-pub fn membership_status(error: &anyhow::Error) -> Status {
+pub(crate) fn membership_status(error: &anyhow::Error) -> Status {
     let texts: Vec<String> = error.chain().map(told).collect();
     let mut sentence = texts.join(": ");
     if !error.chain().any(|part| part.is::<Status>()) {

@@ -11,11 +11,15 @@ use tonic::Status;
 
 use super::status::{invalid, membership_status};
 use crate::daemon::address;
-use crate::daemon::membership::{InitOrder, Membership, Standing};
+use crate::daemon::membership::Membership;
 use crate::daemon::run::candidates;
+use crate::daemon::standing::{InitOrder, Standing};
 
 /// Makes a swarm.
-pub async fn init(membership: &Arc<Membership>, request: pb::SwarmInitRequest) -> Result<pb::SwarmInitReply, Status> {
+pub(crate) async fn init(
+    membership: &Arc<Membership>,
+    request: pb::SwarmInitRequest,
+) -> Result<pb::SwarmInitReply, Status> {
     let order = init_order(&request)?;
     let advertise = order.advertise;
     membership.init(order).await.map_err(|e| membership_status(&e))?;
@@ -54,7 +58,10 @@ fn cluster_spec(request: &pb::SwarmInitRequest) -> Result<ClusterSpec, ConvertEr
 }
 
 /// Joins one.
-pub async fn join(membership: &Arc<Membership>, request: pb::SwarmJoinRequest) -> Result<pb::SwarmJoinReply, Status> {
+pub(crate) async fn join(
+    membership: &Arc<Membership>,
+    request: pb::SwarmJoinRequest,
+) -> Result<pb::SwarmJoinReply, Status> {
     let listen = address::listen(&request.listen_addr).map_err(|e| membership_status(&e))?;
     let advertise = match request.advertise_addr.as_str() {
         // The manager sees where the connection comes from, which is right more often than a guess.
@@ -92,13 +99,16 @@ fn availability(wire: pb::Availability) -> Result<Availability, Status> {
 }
 
 /// Leaves it.
-pub async fn leave(membership: &Membership, request: pb::SwarmLeaveRequest) -> Result<pb::SwarmLeaveReply, Status> {
+pub(crate) async fn leave(
+    membership: &Membership,
+    request: pb::SwarmLeaveRequest,
+) -> Result<pb::SwarmLeaveReply, Status> {
     membership.leave(request.force).await.map_err(|e| membership_status(&e))?;
     Ok(pb::SwarmLeaveReply {})
 }
 
 /// Everything about this daemon on one page.
-pub async fn info(membership: &Membership, runtime: &Runtime) -> pb::InfoReply {
+pub(crate) async fn info(membership: &Membership, runtime: &Runtime) -> pb::InfoReply {
     let setting = membership.setting();
     let description = membership.description().await.unwrap_or_default();
     let containers = runtime.list();

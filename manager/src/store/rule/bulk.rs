@@ -1,6 +1,6 @@
 //! Placements and reports: thousands at a time, each item looked at alone and passed over when it has gone stale.
 
-use skep_proto::model::{Node, Task, TaskState, TaskStatus};
+use skep_proto::model::{Task, TaskState, TaskStatus};
 
 use super::super::apply::Work;
 use super::super::change::{Placed, Reported};
@@ -10,7 +10,7 @@ impl Work<'_> {
     pub(in super::super) fn assign(&mut self, placed: &[Placed]) {
         for item in placed {
             let Some(handle) = self.state.tasks.find(item.task) else { continue };
-            let takes = self.state.node(item.node).is_some_and(|node| Node::takes_tasks(node));
+            let takes = self.state.nodes.get(&item.node).is_some_and(|entry| entry.takes);
             if !takes || !may_assign(self.state.tasks.get(handle), item) {
                 continue;
             }

@@ -73,9 +73,6 @@ fn adopt(runtime: &Arc<Runtime>, name: &str) -> Option<Arc<Container>> {
     }
     runtime.backing.restore(&id, record.lease);
     let shim = hold(state.shim);
-    if shim.is_some() && state.started_ms.is_some() {
-        republish(runtime, &id, &record);
-    }
     let link = shim.as_ref().and_then(|_| Link::connect(&dirs.run).ok());
     let resources = &record.spec.resources;
     Some(Arc::new(Container {

@@ -9,7 +9,7 @@ use crate::network::{Lease, Network, NetworkConfig, NetworkError};
 /// The real store and network, or one fixed image and no network, with which the rest of the runtime is tested and measured.
 #[derive(Debug)]
 pub(crate) enum Backing {
-    Full { images: ImageStore, network: Network },
+    Full { images: ImageStore, network: Box<Network> },
     Bare(Box<Image>),
 }
 
@@ -22,7 +22,7 @@ impl Backing {
             bridge_address: config.bridge_address,
             nft_table: config.nft_table.clone(),
         });
-        Ok(Self::Full { images, network })
+        Ok(Self::Full { images, network: Box::new(network) })
     }
 
     pub(crate) fn network(&self) -> Option<&Network> {
@@ -91,6 +91,15 @@ impl Backing {
 
     pub(crate) fn release(&self, id: &ContainerId) -> Result<(), RuntimeError> {
         self.network().map_or(Ok(()), |n| n.release(id)).map_err(refused(id, "release the network"))
+    }
+
+    pub(crate) fn reconcile(&self) -> Result<(), RuntimeError> {
+        let done = self.network().map_or(Ok(()), Network::reconcile);
+        done.map_err(|source| RuntimeError::Network {
+            id: "every name".to_owned(),
+            action: "repair the network",
+            source,
+        })
     }
 
     pub(crate) fn remove_all(&self) -> Result<(), RuntimeError> {

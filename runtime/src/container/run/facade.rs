@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::backing::Backing;
 use super::registry::{Container, Registry, containers};
-use super::{adopt, create, end, follow, sys};
+use super::{adopt, create, end, follow, sys, tend};
 use crate::cgroup::{self, Hierarchy, Version};
 use crate::container::{
     ContainerId, ContainerInfo, ContainerSpec, ContainerStatus, Exit, RuntimeConfig, RuntimeError, STOP_GRACE_MAX,
@@ -42,12 +42,15 @@ pub struct Runtime {
     /// Wakes the sweeper.
     pub(crate) sweeper: Arc<Notify>,
     sweeping: Mutex<Option<JoinHandle<()>>>,
+    tending: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        if let Some(sweeping) = self.sweeping.get_mut().take() {
-            sweeping.abort();
+        for task in [&mut self.sweeping, &mut self.tending] {
+            if let Some(task) = task.get_mut().take() {
+                task.abort();
+            }
         }
     }
 }
@@ -88,11 +91,14 @@ impl Runtime {
             discarded: AtomicU64::new(0),
             sweeper: Arc::default(),
             sweeping: Mutex::default(),
+            tending: Mutex::default(),
         });
         adopt::adopt_all(&runtime)?;
         // What an earlier daemon left there has no owner that waits: the sweeper takes it.
         *runtime.sweeping.lock() = Some(tokio::spawn(end::sweep(trash, Arc::clone(&runtime.sweeper))));
         runtime.sweeper.notify_one();
+        // Its first look, at once, makes the kernel fit what the adopted containers have.
+        *runtime.tending.lock() = Some(tokio::spawn(tend::tend(Arc::downgrade(&runtime))));
         Ok(runtime)
     }
 
@@ -101,7 +107,11 @@ impl Runtime {
         cgroup::ensure_parent(&parents, &self.mounts()).map_err(|source| RuntimeError::Cgroup { source })
     }
 
-    fn create_on_ground(self: &Arc<Self>, id: &ContainerId, spec: ContainerSpec) -> Result<ContainerInfo, RuntimeError> {
+    fn create_on_ground(
+        self: &Arc<Self>,
+        id: &ContainerId,
+        spec: ContainerSpec,
+    ) -> Result<ContainerInfo, RuntimeError> {
         if let Err(e) = self.ensure_ground() {
             self.registry.forget(id);
             return Err(e);

@@ -1,7 +1,8 @@
 //! The calls that move containers on.
 //!
 //! One file per act: [`create`], [`end`] (signal, stop, remove), [`adopt`] (what `open` finds), [`watch`] (the wait for the end),
-//! [`link`] (the connection to a shim), [`backing`] (images and network, or neither for tests), [`registry`] (who is there).
+//! [`link`] (the connection to a shim), [`backing`] (images and network, or neither for tests), [`registry`] (who is there),
+//! [`tend`] (the network as it should be).
 
 pub(crate) mod adopt;
 pub(crate) mod backing;
@@ -12,6 +13,7 @@ pub(crate) mod follow;
 pub(crate) mod link;
 pub(crate) mod registry;
 pub(crate) mod sys;
+pub(crate) mod tend;
 pub(crate) mod watch;
 
 pub use facade::Runtime;

@@ -1,0 +1,38 @@
+//! What the membership is asked for and what it tells: plain values.
+
+use skep_agent::identity::Identity;
+use skep_manager::run::Counts;
+use skep_proto::model::{Availability, ClusterSpec};
+
+use super::disk::SwarmFile;
+
+/// What `info` tells of the membership.
+#[derive(Clone, Debug)]
+pub(crate) enum Standing {
+    /// No part of a swarm.
+    Inactive,
+    /// Part of one.
+    Active {
+        /// Addresses.
+        swarm: Box<SwarmFile>,
+        /// Who it is.
+        identity: Box<Identity>,
+        /// Numbers that only a manager has.
+        counts: Option<Counts>,
+    },
+    /// Should be part of one.
+    Failed(String),
+}
+
+/// What `swarm init` was asked for, addresses settled.
+#[derive(Clone, Debug)]
+pub(crate) struct InitOrder {
+    /// Where to listen.
+    pub listen: std::net::SocketAddr,
+    /// What the others reach it at.
+    pub advertise: std::net::SocketAddr,
+    /// Whether tasks may run here.
+    pub availability: Availability,
+    /// The cluster's settings.
+    pub spec: ClusterSpec,
+}
