@@ -11,12 +11,12 @@ const LINK: u32 = 0o120_777;
 const CONSOLE: u32 = 0o020_600;
 
 /// Entries and their padding begin at multiples of this.
-const ALIGNMENT: u64 = 4;
+const ALIGNMENT: usize = 4;
 
 /// An archive being written.
 pub(crate) struct Archive {
     file: File,
-    length: u64,
+    length: usize,
     entries: u32,
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct Archive {
 struct Entry<'a> {
     name: &'a str,
     mode: u32,
-    size: u64,
+    size: usize,
     device: (u32, u32),
 }
 
@@ -64,8 +64,7 @@ impl Archive {
     }
 
     fn entry(&mut self, name: &str, mode: u32, contents: &[u8]) -> io::Result<()> {
-        let size = u64::try_from(contents.len()).expect("lengths fit");
-        self.header(&Entry { name, mode, size, device: (0, 0) })?;
+        self.header(&Entry { name, mode, size: contents.len(), device: (0, 0) })?;
         self.write(contents)?;
         self.pad()
     }
@@ -87,12 +86,11 @@ impl Archive {
 
     fn pad(&mut self) -> io::Result<()> {
         let missing = self.length.next_multiple_of(ALIGNMENT) - self.length;
-        let zeros = [0; ALIGNMENT as usize];
-        self.write(&zeros[..usize::try_from(missing).expect("less than the alignment")])
+        self.write(&[0; ALIGNMENT][..missing])
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.length += u64::try_from(bytes.len()).expect("lengths fit");
+        self.length += bytes.len();
         self.file.write_all(bytes)
     }
 }

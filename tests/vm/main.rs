@@ -6,12 +6,13 @@
 //! (`guest/`). The machine prints a line for each claim and switches itself off; [`machine`] listens, and kills it when it is late.
 //!
 //! **What it cannot tell**: how fast anything is. Emulated processors are five to ten times slower.
-#![expect(clippy::disallowed_methods, reason = "a test touches files, processes and the clock")]
 
 mod archive;
 mod machine;
 mod modules;
 mod parts;
+
+use std::path::Path;
 
 use machine::{Guest, Transcript};
 use parts::Parts;
@@ -45,4 +46,12 @@ fn containers_keep_their_promises_on_unified_cgroups() {
     assert_all_hold(&transcript);
     let claims = transcript.claims();
     assert!(ENFORCED.iter().all(|name| claims.contains(&(name, true))), "{transcript}");
+}
+
+#[test]
+fn the_product_keeps_its_promises_on_unified_cgroups() {
+    let Some(parts) = Parts::find() else { return };
+    let skep = Path::new(env!("CARGO_BIN_EXE_skep"));
+    let guest = Guest { program: ("skep", skep), claims: include_str!("guest/product") };
+    assert_all_hold(&machine::run(&parts, &guest));
 }

@@ -19,6 +19,10 @@
 //! there is no file to write: rules are an eBPF program, which is not loaded, so that there the capability set (no
 //! `CAP_SYS_RAWIO`, `mknod` but no foreign device node in `/dev`) is what stands between a container and the devices.
 //!
+//! **Who sits in the way makes room.** A v2 group other than the root hands controllers to its children only while it has no process
+//! itself. A daemon in a container, or one whose parent group is its own unit's, finds processes there: they move into a group
+//! beside the containers', and back when the parent is removed. Processes that are no container's are never killed.
+//!
 //! **Crash**: groups survive every process. The runtime, when it opens, kills and removes each child of the parent group that
 //! no adopted container owns.
 //!

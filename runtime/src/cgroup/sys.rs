@@ -76,13 +76,15 @@ pub fn make(group: &Group) -> Result<(), CgroupError> {
 }
 
 fn write(dir: &Path, setting: &Setting) -> Result<(), CgroupError> {
-    let path = dir.join(&setting.file);
-    let written = OpenOptions::new().write(true).open(&path).and_then(|mut f| f.write_all(setting.value.as_bytes()));
-    match written {
+    match try_write(dir, setting) {
         Err(_) if setting.optional => Ok(()),
-        Err(source) => Err(CgroupError::Write { path, value: setting.value.clone(), source }),
+        Err(source) => Err(CgroupError::Write { path: dir.join(&setting.file), value: setting.value.clone(), source }),
         Ok(()) => Ok(()),
     }
+}
+
+fn try_write(dir: &Path, setting: &Setting) -> io::Result<()> {
+    OpenOptions::new().write(true).open(dir.join(&setting.file))?.write_all(setting.value.as_bytes())
 }
 
 /// Makes the parent groups and those above them, filled with what children inherit. Doing it again changes nothing.
@@ -99,16 +101,69 @@ fn ensure(group: &Group, mount: &Path) -> Result<(), CgroupError> {
         fs::create_dir_all(&dir).map_err(|source| CgroupError::Make { dir: dir.clone(), source })?;
         match group.version {
             // A controller is on in a group only if it is handed down on the whole way from the root.
-            Version::V2 => group.settings.iter().try_for_each(|setting| write(&above, setting))?,
+            Version::V2 => hand_down(&above, &group.settings)?,
             Version::V1 if group.has("cpuset") => copy_cpuset(&above, &dir)?,
             Version::V1 => {}
         }
+    }
+    if group.version == Version::V2 {
+        return hand_down(&group.dir, &group.settings);
     }
     // The kernel refuses to deny devices to a group that has children; those already have the rules.
     if fresh || !group.has("devices") {
         group.settings.iter().try_for_each(|setting| write(&group.dir, setting))?;
     }
     Ok(())
+}
+
+/// The group that takes the processes of a group that hands controllers down. No container is called so: their names have no dot.
+const ASIDE: &str = "skep.host";
+
+/// How often a group's processes are moved away until none is left: each time only those are there that were born meanwhile. At the
+/// bound the controller stays off, and the first limit that needs it is refused with the name of its file.
+const MOVES_MAX: u32 = 100;
+
+/// Hands controllers of a v2 group down to its children, which only the root of all groups may do while it has processes. A
+/// daemon finds itself in another one when its unit or its machine is a container: those processes move aside first. First,
+/// because the kernel would take some controllers all the same and make of the group what no process can move out of.
+/// *Source:* cgroups(7), the "no internal processes" rule and thread mode.
+fn hand_down(group: &Path, settings: &[Setting]) -> Result<(), CgroupError> {
+    // Every group has a type but that root.
+    let is_root = !group.join("cgroup.type").exists();
+    if !settings.is_empty() && !is_root && !members(group).is_empty() {
+        let aside = group.join(ASIDE);
+        fs::create_dir_all(&aside).map_err(|source| CgroupError::Make { dir: aside.clone(), source })?;
+        move_members(group, &aside);
+    }
+    settings.iter().try_for_each(|setting| write(group, setting))
+}
+
+fn move_members(from: &Path, to: &Path) {
+    for _ in 0..MOVES_MAX {
+        let members = members(from);
+        if members.is_empty() {
+            return;
+        }
+        for pid in members {
+            // One that has ended meanwhile needs no move.
+            let _ = write(to, &Setting::may("cgroup.procs", pid.as_raw_nonzero()));
+        }
+    }
+}
+
+/// Undoes [`hand_down`] in a group whose processes had to move aside. Returns whether it was such a group: then it was there
+/// before this runtime and stays. Where others use the controllers meanwhile, nothing changes.
+fn take_back(group: &Path, settings: &[Setting]) -> bool {
+    let aside = group.join(ASIDE);
+    if !aside.exists() {
+        return false;
+    }
+    for setting in settings {
+        let _ = write(group, &Setting::may(&setting.file, setting.value.replace('+', "-")));
+    }
+    move_members(&aside, group);
+    let _ = fs::remove_dir(&aside);
+    true
 }
 
 /// Every directory from below `mount` down to `dir`, each with the one above it.
@@ -146,9 +201,13 @@ pub fn oom_killed(groups: &[Group]) -> bool {
     memory::kills(&events.unwrap_or_default()) > 0
 }
 
-/// Kills every process in the groups. Frozen first, so that a fork bomb cannot outrun it.
+/// Kills every process in the groups: in one write where the kernel has that (v2 from 5.14), else frozen first, so that a fork
+/// bomb cannot outrun it.
 pub fn kill_all(groups: &[Group]) {
-    let freezers: Vec<&Group> = groups.iter().filter(|g| g.version == Version::V2 || g.has("freezer")).collect();
+    let kill = Setting::must("cgroup.kill", 1);
+    let groups: Vec<&Group> =
+        groups.iter().filter(|g| g.version == Version::V1 || try_write(&g.dir, &kill).is_err()).collect();
+    let freezers: Vec<&&Group> = groups.iter().filter(|g| g.version == Version::V2 || g.has("freezer")).collect();
     for group in &freezers {
         let _ = write(&group.dir, &freezer::setting(group.version, true));
     }
@@ -222,17 +281,23 @@ pub fn children(parents: &[Group]) -> Vec<String> {
     names
 }
 
-/// Removes the parent groups, and above them the empty groups of a nested parent name.
+/// Removes the parent groups, and above them the empty groups of a nested parent name. A group that has processes of its own
+/// is somebody else's, perhaps this daemon's: nothing in it is killed, and it stays as it was.
 ///
 /// # Errors
 /// As [`remove`].
 pub fn remove_parent(parents: &[Group], mounts: &[PathBuf]) -> Result<(), CgroupError> {
-    remove(parents)?;
     for (group, mount) in parents.iter().zip(mounts) {
-        let above = group.dir.ancestors().skip(1).take_while(|dir| *dir != mount.as_path());
-        for dir in above {
-            // Not empty means somebody else's: it stays.
-            let _ = fs::remove_dir(dir);
+        let foreign = take_back(&group.dir, &group.settings) || !members(&group.dir).is_empty();
+        if !foreign {
+            remove(std::slice::from_ref(group))?;
+        }
+        for (above, _) in levels(mount, &group.dir).iter().rev() {
+            take_back(above, &group.settings);
+            if above != mount {
+                // Not empty means somebody else's: it stays.
+                let _ = fs::remove_dir(above);
+            }
         }
     }
     Ok(())
@@ -288,6 +353,29 @@ mod tests {
         assert!(!oom_killed(std::slice::from_ref(&made)));
         fs::write(root.path().join("memory.events"), "oom 1\noom_kill 1\n").unwrap();
         assert!(oom_killed(&[made]));
+    }
+
+    #[test]
+    fn parent_with_processes_of_its_own_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("unit");
+        fs::create_dir(&dir).unwrap();
+        // A process id that cannot be one: whoever tried to kill it would do no harm.
+        fs::write(dir.join("cgroup.procs"), "4999999\n").unwrap();
+        remove_parent(&[group(&dir, Vec::new())], &[root.path().to_owned()]).unwrap();
+        assert!(dir.join("cgroup.procs").exists());
+    }
+
+    #[test]
+    fn groups_that_moved_aside_come_back() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("unit");
+        fs::create_dir_all(dir.join(ASIDE)).unwrap();
+        fs::write(dir.join("cgroup.subtree_control"), "").unwrap();
+        let settings = vec![Setting::may("cgroup.subtree_control", "+memory")];
+        remove_parent(&[group(&dir, settings)], &[root.path().to_owned()]).unwrap();
+        assert_eq!(fs::read_to_string(dir.join("cgroup.subtree_control")).unwrap(), "-memory");
+        assert!(!dir.join(ASIDE).exists());
     }
 
     #[test]

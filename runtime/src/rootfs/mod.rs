@@ -12,7 +12,8 @@
 //! container does not survive a reboot, so its layer need not either, and a container's end does not wait for the disk.
 //!
 //! **Layers go in one call each** (`fsconfig` `lowerdir+`), because the option string of the old call ends at 4 KiB, some thirty
-//! layers. Where the kernel lacks that (before 6.5), relative names keep the string short.
+//! layers. Where the kernel lacks that (before 6.5), relative names keep the string short, and where they do not, links that
+//! are numbers.
 //!
 //! Read next: [`mounts`].
 

@@ -19,6 +19,13 @@ pub struct Overlay {
     pub target: PathBuf,
 }
 
+/// Whether the overlayfs of a kernel with this release (as in `6.1.0-56-amd64`) takes one layer a call, which came with 6.5.
+#[must_use]
+pub fn takes_single_layers(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse::<u32>().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (6, 5)
+}
+
 /// What the plan depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct RootView<'a> {
@@ -202,6 +209,20 @@ mod tests {
 
     fn position(steps: &[Step], wanted: impl Fn(&Step) -> bool) -> usize {
         steps.iter().position(wanted).unwrap()
+    }
+
+    #[test]
+    fn single_layers_came_with_6_5() {
+        for (release, takes) in [
+            ("6.5.0-rc1", true),
+            ("6.18.2", true),
+            ("7.0", true),
+            ("6.4.16-200.fc38", false),
+            ("5.15.0", false),
+            ("", false),
+        ] {
+            assert_eq!(takes_single_layers(release), takes, "{release}");
+        }
     }
 
     #[test]

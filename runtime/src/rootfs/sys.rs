@@ -18,7 +18,7 @@ use rustix::mount::{
 };
 use rustix::process::{chdir, pivot_root};
 
-use super::mounts::{FILES, Restrict};
+use super::mounts::{FILES, Restrict, takes_single_layers};
 use super::{Overlay, Step};
 
 /// Keeps what happens in here from the machine: nothing that is mounted from now on is seen outside.
@@ -44,9 +44,12 @@ pub fn open_files(run_dir: &Path) -> io::Result<Vec<OwnedFd>> {
 /// # Errors
 /// The kernel's refusal.
 pub fn enter(overlay: &Overlay) -> io::Result<()> {
-    match mount_layers(overlay) {
-        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => mount_in_one_call(overlay)?,
-        other => other?,
+    // The release is asked instead of trying: a kernel that does not know the new way logs an error for each try.
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    if takes_single_layers(&release) {
+        mount_layers(overlay)?
+    } else {
+        mount_in_one_call(overlay)?
     }
     chdir(&overlay.target)?;
     pivot_root(".", ".")?;
@@ -68,15 +71,42 @@ fn mount_layers(overlay: &Overlay) -> io::Result<()> {
     Ok(move_mount(tree.as_fd(), "", CWD, &overlay.target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
 }
 
-/// The old call, for kernels without `lowerdir+`. Layers are named from their common parent to fit into its 4 KiB.
+/// Longest option string that the old call takes: a page less its final zero. Beyond it the kernel would cut layers off.
+const OPTIONS_MAX: usize = 4095;
+
+/// The old call, for kernels without `lowerdir+`. Layers are named from their common parent to fit into its 4 KiB; if they still
+/// do not, they get shorter names.
 fn mount_in_one_call(overlay: &Overlay) -> io::Result<()> {
     let parent = overlay.layers.first().and_then(|l| l.parent()).unwrap_or(Path::new("/"));
     chdir(parent)?;
     let short = |layer: &PathBuf| escaped(layer.strip_prefix(parent).unwrap_or(layer));
-    let lower: Vec<Vec<u8>> = overlay.layers.iter().rev().map(short).collect();
-    let upper = [b",upperdir=".as_slice(), &escaped(&overlay.upper), b",workdir=", &escaped(&overlay.work)].concat();
-    let options = CString::new([b"lowerdir=".as_slice(), &lower.join(&b':'), &upper].concat())?;
+    let names: Vec<Vec<u8>> = overlay.layers.iter().rev().map(short).collect();
+    let mut options = one_call_options(overlay, &names);
+    if options.len() > OPTIONS_MAX {
+        options = one_call_options(overlay, &number_layers(overlay)?);
+    }
+    let options = CString::new(options)?;
     Ok(mount("overlay", &overlay.target, "overlay", MountFlags::empty(), Some(options.as_c_str()))?)
+}
+
+fn one_call_options(overlay: &Overlay, layers: &[Vec<u8>]) -> Vec<u8> {
+    let (upper, work) = (escaped(&overlay.upper), escaped(&overlay.work));
+    [b"volatile,lowerdir=".as_slice(), &layers.join(&b':'), b",upperdir=", &upper, b",workdir=", &work].concat()
+}
+
+/// Makes links to the layers that have numbers for names, highest layer first, and enters their directory: a filesystem in memory
+/// beneath the root's mount point, so that it goes with the old root.
+fn number_layers(overlay: &Overlay) -> io::Result<Vec<Vec<u8>>> {
+    mount("tmpfs", &overlay.target, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None)?;
+    chdir(&overlay.target)?;
+    let layers = overlay.layers.iter().rev().enumerate();
+    layers
+        .map(|(number, layer)| {
+            let name = number.to_string();
+            symlink(layer, &name)?;
+            Ok(name.into_bytes())
+        })
+        .collect()
 }
 
 /// Commas and colons separate options and layers.
