@@ -48,9 +48,5 @@ fn main() -> ExitCode {
 
 fn size(words: &[String]) -> Size {
     let number = |place: usize, default| words.get(place).and_then(|word| word.parse().ok()).unwrap_or(default);
-    Size {
-        agents: number(0, 500),
-        tasks_each: number(1, 100),
-        idle_s: u64::try_from(number(2, 10)).unwrap_or(10),
-    }
+    Size { agents: number(0, 500), tasks_each: number(1, 100), idle_s: u64::try_from(number(2, 10)).unwrap_or(10) }
 }

@@ -191,7 +191,10 @@ impl Span {
         let tasks_u64 = u64::try_from(tasks).unwrap_or(u64::MAX).max(1);
         let each = |usage: Usage| (usage.cpu.as_micros() / u128::from(tasks_u64), usage.rss / tasks_u64);
         let ((manager_us, manager_bytes), (agents_us, agents_bytes)) = (each(self.manager), each(self.agents));
-        println!("manager: {manager_us} us of CPU and {manager_bytes} bytes a task; {} MiB resident", self.manager_rss >> 20);
+        println!(
+            "manager: {manager_us} us of CPU and {manager_bytes} bytes a task; {} MiB resident",
+            self.manager_rss >> 20
+        );
         println!("agents: {agents_us} us of CPU and {agents_bytes} bytes a task");
     }
 }

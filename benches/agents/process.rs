@@ -24,7 +24,8 @@ impl Usage {
         // The name in parentheses may hold spaces; times are the 12th and 13th field after it, in hundredths of a second.
         let stat = read("stat")?;
         let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-        let field = |place: usize| after_name.split(' ').nth(place).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        let field =
+            |place: usize| after_name.split(' ').nth(place).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
         let pages: u64 = read("statm")?.split(' ').nth(1).and_then(|text| text.parse().ok()).unwrap_or(0);
         Ok(Self { cpu: Duration::from_millis(10 * (field(11) + field(12))), rss: 4096 * pages })
     }

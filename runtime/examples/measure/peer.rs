@@ -108,7 +108,9 @@ fn mounts(rootfs: &Path) -> Vec<Value> {
     ];
     for name in ["hostname", "hosts", "resolv.conf"] {
         let source = rootfs.join("etc").join(name);
-        mounts.push(json!({ "type": "bind", "source": source, "destination": format!("/etc/{name}"), "options": ["rbind"] }));
+        mounts.push(
+            json!({ "type": "bind", "source": source, "destination": format!("/etc/{name}"), "options": ["rbind"] }),
+        );
     }
     mounts
 }
@@ -120,7 +122,8 @@ fn profile() -> Option<Value> {
     let capabilities = CapabilitySet::tweaked(&[], &[]).expect("the default names only what is known");
     let allowed = verdicts(capabilities).into_iter().filter(|(_, verdict)| *verdict == Verdict::Allow);
     // What this distribution's library is too old to know would stop it.
-    let known: Vec<&str> = allowed.filter(|(number, _)| *number < 440).filter_map(|(n, _)| numbers.get(&n).copied()).collect();
+    let known: Vec<&str> =
+        allowed.filter(|(number, _)| *number < 440).filter_map(|(n, _)| numbers.get(&n).copied()).collect();
     let conditional = ["clone", "socket", "personality"];
     let names = [&known[..], &conditional].concat();
     Some(json!({

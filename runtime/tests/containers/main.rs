@@ -28,9 +28,10 @@ fn main() -> ExitCode {
     let filter = args.iter().skip(1).find(|a| !a.to_string_lossy().starts_with('-'));
     let wanted = |name: &str| filter.is_none_or(|f| name.contains(&*f.to_string_lossy()));
     let groups = [life::TESTS, limits::TESTS, isolation::TESTS, adoption::TESTS];
-    let tests = groups.concat().into_iter().filter(|(name, _)| wanted(name));
-    let failed = tests.filter(|test| !passes(test)).count();
-    println!("\n{failed} failed");
+    let tests: Vec<Test> = groups.concat().into_iter().filter(|(name, _)| wanted(name)).collect();
+    let failed = tests.iter().filter(|test| !passes(test)).count();
+    let verdict = if failed == 0 { "ok" } else { "FAILED" };
+    println!("\ntest result: {verdict}. {} passed; {failed} failed", tests.len() - failed);
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
