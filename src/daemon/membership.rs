@@ -4,6 +4,8 @@
 //! last on the way out. A crash in between leaves a machine that is not part of a swarm, or one that can be told to leave
 //! again. One change at a time: a second caller waits for the first.
 
+mod news;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
@@ -18,7 +20,6 @@ use skep_agent::identity::{self, Identity};
 use skep_agent::sys::Executor;
 use skep_agent::{Agent, AgentConfig};
 use skep_manager::api::ControlService;
-use skep_manager::ca::NodeIdentity;
 use skep_manager::run::{Manager, ManagerConfig, NewCluster};
 use skep_proto::model::{NodeDescription, NodeState};
 use skep_runtime::Runtime;
@@ -121,55 +122,6 @@ impl Membership {
                 delay = (delay * 2).min(RETRY_MAX);
             }
         });
-    }
-
-    /// Watches what the agent hears: that the node was removed, or has a new certificate.
-    fn follow(self: &Arc<Self>, state: &State) {
-        let State::Active(active) = state else { return };
-        let mut view = active.agent.view();
-        let membership = Arc::downgrade(self);
-        tokio::spawn(async move {
-            while view.changed().await.is_ok() {
-                let (removed, identity) = {
-                    let seen = view.borrow_and_update();
-                    (seen.removed, Arc::clone(&seen.identity))
-                };
-                let Some(membership) = membership.upgrade() else { return };
-                if removed {
-                    membership.was_removed().await;
-                    return;
-                }
-                membership.renewed(&identity).await;
-            }
-        });
-    }
-
-    /// The managers removed this node: it leaves as if it had been told to here.
-    async fn was_removed(&self) {
-        tracing::warn!("this node was removed from the swarm; it leaves");
-        if let Err(error) = self.leave(true).await {
-            tracing::error!(error = %format!("{error:#}"), "this node could not remove everything of the swarm it was removed from");
-        }
-    }
-
-    /// From now on connections to the manager's port see the new certificate.
-    async fn renewed(&self, identity: &Identity) {
-        let mut state = self.state.lock().await;
-        let State::Active(active) = &mut *state else { return };
-        if active.identity == *identity {
-            return;
-        }
-        active.identity = identity.clone();
-        let proof = NodeIdentity {
-            node: identity.node,
-            certificate: identity.certificate.clone(),
-            key: identity.key.clone(),
-            root: identity.root.clone(),
-        };
-        let used = active.manager.as_ref().map(|manager| manager.use_identity(&proof));
-        if let Some(Err(error)) = used {
-            tracing::error!(error = %skep_proto::chain::chain(&error), "the new certificate cannot be used; the old one stays");
-        }
     }
 
     async fn take_up(&self) -> anyhow::Result<State> {

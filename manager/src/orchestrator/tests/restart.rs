@@ -65,10 +65,15 @@ fn a_task_that_fails_while_it_waits_is_followed_by_one_that_waits_again() {
     let task = world.head(service, 1).id;
     world.report(task, TaskState::Failed);
     world.settle(service);
+    let due = world.now + DELAY;
     world.wait(Duration::from_secs(3));
     let rejected = world.head(service, 1).id;
     world.report(rejected, TaskState::Rejected);
+    assert_eq!(world.settle(service).wake_at, Some(due), "nothing is made before the delay is over");
+    assert_eq!(world.head(service, 1).id, rejected);
+    world.wait(DELAY);
     let plan = world.settle(service);
+    assert_ne!(world.head(service, 1).id, rejected);
     assert_eq!(plan.wake_at, Some(world.now + DELAY));
     assert!(world.running(service).is_empty());
 }
