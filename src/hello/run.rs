@@ -78,6 +78,8 @@ async fn answer(stream: TcpStream, requests: Arc<AtomicU64>) {
     let _ = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
+        // A client that has said all it wants to, as `nc` does at the end of its input, still wants the answer.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service)
         .await;
 }
@@ -98,4 +100,35 @@ fn reply(request: &Request<Incoming>, number: u64) -> Response<Full<Bytes>> {
 fn facts(requests: u64) -> Facts {
     let variable = |name: &str| env::var(name).unwrap_or_else(|_| "unknown".to_owned());
     Facts { task: variable("SKEP_TASK"), slot: variable("SKEP_SLOT"), node: variable("SKEP_NODE"), requests }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// Asks, and says no more.
+    async fn ask(address: std::net::SocketAddr) -> String {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn client_that_closes_its_side_gets_its_answer() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let client = tokio::spawn(ask(listener.local_addr().unwrap()));
+        let (stream, _) = listener.accept().await.unwrap();
+        // Everything is there before the server looks for the first time: request, and end.
+        stream.readable().await.unwrap();
+        while !stream.ready(tokio::io::Interest::READABLE).await.unwrap().is_read_closed() {
+            tokio::task::yield_now().await;
+        }
+        answer(stream, Arc::default()).await;
+        assert!(client.await.unwrap().starts_with("HTTP/1.0 200 OK"));
+    }
 }
