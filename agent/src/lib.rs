@@ -3,7 +3,8 @@
 //!
 //! An order's way: [`run`] reads it from the stream, [`assignment`] checks it, [`worker`] finds what is new in it, [`task`] says
 //! which step is next, [`ledger`] when the list goes to [`disk`], [`run`] takes the step through [`sys`], and [`report`] tells
-//! the managers how it went. [`session`] keeps the stream; [`identity`] is who the node is; [`logs`] ships output.
+//! the managers how it went. [`session`] keeps the stream; [`node`] joins these decisions; [`identity`] is who the node is;
+//! [`logs`] ships output.
 
 pub mod assignment;
 pub mod client;
@@ -13,6 +14,7 @@ pub mod executor;
 pub mod identity;
 pub mod ledger;
 pub mod logs;
+pub mod node;
 pub mod order;
 pub mod record;
 pub mod report;
@@ -21,6 +23,7 @@ pub mod session;
 pub mod sim;
 pub mod sys;
 pub mod task;
+pub mod time;
 pub mod worker;
 
 pub use error::AgentError;

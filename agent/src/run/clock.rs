@@ -1,4 +1,4 @@
-//! Time that never goes back.
+//! Reads the machine's clocks and draws chance.
 #![expect(clippy::disallowed_methods, reason = "driver: owns the clock")]
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -7,32 +7,24 @@ use skep_proto::model::moment::millis;
 use skep_proto::model::{Moment, Seed};
 use uuid::Uuid;
 
-/// A machine that learns the right time after its boot jumps by years; smaller steps than this are not worth following.
-const STEP_MIN: Duration = Duration::from_secs(1);
+use crate::time::SteadyTime;
 
-/// Wall-clock time, except that when the machine's clock is set back, this one goes on: timers then stay true, and states stay
-/// in order. When it is set forward, this one follows.
+/// The time of the agent: see [`SteadyTime`].
 #[derive(Debug)]
 pub(crate) struct Clock {
     zero: Instant,
-    base: Moment,
+    time: SteadyTime,
 }
 
 impl Clock {
     /// Starts at the machine's time.
     pub(crate) fn new() -> Self {
-        Self { zero: Instant::now(), base: wall() }
+        Self { zero: Instant::now(), time: SteadyTime::new(Duration::ZERO, wall()) }
     }
 
     /// The time now.
     pub(crate) fn now(&mut self) -> Moment {
-        let steady = self.base + self.zero.elapsed();
-        let wall = wall();
-        if wall.since(steady) > STEP_MIN {
-            *self = Self { zero: Instant::now(), base: wall };
-            return wall;
-        }
-        steady
+        self.time.now(self.zero.elapsed(), wall())
     }
 }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skep_proto::model::{Moment, NodeDescription, TaskId};
-use skep_proto::pb;
 use skep_proto::pb::agent_message::Message as ToManager;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -18,12 +17,9 @@ use crate::client::Connect;
 use crate::disk::Files;
 use crate::error::AgentError;
 use crate::identity::{Identity, IdentityError};
-use crate::ledger::Ledger;
-use crate::report::Reporter;
-use crate::session::Session;
+use crate::node::NodeMachine;
 use crate::sys::{ExecError, Executor};
 use crate::task::Input;
-use crate::worker::Worker;
 
 /// How often the machine is looked at. Memory and labels change with years and restarts; a minute late is soon enough.
 pub(super) const DESCRIBE_EVERY: Duration = Duration::from_secs(60);
@@ -46,13 +42,8 @@ pub(crate) enum Event {
     Tick,
 }
 
-/// On the way out.
-pub(super) struct Ending {
-    pub(super) until: Moment,
-    pub(super) part_until: Moment,
-    pub(super) leaving: bool,
-    pub(super) answer: Option<oneshot::Sender<Result<(), AgentError>>>,
-}
+/// Who waits for the end.
+pub(super) type Answer = oneshot::Sender<Result<(), AgentError>>;
 
 /// The agent's loop and everything it holds.
 pub(crate) struct Driver {
@@ -60,21 +51,17 @@ pub(crate) struct Driver {
     pub(super) executor: Arc<dyn Executor>,
     pub(super) connector: Arc<dyn Connect>,
     pub(super) clock: Clock,
-    pub(super) worker: Worker,
-    pub(super) reporter: Reporter,
-    pub(super) ledger: Ledger,
-    pub(super) session: Session,
+    pub(super) machine: NodeMachine,
     pub(super) link: Link,
     pub(super) steps: Steps,
     pub(super) renewal: Renewal,
     pub(super) files: Files,
     pub(super) write: Option<JoinHandle<Result<(), AgentError>>>,
     pub(super) describing: Option<JoinHandle<Result<NodeDescription, ExecError>>>,
-    pub(super) description: NodeDescription,
     pub(super) describe_at: Moment,
     pub(super) inbox: mpsc::Receiver<Command>,
     pub(super) view: watch::Sender<AgentView>,
-    pub(super) ending: Option<Ending>,
+    pub(super) answer: Option<Answer>,
 }
 
 impl Driver {
@@ -90,10 +77,11 @@ impl Driver {
         let found = executor.recover().await.map_err(AgentError::Recover)?;
         let description = executor.describe().await.map_err(AgentError::Describe)?;
         let mut driver = Self::new(config, executor, connector, inbox, files);
-        driver.description = driver.overlay(description);
+        let description = driver.overlay(description);
         let now = driver.clock.now();
-        let effects = driver.worker.restore(now, list, found);
-        driver.obey(now, effects);
+        let mut effects = driver.machine.describe(description);
+        effects.extend(driver.machine.restore(now, list, found));
+        driver.act(effects);
         let view = driver.view.subscribe();
         Ok((driver, view))
     }
@@ -113,21 +101,17 @@ impl Driver {
         let view = AgentView { manager: None, managers: managers.clone(), removed: false, identity, tasks: 0 };
         Self {
             clock,
-            worker: Worker::new(config.identity.node),
-            reporter: Reporter::default(),
-            ledger: Ledger::default(),
-            session: Session::new(managers, seed(), now),
+            machine: NodeMachine::new(config.identity.node, config.address.clone(), managers, seed(), now),
             link: Link::new(Arc::clone(&connector)),
             steps: Steps::new(Arc::clone(&executor)),
             renewal: Renewal::new(config.data_dir.clone(), Arc::clone(&config.identity)),
             files,
             write: None,
             describing: None,
-            description: NodeDescription::default(),
             describe_at: now + DESCRIBE_EVERY,
             inbox,
             view: watch::Sender::new(view),
-            ending: None,
+            answer: None,
             config,
             executor,
             connector,
@@ -165,13 +149,9 @@ impl Driver {
     }
 
     fn wake_at(&self) -> Option<Moment> {
-        let renewal = self.renewal.wake_at().filter(|_| self.session.is_open());
+        let renewal = self.renewal.wake_at().filter(|_| self.machine.session().is_open());
         let describe = Some(self.describe_at).filter(|_| self.describing.is_none());
-        let parting = |ending: &Ending| if self.link.is_idle() { ending.until } else { ending.part_until };
-        let ending = self.ending.as_ref().map(parting);
-        let session = self.session.wake_at().filter(|_| self.ending.is_none());
-        let wakes = [self.worker.wake_at(), self.ledger.wake_at(), session, renewal, describe, ending];
-        wakes.into_iter().flatten().min()
+        [self.machine.wake_at(self.link.is_idle()), renewal, describe].into_iter().flatten().min()
     }
 
     /// Handles one event, synchronously: no two decisions meet.
@@ -180,8 +160,8 @@ impl Driver {
             Event::Command(Some(command)) => self.command(now, command),
             Event::Command(None) => {}
             Event::Task(task, input) => {
-                let effects = self.worker.step(now, task, input);
-                self.obey(now, effects);
+                let effects = self.machine.step(now, task, input);
+                self.act(effects);
             }
             Event::Link(event) => self.linked(now, event),
             Event::Written(result) => self.written(now, result),
@@ -195,42 +175,33 @@ impl Driver {
 
     /// What follows from the state after every event: writes, reports, a renewal, the view.
     fn settle(&mut self, now: Moment) {
-        if self.write.is_none() && self.ledger.begin(now) {
-            let (files, list) = (self.files.clone(), self.worker.list());
+        if let Some(list) = self.machine.begin_write(now) {
+            let files = self.files.clone();
             self.write = Some(tokio::task::spawn_blocking(move || files.write_list(&list)));
         }
-        if self.session.is_open() {
-            self.report();
-            if let Some(channel) = self.link.channel().filter(|_| self.renewal.wake_at().is_some_and(|at| at <= now)) {
-                self.renewal.begin(now, channel, self.session.manager());
-            }
+        while let Some(report) = self.link.has_room().then(|| self.machine.next_report()).flatten() {
+            self.link.say(ToManager::Report(report));
+        }
+        if self.machine.session().is_open()
+            && let Some(channel) = self.link.channel().filter(|_| self.renewal.wake_at().is_some_and(|at| at <= now))
+        {
+            self.renewal.begin(now, channel, self.machine.session().manager());
         }
         self.show();
     }
 
-    fn report(&mut self) {
-        while self.link.has_room() {
-            let Some(batch) = self.reporter.next_batch(self.ledger.written()) else { return };
-            let reports = batch.tasks.into_iter().filter_map(|id| {
-                let status = self.worker.status(id)?;
-                Some(pb::TaskReport { task: id.to_bytes(), status: Some((&status).into()) })
-            });
-            self.link.say(ToManager::Report(pb::StatusReport { seq: batch.seq, tasks: reports.collect() }));
-        }
-    }
-
     fn show(&self) {
-        let manager = Some(self.session.manager()).filter(|_| self.session.is_open());
-        let tasks = self.worker.len();
+        let (session, tasks) = (self.machine.session(), self.machine.worker().len());
+        let manager = Some(session.manager()).filter(|_| session.is_open());
         let identity = self.renewal.identity();
         self.view.send_if_modified(|view| {
             let same = view.manager.as_deref() == manager
                 && view.tasks == tasks
-                && view.managers == self.session.managers()
+                && view.managers == session.managers()
                 && Arc::ptr_eq(&view.identity, identity);
             if !same {
                 view.manager = manager.map(str::to_owned);
-                view.managers = self.session.managers().to_vec();
+                view.managers = session.managers().to_vec();
                 view.identity = Arc::clone(identity);
                 view.tasks = tasks;
             }
@@ -249,31 +220,31 @@ impl Driver {
     }
 
     fn has_ended(&self, now: Moment) -> bool {
-        let Some(ending) = &self.ending else { return false };
-        let settled = self.steps.is_idle() && self.link.is_idle();
-        let done = settled && if ending.leaving { self.worker.is_empty() } else { self.ledger.is_clean() };
-        done || ending.until <= now
+        self.machine.has_ended(now, self.steps.is_idle() && self.link.is_idle())
     }
 
     /// The last write, and the answer. An agent that left keeps nothing, so it need not write.
     async fn finish(mut self) {
-        let Some(mut ending) = self.ending.take() else { return };
         let write = self.write.take();
         if let Some(write) = write {
             // Its result does not matter: what follows writes or removes the same file.
             let _ = write.await;
         }
-        let result = if ending.leaving { self.left() } else { self.files.write_list(&self.worker.list()) };
-        if let Some(answer) = ending.answer.take() {
+        let left = self.machine.ending() == Some(true);
+        let result = if left { self.left() } else { self.files.write_list(&self.machine.worker().list()) };
+        if let Some(answer) = self.answer.take() {
             let _ = answer.send(result);
         }
     }
 
     fn left(&self) -> Result<(), AgentError> {
-        let count = self.worker.len();
+        let count = self.machine.worker().len();
         if count > 0 {
             // The list stays, with every task in it to be removed when the daemon starts again.
-            return self.files.write_list(&self.worker.list()).and(Err(AgentError::LeaveIncomplete { count }));
+            return self
+                .files
+                .write_list(&self.machine.worker().list())
+                .and(Err(AgentError::LeaveIncomplete { count }));
         }
         self.files.remove()
     }

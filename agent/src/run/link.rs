@@ -86,9 +86,8 @@ impl Link {
         }
     }
 
-    /// Says the last word and closes this side; the manager closes the other.
-    pub(crate) fn part(&mut self, leaving: bool) {
-        self.say(ToManager::Goodbye(pb::Goodbye { leaving }));
+    /// Closes this side after the last word; the manager closes the other.
+    pub(crate) fn part(&mut self) {
         match &mut self.state {
             State::Open(stream) => stream.outbound = None,
             _ => self.state = State::Idle,

@@ -1,6 +1,6 @@
 //! The agent as it runs: one loop that waits for something to happen, lets the machines decide, and does what they say.
 //!
-//! Owns the clock, the stream to the manager, the tokio tasks in which steps are taken, and the writes of the task list. Everything
+//! What is decided stands in [`crate::node`]; this owns the clock, the stream to the manager, the tokio tasks in which steps are taken, and the writes of the task list. Everything
 //! that happens becomes an [`driver::Event`] and is handled synchronously, one after the other, so that no two decisions ever
 //! meet; everything slow (steps, writes, connecting) runs beside the loop and comes back as an event.
 //!

@@ -1,0 +1,384 @@
+//! What an agent makes of everything that happens: the decisions of a node in one place, the doing left out.
+//!
+//! It joins the machines ([`Worker`], [`Session`], [`Ledger`], [`Reporter`]): an input goes to the one that it concerns, what comes
+//! out either goes to another or is an [`Effect`] for whoever drives the node. Clock, stream, disk and containers are the driver's;
+//! the same code runs a real node and a simulated one.
+
+use std::time::Duration;
+
+use skep_proto::convert::ConvertError;
+use skep_proto::model::{Moment, NodeDescription, NodeId, Seed, TaskId};
+use skep_proto::pb;
+use skep_proto::pb::agent_message::Message as ToManager;
+use skep_proto::pb::manager_message::Message as FromManager;
+
+use crate::assignment::Orders;
+use crate::ledger::Ledger;
+use crate::order::{Recovered, TaskOrder};
+use crate::report::Reporter;
+use crate::session::{self, Session};
+use crate::task::Input;
+use crate::worker::{self, TaskList, Worker};
+
+/// How long an agent that stops waits for steps and writes. A step that takes longer is left to the next daemon, which finds
+/// its traces.
+const STOP_MAX: Duration = Duration::from_secs(5);
+
+/// How long the manager has to close its side after a goodbye. One that is alive takes a round trip.
+const PART_MAX: Duration = Duration::from_millis(500);
+
+/// How long an agent that leaves may take to remove everything: containers are killed at once, so that only the kernel is waited for.
+const LEAVE_MAX: Duration = Duration::from_secs(60);
+
+/// Delay before the list is written again after the disk refused.
+const REWRITE_DELAY: Duration = Duration::from_secs(1);
+
+/// Something to do.
+#[derive(Debug)]
+pub enum Effect {
+    /// Connect to that address and say this.
+    Connect(String, Box<pb::Hello>),
+    /// Say it, if there is a stream.
+    Say(ToManager),
+    /// A session began: whoever wants logs may ask now.
+    Began,
+    /// Remember where managers are.
+    Remember(Vec<String>),
+    /// Let the stream go.
+    Disconnect,
+    /// Say nothing more, and let the stream go when the manager does.
+    Part,
+    /// The cluster removed this node.
+    Removed,
+    /// An order could not be read.
+    Unreadable(ConvertError),
+    /// Make a task's container.
+    Prepare(TaskOrder),
+    /// Start it.
+    Start(TaskId),
+    /// Say when it ends.
+    Wait(TaskId),
+    /// Stop it.
+    Stop(TaskId, Duration),
+    /// Remove it.
+    Remove(TaskId),
+}
+
+/// On the way out.
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    until: Moment,
+    part_until: Moment,
+    leaving: bool,
+}
+
+/// The machine of one node.
+#[derive(Debug)]
+pub struct NodeMachine {
+    worker: Worker,
+    reporter: Reporter,
+    ledger: Ledger,
+    session: Session,
+    address: String,
+    description: NodeDescription,
+    /// What the manager of this stream was told of the machine.
+    described: NodeDescription,
+    ending: Option<Ending>,
+}
+
+impl NodeMachine {
+    /// A node without tasks that knows these managers and believes to be reached at `address`.
+    #[must_use]
+    pub fn new(node: NodeId, address: String, managers: Vec<String>, seed: Seed, now: Moment) -> Self {
+        Self {
+            worker: Worker::new(node),
+            reporter: Reporter::default(),
+            ledger: Ledger::default(),
+            session: Session::new(managers, seed, now),
+            address,
+            description: NodeDescription::default(),
+            described: NodeDescription::default(),
+            ending: None,
+        }
+    }
+
+    /// The tasks.
+    #[must_use]
+    pub fn worker(&self) -> &Worker {
+        &self.worker
+    }
+
+    /// What the managers were not told yet.
+    #[must_use]
+    pub fn reporter(&self) -> &Reporter {
+        &self.reporter
+    }
+
+    /// What is not on disk yet.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The session with a manager.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The node was told to end: `Some(true)` when it leaves the cluster.
+    #[must_use]
+    pub fn ending(&self) -> Option<bool> {
+        self.ending.map(|ending| ending.leaving)
+    }
+
+    /// Takes up the list of a daemon that ended, and the containers that are there now.
+    pub fn restore(&mut self, now: Moment, list: TaskList, found: Vec<(TaskId, Recovered)>) -> Vec<Effect> {
+        let effects = self.worker.restore(now, list, found);
+        self.obey(now, effects)
+    }
+
+    /// The machine is as it says; what the manager is to be told of it.
+    pub fn describe(&mut self, description: NodeDescription) -> Vec<Effect> {
+        self.description = description;
+        if self.session.is_open() { self.tell_description() } else { Vec::new() }
+    }
+
+    /// The machine as it was last described.
+    #[must_use]
+    pub fn description(&self) -> &NodeDescription {
+        &self.description
+    }
+
+    fn tell_description(&mut self) -> Vec<Effect> {
+        if self.described == self.description {
+            return Vec::new();
+        }
+        self.described.clone_from(&self.description);
+        vec![Effect::Say(ToManager::Description((&self.description).into()))]
+    }
+
+    /// A task learns something.
+    pub fn step(&mut self, now: Moment, task: TaskId, input: Input) -> Vec<Effect> {
+        let effects = self.worker.step(now, task, input);
+        self.obey(now, effects)
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Moment) -> Vec<Effect> {
+        let effects = self.worker.tick(now);
+        let mut effects = self.obey(now, effects);
+        match self.ending {
+            None => effects.extend(self.converse(now, session::Input::Tick)),
+            Some(ending) if ending.part_until <= now => effects.push(Effect::Disconnect),
+            Some(_) => {}
+        }
+        effects
+    }
+
+    /// When [`NodeMachine::tick`] or [`NodeMachine::begin_write`] is wanted next. `parted`: there is no stream.
+    #[must_use]
+    pub fn wake_at(&self, parted: bool) -> Option<Moment> {
+        let ending = self.ending.map(|ending| if parted { ending.until } else { ending.part_until });
+        let session = self.session.wake_at().filter(|_| self.ending.is_none());
+        [self.worker.wake_at(), self.ledger.wake_at(), session, ending].into_iter().flatten().min()
+    }
+
+    /// The stream is open.
+    pub fn connected(&mut self, now: Moment) -> Vec<Effect> {
+        self.converse(now, session::Input::Connected)
+    }
+
+    /// The stream could not be opened, or is no more.
+    pub fn lost(&mut self, now: Moment) -> Vec<Effect> {
+        if self.ending.is_some() { vec![Effect::Disconnect] } else { self.converse(now, session::Input::Lost) }
+    }
+
+    /// The manager said something.
+    pub fn heard(&mut self, now: Moment, message: FromManager) -> Vec<Effect> {
+        match message {
+            FromManager::Welcome(welcome) => {
+                let heartbeat = Duration::from_millis(welcome.heartbeat_ms);
+                self.converse(now, session::Input::Welcome { heartbeat, managers: welcome.managers })
+            }
+            FromManager::Heartbeat(period) => {
+                self.converse(now, session::Input::Heartbeat(Duration::from_millis(period.heartbeat_ms)))
+            }
+            FromManager::Ack(ack) => {
+                self.reporter.ack(ack.seq);
+                Vec::new()
+            }
+            FromManager::Assignments(message) => self.ordered(now, message),
+            FromManager::Farewell(pb::Farewell { removed, leader, .. }) => {
+                self.converse(now, session::Input::Farewell { removed, leader })
+            }
+        }
+    }
+
+    fn ordered(&mut self, now: Moment, message: pb::Assignments) -> Vec<Effect> {
+        if self.ending.is_some() {
+            return Vec::new();
+        }
+        match Orders::try_from(message) {
+            Ok(orders) => {
+                let effects = self.worker.order(now, orders);
+                self.obey(now, effects)
+            }
+            Err(error) => {
+                let mut effects = vec![Effect::Unreadable(error)];
+                effects.extend(self.converse(now, session::Input::Resync));
+                effects
+            }
+        }
+    }
+
+    fn converse(&mut self, now: Moment, input: session::Input) -> Vec<Effect> {
+        let effects = self.session.step(now, input);
+        effects.into_iter().flat_map(|effect| self.follow(effect)).collect()
+    }
+
+    /// Does what the session machine says.
+    fn follow(&mut self, effect: session::Effect) -> Vec<Effect> {
+        vec![match effect {
+            session::Effect::Connect(address) => Effect::Connect(address, Box::new(self.hello())),
+            session::Effect::Heartbeat => Effect::Say(ToManager::Heartbeat(pb::Heartbeat {})),
+            session::Effect::Began => return self.begin_session(),
+            session::Effect::Remember(managers) => Effect::Remember(managers),
+            session::Effect::Disconnect => Effect::Disconnect,
+            session::Effect::Removed => Effect::Removed,
+        }]
+    }
+
+    fn hello(&mut self) -> pb::Hello {
+        self.described.clone_from(&self.description);
+        pb::Hello { description: Some((&self.description).into()), address: self.address.clone() }
+    }
+
+    /// The machine may have changed since the hello was said.
+    fn begin_session(&mut self) -> Vec<Effect> {
+        self.worker.begin_session();
+        self.reporter.begin_session(self.worker.ids());
+        let mut effects = vec![Effect::Began];
+        effects.extend(self.tell_description());
+        effects
+    }
+
+    /// Does what the worker says. An agent that stops begins nothing more, but goes on writing; one that leaves goes on removing.
+    fn obey(&mut self, now: Moment, effects: Vec<worker::Effect>) -> Vec<Effect> {
+        let stopping = self.ending.is_some_and(|ending| !ending.leaving);
+        let mut out = Vec::new();
+        for effect in effects {
+            match effect {
+                worker::Effect::Report(task, ended) => {
+                    let write = if ended { self.ledger.covering() } else { 0 };
+                    self.reporter.note(task, write);
+                }
+                worker::Effect::Forget(task) => {
+                    self.reporter.forget(task);
+                    self.ledger.change(now, false);
+                }
+                worker::Effect::Persist(soon) => self.ledger.change(now, soon),
+                worker::Effect::Resync => out.extend(self.converse(now, session::Input::Resync)),
+                worker::Effect::Wait(task) => out.push(Effect::Wait(task)),
+                _ if stopping => {}
+                worker::Effect::Prepare(order) => out.push(Effect::Prepare(order)),
+                worker::Effect::Start(task) => out.push(Effect::Start(task)),
+                worker::Effect::Stop(task, grace) => out.push(Effect::Stop(task, grace)),
+                worker::Effect::Remove(task) => out.push(Effect::Remove(task)),
+            }
+        }
+        out
+    }
+
+    /// The next report, if one is to be made and a session is open. The caller asks only while its stream has room for it.
+    pub fn next_report(&mut self) -> Option<pb::StatusReport> {
+        let batch = self.session.is_open().then(|| self.reporter.next_batch(self.ledger.written())).flatten()?;
+        let reports = batch.tasks.into_iter().filter_map(|id| {
+            let status = self.worker.status(id)?;
+            Some(pb::TaskReport { task: id.to_bytes(), status: Some((&status).into()) })
+        });
+        Some(pb::StatusReport { seq: batch.seq, tasks: reports.collect() })
+    }
+
+    /// The list to be written now, if one is to be. One at a time: [`NodeMachine::written`] ends it.
+    pub fn begin_write(&mut self, now: Moment) -> Option<TaskList> {
+        self.ledger.begin(now).then(|| self.worker.list())
+    }
+
+    /// The write ended. `false`: the disk refused.
+    pub fn written(&mut self, now: Moment, is_done: bool) {
+        if is_done {
+            self.ledger.end();
+        } else {
+            self.ledger.fail(now + REWRITE_DELAY);
+        }
+    }
+
+    /// Ends: with a goodbye, containers run on.
+    pub fn stop(&mut self, now: Moment) -> Vec<Effect> {
+        self.end(now, false, STOP_MAX)
+    }
+
+    /// Ends for good: everything is killed and removed.
+    pub fn leave(&mut self, now: Moment) -> Vec<Effect> {
+        let mut effects = self.end(now, true, LEAVE_MAX);
+        let forgotten = self.worker.leave(now);
+        effects.extend(self.obey(now, forgotten));
+        effects
+    }
+
+    fn end(&mut self, now: Moment, leaving: bool, time: Duration) -> Vec<Effect> {
+        self.ending = Some(Ending { until: now + time, part_until: now + PART_MAX, leaving });
+        vec![Effect::Say(ToManager::Goodbye(pb::Goodbye { leaving })), Effect::Part]
+    }
+
+    /// The end is there. `idle`: no step is under way and there is no stream.
+    #[must_use]
+    pub fn has_ended(&self, now: Moment, idle: bool) -> bool {
+        let Some(ending) = self.ending else { return false };
+        let done = idle && if ending.leaving { self.worker.is_empty() } else { self.ledger.is_clean() };
+        done || ending.until <= now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn welcome() -> FromManager {
+        FromManager::Welcome(pb::Welcome { heartbeat_ms: 1_000, ..pb::Welcome::default() })
+    }
+
+    fn described(hostname: &str) -> NodeDescription {
+        NodeDescription { hostname: hostname.into(), ..NodeDescription::default() }
+    }
+
+    fn tells(effects: &[Effect]) -> bool {
+        effects.iter().any(|effect| matches!(effect, Effect::Say(ToManager::Description(_))))
+    }
+
+    #[test]
+    fn a_machine_that_changed_while_the_hello_was_on_its_way_is_described_again() {
+        let (now, managers) = (Moment(0), vec!["a:1".to_owned()]);
+        let mut machine = NodeMachine::new(NodeId::new(1), String::new(), managers, Seed::new(1), now);
+        machine.describe(described("old"));
+        assert!(matches!(machine.tick(now).as_slice(), [Effect::Connect(..)]));
+        assert!(machine.describe(described("new")).is_empty());
+        assert!(tells(&machine.heard(now, welcome())));
+        assert!(!tells(&machine.describe(described("new"))));
+        assert!(tells(&machine.describe(described("newer"))));
+    }
+
+    #[test]
+    fn an_agent_that_stops_begins_no_step_and_ends_when_its_list_is_written() {
+        let now = Moment(0);
+        let mut machine = NodeMachine::new(NodeId::new(1), String::new(), Vec::new(), Seed::new(1), now);
+        let stray = vec![(TaskId::new(1), Recovered::Created)];
+        assert!(matches!(machine.restore(now, TaskList::default(), stray).as_slice(), [Effect::Stop(..)]));
+        assert!(matches!(machine.stop(now).as_slice(), [Effect::Say(ToManager::Goodbye(_)), Effect::Part]));
+        assert!(machine.step(now, TaskId::new(1), Input::Stopped(Ok(None))).is_empty());
+        assert!(!machine.has_ended(now, false));
+        assert!(machine.has_ended(now, true));
+        assert!(machine.has_ended(now + STOP_MAX, false));
+    }
+}
