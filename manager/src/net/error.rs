@@ -32,4 +32,13 @@ pub enum NetError {
     /// Certificate and key do not fit.
     #[error("use the node's certificate and key")]
     Identity(#[source] rustls::Error),
+    /// Another manager was not reached.
+    #[error("reach the manager at {address}")]
+    Dial {
+        /// HOST:PORT.
+        address: String,
+        /// Why.
+        #[source]
+        source: tonic::transport::Error,
+    },
 }

@@ -10,12 +10,14 @@
 //! - **Why our own loop,** not the library's: certificates must change without closing the port, and handshakes of thousands of
 //!   nodes after a leader change must be bounded.
 //!
-//! Files: [`tls`] (what a connection must prove), [`run`] (the loop).
+//! Files: [`tls`] (what a connection must prove), [`run`] (the loop), [`client`] (the way to other managers).
 
+pub mod client;
 pub mod error;
 pub mod run;
 pub mod tls;
 
+pub use client::Dialer;
 pub use error::NetError;
 pub use run::{Listener, TlsSlot};
-pub use tls::server_config;
+pub use tls::{client_config, server_config};
