@@ -1,5 +1,6 @@
 //! The ordered plan of a container's root, after the pivot into it.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -74,14 +75,28 @@ pub enum Step {
         /// Where it leads.
         to: String,
     },
-    /// Attaches a file of the container's run directory, opened before the pivot.
-    File {
-        /// Its path in the container; the last component is its name in the run directory.
+    /// Sets a kernel parameter of the container's own namespaces. A kernel without it is fine.
+    Parameter {
+        /// Its path.
         at: &'static str,
+        /// What to write.
+        value: &'static str,
+    },
+    /// Attaches a generated file, opened before the pivot.
+    File {
+        /// Its path in the container; the last component is its name among the generated files.
+        at: &'static str,
+        /// No writing.
+        read_only: bool,
     },
     /// Makes a path read-only with all below it. A missing one is fine.
     Freeze {
         /// The path.
+        at: &'static str,
+    },
+    /// Makes a mount of an earlier step read-only.
+    Seal {
+        /// Where it is.
         at: &'static str,
     },
     /// Hides a path: a file under /dev/null, a directory under an empty read-only one. A missing one is fine.
@@ -91,6 +106,22 @@ pub enum Step {
     },
     /// Makes the root itself read-only.
     FreezeRoot,
+}
+
+/// Completes "failed to ...".
+impl fmt::Display for Step {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mount { kind, at, .. } => write!(out, "mount {kind} at {at}"),
+            Self::Device { at, .. } => write!(out, "make {at}"),
+            Self::Link { at, .. } => write!(out, "make {at}"),
+            Self::Parameter { at, value } => write!(out, "write {value} to {at}"),
+            Self::File { at, .. } => write!(out, "attach {at}"),
+            Self::Freeze { at } | Self::Seal { at } => write!(out, "make {at} read-only"),
+            Self::Mask { at } => write!(out, "hide {at}"),
+            Self::FreezeRoot => write!(out, "make the root read-only"),
+        }
+    }
 }
 
 /// Files that the runtime generates for each container, in the order of their descriptors.
@@ -120,9 +151,10 @@ const LINKS: [(&str, &str); 6] = [
 ];
 
 /// Paths that tell about or steer the machine. *Source:* Docker's `MaskedPaths`.
-const MASKED: [&str; 10] = [
+const MASKED: [&str; 12] = [
     "/proc/asound",
     "/proc/acpi",
+    "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
@@ -130,21 +162,28 @@ const MASKED: [&str; 10] = [
     "/proc/timer_stats",
     "/proc/sched_debug",
     "/proc/scsi",
+    "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
+
+/// What any user of the container may do in its own network, which nobody else is in: listen on ports below 1024, and ping.
+/// *Source:* Docker since 20.10.
+const PARAMETERS: [(&str, &str); 2] =
+    [("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"), ("/proc/sys/net/ipv4/ping_group_range", "0 2147483647")];
 
 /// *Source:* Docker's `ReadonlyPaths`.
 const FROZEN: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// Everything that is done inside the new root, in order: filesystems first (outer before inner), then what is put into them,
-/// then what is taken away (masks bind `/dev/null`, so the nodes come first), and the root's own freeze last, because
+/// then what is taken away (parameters are written before they are frozen; masks bind `/dev/null`, so the nodes come first), and the root's own freeze last, because
 /// mount points may have to be made in it until then.
 #[must_use]
 pub fn plan(view: &RootView<'_>) -> Vec<Step> {
     let mut steps = filesystems();
     steps.extend(DEVICES.iter().map(|(at, numbers)| Step::Device { at, numbers: *numbers }));
     steps.extend(LINKS.iter().map(|(at, to)| Step::Link { at: (*at).to_owned(), to: (*to).to_owned() }));
-    steps.extend(FILES.iter().map(|at| Step::File { at }));
+    steps.extend(PARAMETERS.iter().map(|(at, value)| Step::Parameter { at, value }));
+    steps.extend(FILES.iter().map(|at| Step::File { at, read_only: view.read_only }));
     steps.extend(cgroups(view.groups));
     steps.extend(FROZEN.iter().map(|at| Step::Freeze { at }));
     steps.extend(MASKED.iter().map(|at| Step::Mask { at }));
@@ -189,7 +228,7 @@ fn cgroups(groups: &[Group]) -> Vec<Step> {
         );
         steps.push(Step::Mount { kind: "cgroup", at, options: v1_options(group), restrict: SEALED });
     }
-    steps.push(Step::Freeze { at: "/sys/fs/cgroup" });
+    steps.push(Step::Seal { at: "/sys/fs/cgroup" });
     steps
 }
 
@@ -242,6 +281,21 @@ mod tests {
         assert!(at("/dev") < at("/dev/pts") && at("/sys") < at("/sys/fs/cgroup"));
         assert!(at("/sys/fs/cgroup") < at("/sys/fs/cgroup/cpu,cpuacct"));
         assert!(steps.contains(&Step::Link { at: "/sys/fs/cgroup/cpu".to_owned(), to: "cpu,cpuacct".to_owned() }));
+    }
+
+    #[test]
+    fn parameters_are_written_before_they_are_frozen() {
+        let steps = plan(&RootView { read_only: false, groups: &[] });
+        let last = steps.iter().rposition(|s| matches!(s, Step::Parameter { .. })).unwrap();
+        assert!(last < position(&steps, |s| matches!(s, Step::Freeze { at: "/proc/sys" })));
+    }
+
+    #[test]
+    fn generated_files_are_as_read_only_as_the_root() {
+        for read_only in [true, false] {
+            let steps = plan(&RootView { read_only, groups: &[] });
+            assert!(steps.contains(&Step::File { at: "/etc/hosts", read_only }));
+        }
     }
 
     #[test]

@@ -3,20 +3,20 @@
 
 use std::ffi::{CString, OsStr};
 use std::fs::{self, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, makedev, mknodat, openat2};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
     UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount,
     mount_bind_recursive, mount_change, mount_remount, move_mount, open_tree, unmount,
 };
-use rustix::process::{chdir, pivot_root};
+use rustix::process::{chdir, getcwd, pivot_root};
 
 use super::mounts::{FILES, Restrict, takes_single_layers};
 use super::{Overlay, Step};
@@ -29,13 +29,13 @@ pub fn make_private() -> io::Result<()> {
     Ok(mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?)
 }
 
-/// Opens the generated files of `run_dir` as mounts that can be attached after the pivot.
+/// Opens the generated files in `dir` as mounts that can be attached after the pivot.
 ///
 /// # Errors
 /// The kernel's refusal.
-pub fn open_files(run_dir: &Path) -> io::Result<Vec<OwnedFd>> {
+pub fn open_files(dir: &Path) -> io::Result<Vec<OwnedFd>> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let name = |at: &str| run_dir.join(at.trim_start_matches("/etc/"));
+    let name = |at: &str| dir.join(at.trim_start_matches("/etc/"));
     FILES.iter().map(|at| Ok(open_tree(CWD, name(at), flags)?)).collect()
 }
 
@@ -124,23 +124,30 @@ pub fn perform(step: &Step, files: &[OwnedFd]) -> io::Result<()> {
         Step::Mount { kind, at, options, restrict } => mount_filesystem(kind, at, options, *restrict),
         Step::Device { at, numbers } => make_device(at, *numbers),
         Step::Link { at, to } => Ok(symlink(to, at)?),
-        Step::File { at } => attach_file(at, files),
+        Step::Parameter { at, value } => set_parameter(at, value),
+        Step::File { at, read_only } => attach_file(at, *read_only, files),
         Step::Freeze { at } => freeze(at),
+        Step::Seal { at } => Ok(mount_remount(*at, SEALED, "")?),
         Step::Mask { at } => mask(at),
         Step::FreezeRoot => Ok(mount_remount("/", MountFlags::BIND | MountFlags::RDONLY, "")?),
     }
 }
 
+/// Mounts on a directory and on nothing else. Through a link of the image the mount would lie elsewhere, and the steps that hide
+/// and freeze parts of it, which go by its path, would miss it: with a `/proc` that leads to `/`, the kernel's own parameters would
+/// be open to the container at `/..`.
 fn mount_filesystem(kind: &str, at: &str, options: &str, restrict: Restrict) -> io::Result<()> {
+    match fs::symlink_metadata(at) {
+        Ok(found) if !found.is_dir() => {
+            return Err(io::Error::other("the image has a link or a file there, where a directory must be"));
+        }
+        Ok(_) => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound => fs::create_dir_all(at)?,
+        Err(e) => return Err(e),
+    }
     let text = CString::new(options)?;
     let data = (!options.is_empty()).then_some(text.as_c_str());
-    match mount(kind, at, kind, flags(restrict), data) {
-        Err(Errno::NOENT) => {
-            fs::create_dir_all(at)?;
-            Ok(mount(kind, at, kind, flags(restrict), data)?)
-        }
-        other => Ok(other?),
-    }
+    Ok(mount(kind, at, kind, flags(restrict), data)?)
 }
 
 fn flags(restrict: Restrict) -> MountFlags {
@@ -156,7 +163,14 @@ fn make_device(at: &str, (major, minor): (u32, u32)) -> io::Result<()> {
     Ok(mknodat(CWD, at, FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(major, minor))?)
 }
 
-fn attach_file(at: &str, files: &[OwnedFd]) -> io::Result<()> {
+fn set_parameter(at: &str, value: &str) -> io::Result<()> {
+    match fs::write(at, value) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn attach_file(at: &str, read_only: bool, files: &[OwnedFd]) -> io::Result<()> {
     let Some(file) = FILES.iter().position(|f| *f == at).and_then(|i| files.get(i)) else { return Ok(()) };
     let attach = || {
         move_mount(
@@ -170,10 +184,12 @@ fn attach_file(at: &str, files: &[OwnedFd]) -> io::Result<()> {
     match attach() {
         Err(Errno::NOENT) => {
             make_empty(Path::new(at))?;
-            Ok(attach()?)
+            attach()?;
         }
-        other => Ok(other?),
+        Err(Errno::INVAL) => return Err(io::Error::other("the image has a directory there, where a file must be")),
+        other => other?,
     }
+    if read_only { Ok(mount_remount(at, MountFlags::BIND | MountFlags::RDONLY, "")?) } else { Ok(()) }
 }
 
 /// Makes a mount point. A dangling link of the image is replaced.
@@ -191,15 +207,17 @@ fn make_empty(at: &Path) -> io::Result<()> {
     }
 }
 
+const SEALED: MountFlags = MountFlags::BIND
+    .union(MountFlags::RDONLY)
+    .union(MountFlags::NOSUID)
+    .union(MountFlags::NOEXEC)
+    .union(MountFlags::NODEV);
+
 fn freeze(at: &str) -> io::Result<()> {
     match mount_bind_recursive(at, at) {
         Err(Errno::NOENT) => Ok(()),
         Err(e) => Err(e.into()),
-        Ok(()) => {
-            let kept =
-                MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NODEV;
-            Ok(mount_remount(at, kept, "")?)
-        }
+        Ok(()) => Ok(mount_remount(at, SEALED, "")?),
     }
 }
 
@@ -223,15 +241,39 @@ pub fn enter_workdir(path: &str, owner: (u32, u32)) -> io::Result<()> {
         fs::create_dir_all(path)?;
         std::os::unix::fs::chown(path, Some(owner.0), Some(owner.1))?;
     }
-    Ok(chdir(path)?)
+    chdir(path)?;
+    // A path through /proc could lead to a directory of the machine that a descriptor is still open on. The kernel gives what lies
+    // outside the root no path from `/`. Source: CVE-2024-21626.
+    match getcwd(Vec::new())?.as_bytes().first() {
+        Some(b'/') => Ok(()),
+        _ => Err(io::Error::other("it lies outside the container")),
+    }
 }
 
 /// Reads a file of the container's root for the lookup of users, at most `bound` bytes. Missing ones are empty.
 #[must_use]
 pub fn read_text(path: &str, bound: u64) -> String {
-    use std::io::Read;
     let mut bytes = Vec::new();
-    let Ok(file) = fs::File::open(path) else { return String::new() };
-    let _ = file.take(bound).read_to_end(&mut bytes);
+    if let Some(file) = open_own(path) {
+        let _ = file.take(bound).read_to_end(&mut bytes);
+    }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Opens a regular file of the image itself. A link of it may lead to a file of another filesystem, such as the kernel's log, that
+/// this process, which still has all its rights, must not read for it; and a pipe there would keep it waiting for ever.
+fn open_own(path: &str) -> Option<fs::File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
+    let file = fs::File::from(openat2(CWD, path, flags, Mode::empty(), resolve).ok()?);
+    file.metadata().is_ok_and(|found| found.is_file()).then_some(file)
+}
+
+/// Opens what the program reads as its standard input: the container's own device, not the machine's, whose rights the program
+/// could change through the descriptor.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn open_input() -> io::Result<fs::File> {
+    fs::File::open("/dev/null")
 }

@@ -110,9 +110,9 @@ fn leaf(verdict: Verdict) -> Vec<Instruction> {
             let test = branch(JUMP_SET, bits, 1, 0);
             vec![instruction(LOAD, AT_ARGUMENT), test, answer(Verdict::Allow), answer(REFUSED)]
         }
-        Verdict::Not(value) => {
-            let test = branch(JUMP_EQUAL, value, 1, 0);
-            vec![instruction(LOAD, AT_ARGUMENT), test, answer(Verdict::Allow), answer(REFUSED)]
+        Verdict::Neither([one, other]) => {
+            let tests = [branch(JUMP_EQUAL, one, 2, 0), branch(JUMP_EQUAL, other, 1, 0)];
+            [&[instruction(LOAD, AT_ARGUMENT)], &tests[..], &[answer(Verdict::Allow), answer(REFUSED)]].concat()
         }
         Verdict::OneOf(values) => one_of(values),
     }

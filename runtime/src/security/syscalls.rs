@@ -18,8 +18,8 @@ pub enum Verdict {
     NoneOf(u32),
     /// Let it through if its first argument is one of these.
     OneOf(&'static [u32]),
-    /// Let it through unless its first argument is this.
-    Not(u32),
+    /// Let it through unless its first argument is one of these two.
+    Neither([u32; 2]),
 }
 
 /// Flags of `clone` that make namespaces: all of them but the user's time. *Source:* clone(2).
@@ -30,6 +30,8 @@ const PERSONALITIES: &[u32] = &[0x0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
 /// Addresses of the machine's hypervisor, out of every namespace.
 const AF_VSOCK: u32 = 40;
+/// The kernel's own ciphers: much code that programs do not need, and where holes were found. *Source:* Docker.
+const AF_ALG: u32 = 38;
 
 const EPERM: u16 = 1;
 const ENOSYS: u16 = 38;
@@ -61,9 +63,9 @@ const COMMON: &[c_long] = numbers!(
     SYS_memfd_create SYS_memfd_secret SYS_mincore SYS_mkdirat SYS_mknodat SYS_mlock SYS_mlock2 SYS_mlockall SYS_mmap
     SYS_mprotect SYS_mq_getsetattr SYS_mq_notify SYS_mq_open SYS_mq_timedreceive SYS_mq_timedsend SYS_mq_unlink
     SYS_mremap SYS_mseal SYS_msgctl SYS_msgget SYS_msgrcv SYS_msgsnd SYS_msync SYS_munlock SYS_munlockall SYS_munmap
-    SYS_name_to_handle_at SYS_nanosleep SYS_newfstatat SYS_openat SYS_openat2 SYS_pidfd_getfd SYS_pidfd_open
+    SYS_name_to_handle_at SYS_nanosleep SYS_newfstatat SYS_openat SYS_openat2 SYS_pidfd_open
     SYS_pidfd_send_signal SYS_pipe2 SYS_pkey_alloc SYS_pkey_free SYS_pkey_mprotect SYS_ppoll SYS_prctl SYS_pread64
-    SYS_preadv SYS_preadv2 SYS_prlimit64 SYS_process_madvise SYS_process_mrelease SYS_process_vm_readv
+    SYS_preadv SYS_preadv2 SYS_prlimit64 SYS_process_mrelease SYS_process_vm_readv
     SYS_process_vm_writev SYS_pselect6 SYS_ptrace SYS_pwrite64 SYS_pwritev SYS_pwritev2 SYS_read SYS_readahead
     SYS_readlinkat SYS_readv SYS_recvfrom SYS_recvmmsg SYS_recvmsg SYS_remap_file_pages SYS_removexattr SYS_renameat2
     SYS_restart_syscall SYS_rseq SYS_rt_sigaction SYS_rt_sigpending SYS_rt_sigprocmask SYS_rt_sigqueueinfo
@@ -94,10 +96,17 @@ const NATIVE: &[c_long] = numbers!(
 #[cfg(not(target_arch = "x86_64"))]
 const NATIVE: &[c_long] = numbers!(SYS_getrlimit SYS_renameat SYS_setrlimit);
 
+/// `io_pgetevents`, which the libc crate does not name on every architecture. *Source:* the kernel's tables of system calls.
+#[cfg(target_arch = "x86_64")]
+pub const IO_PGETEVENTS: c_long = 333;
+/// `io_pgetevents`, which the libc crate does not name on every architecture. *Source:* the kernel's tables of system calls.
+#[cfg(not(target_arch = "x86_64"))]
+pub const IO_PGETEVENTS: c_long = 292;
+
 /// Calls that the libc crate does not name on every architecture, by their number, which is the same on all: cachestat,
 /// fchmodat2, map_shadow_stack, futex_wake, futex_wait, futex_requeue, statmount, listmount, lsm_get_self_attr, lsm_set_self_attr,
 /// lsm_list_modules are 451 to 461; of these only what Docker lets through.
-const NEWER: &[c_long] = &[451, 452, 453, 454, 455, 456];
+const NEWER: &[c_long] = &[IO_PGETEVENTS, 451, 452, 453, 454, 455, 456, 457, 458];
 
 /// The newest call that the table has an opinion on (`mseal`).
 pub const NEWEST: c_long = libc::SYS_mseal;
@@ -136,7 +145,7 @@ pub fn verdicts(capabilities: CapabilitySet) -> Vec<(u32, Verdict)> {
         // Its flags lie in memory, where a filter cannot look: libc falls back to clone.
         (libc::SYS_clone3, UNKNOWN),
         (libc::SYS_personality, Verdict::OneOf(PERSONALITIES)),
-        (libc::SYS_socket, Verdict::Not(AF_VSOCK)),
+        (libc::SYS_socket, Verdict::Neither([AF_ALG, AF_VSOCK])),
     ];
     let granted = BY_CAPABILITY.iter().filter(|(name, _)| capabilities.has(name)).flat_map(|(_, calls)| *calls);
     let allowed: Vec<c_long> = COMMON.iter().chain(NATIVE).chain(NEWER).chain(granted).copied().collect();

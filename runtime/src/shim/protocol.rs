@@ -29,7 +29,7 @@ pub struct Bundle {
     pub overlay: Overlay,
     /// Whether the root is read-only.
     pub read_only: bool,
-    /// Where the log files go.
+    /// Where the log files go and the generated ones lie.
     pub log_dir: PathBuf,
     /// Program and arguments.
     pub command: Vec<String>,

@@ -19,6 +19,9 @@ pub enum Stage {
     Furnish,
     /// User and groups from the image's own files: after the pivot, but while they can still be read by root.
     FindUser,
+    /// The standard streams become the user's own: input from the container's devices, so after those are made, and outputs that can
+    /// be opened anew as `/dev/stdout`.
+    HandOverStreams,
     /// The working directory: made and entered as root, as Docker does.
     EnterWorkdir,
     /// The bounding set: takes `CAP_SETPCAP`, so before capabilities are given away.
@@ -36,7 +39,7 @@ pub enum Stage {
 }
 
 /// The plan.
-pub const INIT: [Stage; 15] = [
+pub const INIT: [Stage; 16] = [
     Stage::JoinCgroups,
     Stage::HideCgroups,
     Stage::Detach,
@@ -45,6 +48,7 @@ pub const INIT: [Stage; 15] = [
     Stage::EnterRoot,
     Stage::Furnish,
     Stage::FindUser,
+    Stage::HandOverStreams,
     Stage::EnterWorkdir,
     Stage::LimitBounding,
     Stage::LoadFilter,
@@ -67,6 +71,7 @@ impl Stage {
             Self::EnterRoot => "mount the image's layers as root filesystem",
             Self::Furnish => "mount the container's filesystems",
             Self::FindUser => "find the user",
+            Self::HandOverStreams => "give the user its standard streams",
             Self::EnterWorkdir => "enter the working directory",
             Self::LimitBounding => "limit the capability bounding set",
             Self::LoadFilter => "load the system call filter",
@@ -77,9 +82,12 @@ impl Stage {
     }
 }
 
-/// Paths to try for a program: as it is if it has a slash, else one per directory of `path`.
+/// Paths to try for a program: as it is if it has a slash, else one per directory of `path`. Nothing has no name.
 #[must_use]
 pub fn candidates(program: &str, path: &str) -> Vec<String> {
+    if program.is_empty() {
+        return Vec::new();
+    }
     if program.contains('/') {
         return vec![program.to_owned()];
     }
@@ -87,19 +95,22 @@ pub fn candidates(program: &str, path: &str) -> Vec<String> {
     dirs.map(|dir| format!("{dir}/{program}")).collect()
 }
 
-/// What to say, and the exit code as of a shell, when executing `program` failed with `errno`.
+/// What to say, and the exit code as of a shell, when executing `program` failed with `errno`; `found` if there is such a file, so
+/// that it is its interpreter or loader that is missing.
 #[must_use]
-pub fn exec_failure(program: &str, errno: i32) -> (String, i32) {
+pub fn exec_failure(program: &str, errno: i32, found: bool) -> (String, i32) {
+    let missing = matches!(errno, libc::ENOENT | libc::ENOTDIR);
     let reason = match errno {
-        libc::ENOENT | libc::ENOTDIR if program.contains('/') => format!("stat {program}: no such file or directory"),
-        libc::ENOENT | libc::ENOTDIR => "executable file not found in $PATH".to_owned(),
+        _ if missing && found => "its interpreter or loader, which it names itself, is not in the image".to_owned(),
+        _ if missing && program.contains('/') => format!("stat {program}: no such file or directory"),
+        _ if missing => "executable file not found in $PATH".to_owned(),
         libc::EACCES | libc::EPERM | libc::EISDIR => "permission denied".to_owned(),
         libc::ENOEXEC => "exec format error".to_owned(),
         libc::E2BIG => "argument list too long".to_owned(),
+        libc::EINVAL => "an argument or a variable of the environment has a zero byte".to_owned(),
         other => format!("error {other}"),
     };
-    let missing = matches!(errno, libc::ENOENT | libc::ENOTDIR);
-    (format!("exec: {program:?}: {reason}"), if missing { 127 } else { 126 })
+    (format!("exec: {program:?}: {reason}"), if missing && !found { 127 } else { 126 })
 }
 
 #[cfg(test)]
@@ -122,23 +133,27 @@ mod tests {
     fn image_is_touched_only_from_inside() {
         assert!(at(Stage::EnterRoot) < at(Stage::Furnish));
         assert!(at(Stage::EnterRoot) < at(Stage::FindUser));
+        assert!(at(Stage::Furnish) < at(Stage::HandOverStreams));
     }
 
     #[test]
     fn program_is_looked_up_as_a_shell_does() {
         assert_eq!(candidates("sh", "/bin::/usr/bin"), ["/bin/sh", "./sh", "/usr/bin/sh"]);
         assert_eq!(candidates("./run", "/bin"), ["./run"]);
+        assert!(candidates("", "/bin").is_empty());
     }
 
     #[test]
     fn failures_read_like_dockers() {
+        let interpreter = "exec: \"/run\": its interpreter or loader, which it names itself, is not in the image";
+        assert_eq!(exec_failure("/run", libc::ENOENT, true), (interpreter.to_owned(), 126));
         let cases = [
             ("nope", libc::ENOENT, "exec: \"nope\": executable file not found in $PATH", 127),
             ("/nope", libc::ENOENT, "exec: \"/nope\": stat /nope: no such file or directory", 127),
             ("/etc", libc::EACCES, "exec: \"/etc\": permission denied", 126),
         ];
         for (program, errno, text, code) in cases {
-            assert_eq!(exec_failure(program, errno), (text.to_owned(), code));
+            assert_eq!(exec_failure(program, errno, false), (text.to_owned(), code));
         }
     }
 }

@@ -19,6 +19,12 @@ pub(crate) const TESTS: &[Test] = &[
     ("no_descriptor_leaks_in", no_descriptor_leaks_in),
     ("hundred_layers_make_a_root", hundred_layers_make_a_root),
     ("hostile_links_stay_inside", hostile_links_stay_inside),
+    ("mount_points_must_be_directories", mount_points_must_be_directories),
+    ("hostile_user_files_are_not_read", hostile_user_files_are_not_read),
+    ("machines_devices_are_out_of_reach", machines_devices_are_out_of_reach),
+    ("any_user_may_open_its_output_anew", any_user_may_open_its_output_anew),
+    ("any_user_may_listen_and_ping", any_user_may_listen_and_ping),
+    ("working_directory_must_be_inside", working_directory_must_be_inside),
     ("own_binary_is_out_of_reach", own_binary_is_out_of_reach),
 ];
 
@@ -110,9 +116,13 @@ fn machines_secrets_are_masked() {
 fn read_only_root_takes_no_file() {
     in_world(async |world| {
         let runtime = world.open().await;
-        let spec = ContainerSpec { read_only: true, ..shell("touch /x; touch /dev/shm/y && echo shm") };
+        let script =
+            "touch /x; for f in hosts hostname resolv.conf; do echo >> /etc/$f; done; touch /dev/shm/y && echo shm";
+        let spec = ContainerSpec { read_only: true, ..shell(script) };
         let (_, output) = run(&runtime, "a", spec).await;
-        assert!(output.contains("Read-only file system") && output.contains("shm"), "{output}");
+        assert!(output.matches("Read-only file system").count() == 4 && output.contains("shm"), "{output}");
+        let spec = shell("for f in hosts hostname resolv.conf; do echo x >> /etc/$f; done; cat /etc/hostname");
+        assert_eq!(run(&runtime, "b", spec).await.1, "b\nx\n");
     });
 }
 
@@ -130,19 +140,23 @@ fn user_is_looked_up_in_the_image() {
     in_world(async |world| {
         let runtime = world.open().await;
         let wanted = [
-            ("app", "uid=1000(app) gid=100(users) groups=29(audio)\n/home/app\n"),
-            ("1000:0", "uid=1000(app) gid=0(root)\n/home/app\n"),
-            ("4711", "uid=4711 gid=0(root)\n/\n"),
+            ("app", "uid=1000(app) gid=100(users) groups=29(audio),100(users)\n/home/app\n"),
+            ("1000:0", "uid=1000(app) gid=0(root) groups=0(root)\n/home/app\n"),
+            ("4711", "uid=4711 gid=0(root) groups=0(root)\n/\n"),
         ];
         for (number, (user, expected)) in wanted.into_iter().enumerate() {
             let spec = ContainerSpec { user: Some(user.to_owned()), ..shell("id; echo $HOME") };
             let (_, output) = run(&runtime, &format!("c{number}"), spec).await;
-            let plain = output.replace(" groups=0(root)", "");
-            assert_eq!(plain, expected, "{user}");
+            assert_eq!(output, expected, "{user}");
         }
-        let nobody = ContainerSpec { user: Some("ghost".to_owned()), ..shell("id") };
-        let error = runtime.create(id("d"), nobody).await.unwrap_err().to_string();
-        assert!(error.contains("unable to find user ghost"), "{error}");
+        let spec = ContainerSpec { user: Some("app".to_owned()), ..spec(&["grep", "Groups", "/proc/self/status"]) };
+        let (_, output) = run(&runtime, "groups", spec).await;
+        assert_eq!(output.trim(), "Groups:\t29 100", "the own group is one of them");
+        for (user, told) in [("ghost", "unable to find user ghost"), ("4294967295", "must be in range 0-2147483647")] {
+            let nobody = ContainerSpec { user: Some(user.to_owned()), ..shell("id") };
+            let error = runtime.create(id("d"), nobody).await.unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+        }
     });
 }
 
@@ -216,6 +230,83 @@ fn hostile_links_stay_inside() {
         // Whether such an image runs is its own affair; what counts is that nothing is made outside.
         let _ = runtime.create(id("a"), spec(&["true"])).await;
         assert!(std::fs::read_dir(&outside).unwrap().next().is_none());
+    });
+}
+
+fn mount_points_must_be_directories() {
+    in_world(async |world| {
+        let layer = &world.image.layers[0];
+        for (name, target) in [("proc", "/"), ("proc", "."), ("dev", "/proc"), ("sys", "tmp"), ("sys", "nowhere")] {
+            std::os::unix::fs::symlink(target, layer.join(name)).unwrap();
+            let error = world.open().await.create(id("a"), spec(&["true"])).await.unwrap_err().to_string();
+            assert!(error.contains(&format!("at /{name}: the image has a link or a file there")), "{error}");
+            std::fs::remove_file(layer.join(name)).unwrap();
+        }
+    });
+}
+
+fn hostile_user_files_are_not_read() {
+    in_world(async |world| {
+        let file = world.image.layers[0].join("etc/passwd");
+        let names = ContainerSpec { user: Some("app".to_owned()), ..spec(&["true"]) };
+        let refused = async |name: &str| {
+            let error = world.open().await.create(id(name), names.clone()).await.unwrap_err().to_string();
+            assert!(error.contains("unable to find user app"), "{error}");
+        };
+        for target in ["/dev/zero", "/proc/self/environ", "/proc/self/fd/0", "passwd", "/tmp"] {
+            std::fs::remove_file(&file).unwrap();
+            std::os::unix::fs::symlink(target, &file).unwrap();
+            refused("a").await;
+        }
+        std::fs::remove_file(&file).unwrap();
+        nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        refused("b").await;
+    });
+}
+
+fn machines_devices_are_out_of_reach() {
+    in_world(async |world| {
+        let runtime = world.open().await;
+        let of_machine = || std::os::unix::fs::MetadataExt::ino(&std::fs::metadata("/dev/null").unwrap()).to_string();
+        let (_, output) =
+            run(&runtime, "a", shell("cat; for fd in 0 1 2; do stat -L -c %i /proc/self/fd/$fd; done")).await;
+        let inodes: Vec<&str> = output.lines().collect();
+        assert!(inodes.len() == 3 && !inodes.contains(&of_machine().as_str()), "{output}");
+    });
+}
+
+fn any_user_may_open_its_output_anew() {
+    in_world(async |world| {
+        let runtime = world.open().await;
+        let script = "echo out > /dev/stdout; echo err > /dev/stderr";
+        let spec = ContainerSpec { user: Some("app".to_owned()), ..shell(script) };
+        let (exit, output) = run(&runtime, "a", spec).await;
+        let mut lines: Vec<&str> = output.lines().collect();
+        lines.sort_unstable();
+        assert_eq!((exit.code, lines), (0, vec!["err", "out"]));
+    });
+}
+
+fn any_user_may_listen_and_ping() {
+    in_world(async |world| {
+        let runtime = world.open().await;
+        let script = "cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/net/ipv4/ping_group_range";
+        let (_, output) = run(&runtime, "a", shell(script)).await;
+        assert_eq!(output, "0\n0\t2147483647\n");
+    });
+}
+
+fn working_directory_must_be_inside() {
+    in_world(async |world| {
+        let runtime = world.open().await;
+        for number in 0..20 {
+            let workdir = Some(format!("/proc/self/fd/{number}"));
+            let made = runtime.create(id("a"), ContainerSpec { workdir, ..spec(&["true"]) }).await;
+            assert!(made.is_err(), "{number}");
+        }
+        let workdir = Some("/proc/1/root/../../etc".to_owned());
+        let (_, output) = run(&runtime, "b", ContainerSpec { workdir, ..shell("pwd; head -n 1 passwd") }).await;
+        assert_eq!(output, "/etc\nroot:x:0:0:root:/root:/bin/sh\n");
     });
 }
 

@@ -67,8 +67,17 @@ fn created_container_has_not_run() {
 
 fn missing_program_is_127_and_forbidden_one_126() {
     in_world(async |world| {
+        use std::os::unix::fs::OpenOptionsExt;
+        let layer = &world.image.layers[0];
+        let mut options = std::fs::OpenOptions::new();
+        let mut script = options.create(true).write(true).mode(0o755).open(layer.join("bin/script")).unwrap();
+        std::io::Write::write_all(&mut script, b"#!/nope/interpreter\n").unwrap();
+        drop(script);
         let runtime = world.open().await;
+        let interpreter = "exec: \"script\": its interpreter or loader, which it names itself, is not in the image";
         let cases = [
+            ("script", 126, interpreter),
+            ("", 127, "exec: \"\": executable file not found in $PATH"),
             ("nope", 127, "exec: \"nope\": executable file not found in $PATH"),
             ("/bin/nope", 127, "exec: \"/bin/nope\": stat /bin/nope: no such file or directory"),
             ("/etc/noexec", 126, "exec: \"/etc/noexec\": permission denied"),

@@ -143,10 +143,14 @@ impl Draft<'_> {
         fs::set_permissions(&bundle.overlay.upper, open).map_err(failed("open", &bundle.overlay.upper))?;
         let spec = &record.spec;
         let address = record.lease.map(|l| l.address);
-        write_public(&run.join("hostname"), format!("{}\n", bundle.hostname).as_bytes())?;
-        write_public(&run.join("hosts"), files::hosts(&bundle.hostname, address, &spec.hosts).as_bytes())?;
+        // In the data directory, because the container can write into them as much as it likes, and the run directory is in memory.
+        write_public(&data.join("hostname"), format!("{}\n", bundle.hostname).as_bytes())?;
+        write_public(&data.join("hosts"), files::hosts(&bundle.hostname, address, &spec.hosts).as_bytes())?;
         let machine = if spec.dns.is_empty() { fs::read_to_string("/etc/resolv.conf") } else { Ok(String::new()) };
-        write_public(&run.join("resolv.conf"), files::resolv_conf(&spec.dns, &machine.unwrap_or_default()).as_bytes())?;
+        write_public(
+            &data.join("resolv.conf"),
+            files::resolv_conf(&spec.dns, &machine.unwrap_or_default()).as_bytes(),
+        )?;
         write(&run.join(file::BUNDLE), &serde_json::to_vec(bundle).expect("a bundle is plain data with text keys"))
     }
 
@@ -165,12 +169,14 @@ impl Draft<'_> {
         RuntimeError::Spawn { id: self.id.clone(), source }
     }
 
-    /// Goes along with the shim until the container is made. The network is attached while the init makes its root.
+    /// Goes along with the shim until the container is made. The network is attached while the init makes its root. If that could
+    /// not be done because the init failed and is gone, what the shim says of it is the reason.
     fn follow(&self, link: &Link, lease: Option<Lease>) -> Result<(), RuntimeError> {
+        let mut attached = Ok(());
         loop {
             match link.receive().map_err(|source| RuntimeError::Shim { id: self.id.clone(), source })? {
-                Reply::Cloned(pid) => self.attach(pid, lease)?,
-                Reply::Created => return Ok(()),
+                Reply::Cloned(pid) => attached = self.attach(pid, lease),
+                Reply::Created => return attached,
                 Reply::Failed(failure) => return Err(RuntimeError::Make { id: self.id.clone(), reason: failure.text }),
                 Reply::Done => {}
             }

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::ExitCode;
 
-use rustix::fs::Mode;
+use rustix::fs::{Mode, Uid};
 use rustix::process::Signal;
 use rustix::thread::UnshareFlags;
 
@@ -68,6 +68,7 @@ impl Init {
             Stage::EnterRoot => self.enter_root(),
             Stage::Furnish => self.furnish(),
             Stage::FindUser => self.find_user(identity),
+            Stage::HandOverStreams => self.hand_over_streams(identity),
             Stage::EnterWorkdir => rootfs::sys::enter_workdir(&self.bundle.workdir, (identity.uid, identity.gid)),
             Stage::LimitBounding => security::sys::limit_bounding_set(capabilities),
             Stage::LoadFilter => security::sys::load_filter(&security::seccomp::filter(capabilities)),
@@ -92,7 +93,7 @@ impl Init {
 
     fn enter_root(&mut self) -> io::Result<()> {
         rootfs::sys::make_private()?;
-        self.files = rootfs::sys::open_files(Path::new("."))?;
+        self.files = rootfs::sys::open_files(&self.bundle.log_dir)?;
         rootfs::sys::enter(&self.bundle.overlay)
     }
 
@@ -101,7 +102,7 @@ impl Init {
         rustix::process::umask(Mode::empty());
         let view = RootView { read_only: self.bundle.read_only, groups: &self.bundle.groups };
         for step in rootfs::plan(&view) {
-            rootfs::sys::perform(&step, &self.files).map_err(|e| io::Error::other(format!("{step:?}: {e}")))?;
+            rootfs::sys::perform(&step, &self.files).map_err(|e| io::Error::other(format!("{step}: {e}")))?;
         }
         rustix::process::umask(Mode::from_raw_mode(0o022));
         Ok(())
@@ -112,6 +113,12 @@ impl Init {
         let found = user::resolve(&self.bundle.user, &read("/etc/passwd"), &read("/etc/group"));
         *identity = found.map_err(io::Error::other)?;
         Ok(())
+    }
+
+    fn hand_over_streams(&self, identity: &Identity) -> io::Result<()> {
+        nix::unistd::dup2_stdin(rootfs::sys::open_input()?)?;
+        let owner = Some(Uid::from_raw(identity.uid));
+        [&self.out, &self.err].into_iter().try_for_each(|pipe| Ok(rustix::fs::fchown(pipe, owner, None)?))
     }
 
     fn await_start(&self) -> io::Result<()> {
@@ -132,18 +139,19 @@ impl Init {
             env.push(format!("HOME={}", identity.home));
         }
         let (Some(args), Some(env)) = (c_strings(&self.bundle.command), c_strings(&env)) else {
-            return stages::exec_failure(program, libc::EINVAL);
+            return stages::exec_failure(program, libc::EINVAL, false);
         };
-        let mut worst = libc::ENOENT;
+        let (mut worst, mut found) = (libc::ENOENT, false);
         for candidate in stages::candidates(program, path) {
-            let Ok(candidate) = CString::new(candidate) else { continue };
-            let Err(e) = nix::unistd::execve(&candidate, &args, &env);
+            let Ok(name) = CString::new(candidate.as_str()) else { continue };
+            let Err(e) = nix::unistd::execve(&name, &args, &env);
             // A found but forbidden program says more than a directory without it.
-            if !matches!(e as i32, libc::ENOENT | libc::ENOTDIR) {
-                worst = e as i32;
+            match e as i32 {
+                libc::ENOENT | libc::ENOTDIR => found |= Path::new(&candidate).is_file(),
+                other => worst = other,
             }
         }
-        stages::exec_failure(program, worst)
+        stages::exec_failure(program, worst, found)
     }
 }
 

@@ -23,9 +23,8 @@ const READ_MAX: usize = 32 * 1024;
 /// Connections at once; a further one is closed at once.
 const CONNECTIONS_MAX: usize = 8;
 
-/// Reads of each stream after the container's end: a pipe holds 64 KiB, so this empties one twice over and is still bounded
-/// should a foreign process have got hold of the other end.
-const LAST_READS: usize = 8;
+/// What a pipe holds if the kernel does not say. *Source:* pipe(7).
+const PIPE_BYTES: usize = 64 * 1024;
 
 /// The init and the shim's ends of the pipes to it.
 pub(super) struct Child {
@@ -275,7 +274,7 @@ impl Shim {
             self.failure = Some(Failure { text: format!("the container's init ended with {code}"), code: None });
         }
         for index in 0..self.outputs.len() {
-            let _drained = (0..LAST_READS).all(|_| self.take_output(index));
+            let _drained = (0..self.last_reads(index)).all(|_| self.take_output(index));
         }
         let mut records = Vec::new();
         self.outputs.iter_mut().for_each(|o| o.splitter.finish(now_ms(), &mut records));
@@ -286,6 +285,13 @@ impl Shim {
             self.tell(index, &Reply::Failed(failure));
         }
         if recorded.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    /// Reads that empty a stream's pipe, which the container may have enlarged. Bounded, should a foreign process have got hold of
+    /// the other end.
+    fn last_reads(&self, index: usize) -> usize {
+        let size = self.outputs[index].pipe.as_ref().and_then(|pipe| rustix::pipe::fcntl_getpipe_size(pipe).ok());
+        size.unwrap_or(PIPE_BYTES) / READ_MAX + 2
     }
 
     fn record(&self, code: i32) -> io::Result<()> {
