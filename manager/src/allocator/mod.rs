@@ -17,6 +17,8 @@
 mod plan;
 pub mod port;
 mod run;
+mod turn;
 
 pub use plan::{Plan, plan, waiting};
-pub use run::{FULL_SCAN_EVERY, run};
+pub use run::run;
+pub use turn::{FULL_SCAN_EVERY, RETRY_AFTER, Turn};

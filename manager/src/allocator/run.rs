@@ -1,23 +1,15 @@
 //! The loop: wait, plan, propose, again.
 #![expect(clippy::disallowed_methods, reason = "driver: owns the clock")]
 
-use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use skep_proto::model::{Moment, ServiceId};
+use skep_proto::model::Moment;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::plan::{plan, waiting};
-use crate::store::{ProposeError, Store};
-
-/// Everything is looked at so often though nothing happened. It is also when a service for which no port was left is tried
-/// again, if none came free in a way that woke the loop.
-pub const FULL_SCAN_EVERY: Duration = Duration::from_secs(30);
-
-/// How long the loop waits after a proposal that came to nothing, or was refused because the state had moved on.
-const RETRY_AFTER: Duration = Duration::from_millis(50);
+use super::turn::{RETRY_AFTER, Turn};
+use crate::store::{ProposeError, Store, Touched};
 
 /// Gives out published ports until this manager leads no more or is told to stop.
 pub async fn run(store: Store, shutdown: CancellationToken) {
@@ -28,46 +20,39 @@ pub async fn run(store: Store, shutdown: CancellationToken) {
         let touched = tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
-            touched = subscription.touched() => (!touched.all).then_some(touched.services),
+            touched = subscription.touched() => Some(touched),
             () = tokio::time::sleep_until(due) => None,
         };
-        let everything = touched.is_none();
-        let wait = match turn(&store, touched).await {
-            Ok(wait) => wait,
+        match turn(&store, touched).await {
+            Ok(None) => {}
+            Ok(Some(wait)) => due = Instant::now() + wait,
             Err(ProposeError::NotLeader) => return,
             Err(error) => {
                 warn!(error = %skep_proto::chain::chain(&error), "allocator could not propose");
-                RETRY_AFTER
+                due = Instant::now() + RETRY_AFTER;
             }
-        };
-        let next = Instant::now() + wait;
-        due = if everything { next } else { next.min(due) };
+        }
     }
 }
 
-/// Looks at the services named, or at all. One after the other: each sees what the one before was given.
-async fn turn(store: &Store, services: Option<BTreeSet<ServiceId>>) -> Result<Duration, ProposeError> {
-    let services = services.unwrap_or_else(|| waiting(&store.read()).map(|service| service.id).collect());
-    let mut wait = FULL_SCAN_EVERY;
-    for id in services {
-        let plan = {
-            let state = store.read();
-            state.service(id).map(|service| plan(&state, service, clock())).unwrap_or_default()
-        };
+/// Looks at the services that were touched, or at all. Returns how long the next look at all may wait, if that has changed.
+async fn turn(store: &Store, touched: Option<Touched>) -> Result<Option<Duration>, ProposeError> {
+    let mut turn = Turn::new(&store.read(), touched);
+    loop {
+        let next = turn.next_plan(&store.read(), clock());
+        let Some((id, plan)) = next else { return Ok(turn.wait()) };
         if let Some(exhausted) = plan.failure {
             warn!(service.id = %id, error = %exhausted, "service waits for a port");
         }
         let Some(transaction) = plan.transaction else { continue };
         match store.propose(transaction).await {
-            Ok(_) => {}
             Err(ProposeError::Refused(refusal)) => {
                 debug!(service.id = %id, %refusal, "plan refused");
-                wait = RETRY_AFTER;
+                turn.refused();
             }
-            Err(error) => return Err(error),
+            done => drop(done?),
         }
     }
-    Ok(wait)
 }
 
 fn clock() -> Moment {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use skep_proto::model::{Moment, NodeDescription, NodeId, NodeStatus, SessionId};
 
-use crate::store::{Change, Reported, Transaction};
+use crate::store::{Change, ProposeError, Reported, Transaction};
 
 /// Statuses of one proposal. A RUNNING status has some 150 bytes, so a proposal stays below a megabyte; the rest waits
 /// for the next one, a few milliseconds later.
@@ -95,18 +95,36 @@ impl Batch {
         nodes.chain(reports).map(|change| Transaction { changes: vec![change], at }).collect()
     }
 
-    /// Who waits to hear of the commit.
-    #[must_use]
-    pub fn origins(&self) -> &[Origin] {
-        &self.origins
+    /// The proposal ended. What is worth another try stays in the batch.
+    pub fn proposed(&mut self, error: Option<&ProposeError>) -> Told {
+        match error {
+            None => Told::Committed(std::mem::take(self).origins),
+            Some(ProposeError::NotLeader) => {
+                self.forget_reports();
+                Told::Deposed
+            }
+            Some(_) => Told::Again,
+        }
     }
 
-    /// Lets the reports go, which their agents will repeat, and keeps the nodes, which nobody will.
-    pub fn forget_reports(&mut self) {
+    /// Lets the reports go: some may be committed, some not, and only the agents can tell again, on a new session. Keeps the
+    /// nodes, which nobody will repeat.
+    fn forget_reports(&mut self) {
         self.reported.clear();
         self.origins.clear();
         self.bytes = 0;
     }
+}
+
+/// What the end of a proposal means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// These are to hear that their reports are committed.
+    Committed(Vec<Origin>),
+    /// It is to be tried again in a moment.
+    Again,
+    /// This manager does not lead: all sessions are to end.
+    Deposed,
 }
 
 /// What a report takes in the log, roughly.
@@ -152,8 +170,20 @@ mod tests {
             batch.add(input);
         }
         assert_eq!(batch.transactions(Moment(5)).len(), 3);
-        assert_eq!(batch.origins().len(), 2);
-        batch.forget_reports();
+        assert_eq!(batch.proposed(Some(&ProposeError::Busy)), Told::Again);
+        assert_eq!(batch.transactions(Moment(5)).len(), 3);
+        assert_eq!(batch.proposed(Some(&ProposeError::NotLeader)), Told::Deposed);
         assert_eq!(batch.transactions(Moment(5)).len(), 2);
+        assert_eq!(batch.proposed(None), Told::Committed(Vec::new()));
+        assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn each_report_of_a_committed_batch_is_told() {
+        let mut batch = Batch::default();
+        batch.add(report(1));
+        batch.add(report(2));
+        let Told::Committed(origins) = batch.proposed(None) else { panic!("it was committed") };
+        assert_eq!(origins.iter().map(|origin| origin.seq).collect::<Vec<_>>(), [1, 2]);
     }
 }

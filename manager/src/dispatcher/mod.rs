@@ -15,16 +15,19 @@
 //! - **Why no message for each change:** the state is what counts. A session that is woken looks at its node's tasks and at what it
 //!   has sent; start, steady state and recovery are one path.
 //!
-//! Read next: [`session`] (the machine of one session), [`run`] (the leader's two loops).
+//! Read next: [`session`] (the machine of one session), [`talk`] (the order of its messages), [`keeper`] (which nodes live), [`run`]
+//! (the leader's two loops).
 
 pub mod assignments;
 pub mod batch;
 pub mod error;
 pub mod heartbeat;
+pub mod keeper;
 pub mod registry;
 pub mod run;
 pub mod service;
 pub mod session;
+pub mod talk;
 
 pub use error::DispatchError;
 pub use service::Dispatcher;

@@ -1,12 +1,10 @@
 //! The Session RPC: a task a session, which carries words between the stream, the machine and the leader's loops.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use skep_proto::model::moment::millis;
-use skep_proto::model::{NodeDescription, NodeId, SessionId};
+use skep_proto::model::{NodeId, SessionId};
 use skep_proto::pb;
 use skep_proto::pb::agent_message::Message as Heard;
 use skep_proto::pb::manager_message::Message as Said;
@@ -16,11 +14,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::batch::{Input, Origin};
+use super::batch::Input;
 use super::error::DispatchError;
-use super::heartbeat::jittered;
+use super::keeper::{Event, Parting, Settings};
 use super::registry::{Line, Registry, farewell};
-use super::session::{Effect, Session, say, welcome};
+use super::session::say;
+use super::talk::{Act, Talk};
 use crate::caller::{Caller, Peer};
 use crate::store::{Store, Watch};
 use crate::sys::{self, Clock};
@@ -56,39 +55,6 @@ pub(super) struct Desk {
     pub(super) sessions: TaskTracker,
     /// Ends with the term.
     pub(super) stop: CancellationToken,
-}
-
-/// What sessions tell their agents.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Settings {
-    /// Before jitter.
-    pub(super) period: Duration,
-    /// HOST:PORT of every manager.
-    pub(super) managers: Vec<String>,
-}
-
-/// What becomes of sessions.
-#[derive(Debug)]
-pub(super) enum Event {
-    /// A node is here.
-    Started { node: NodeId, address: String, description: Box<NodeDescription> },
-    /// It has changed.
-    Described { node: NodeId, description: Box<NodeDescription> },
-    /// Its session has ended, and it has no other.
-    Ended { node: NodeId, parting: Parting },
-}
-
-/// How a session ended.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Parting {
-    /// The connection broke, or the agent misbehaved.
-    Lost,
-    /// The agent stops; its containers run on.
-    Goodbye,
-    /// The node leaves the swarm.
-    Leaving,
-    /// We ended it.
-    Dismissed(pb::Farewell),
 }
 
 impl Dispatcher {
@@ -152,8 +118,7 @@ impl Visit {
         self.dispatcher.registry.enter(self.node, Arc::clone(&line));
         self.announce(hello).await;
         tracing::debug!(node.id = %self.node, %session, "session opened");
-        let talk = Talk::new(&self, line, inbound, out);
-        let parting = talk.run().await;
+        let parting = Talking::new(&self, line, inbound, out).run().await;
         tracing::debug!(node.id = %self.node, %session, ?parting, "session ended");
         if self.dispatcher.registry.leave(self.node, session) {
             let _ = self.desk.events.send(Event::Ended { node: self.node, parting }).await;
@@ -179,9 +144,9 @@ async fn greeted(inbound: &mut Streaming<pb::AgentMessage>) -> Result<pb::Hello,
     }
 }
 
-/// An open session.
-struct Talk {
-    machine: Session,
+/// An open session and its stream.
+struct Talking {
+    talk: Talk,
     node: NodeId,
     line: Arc<Line>,
     store: Store,
@@ -191,25 +156,18 @@ struct Talk {
     out: Outgoing,
     watch: Watch,
     commits: watch::Receiver<u64>,
-    /// Messages on their way out. Nothing new is computed before it is empty, so it is never longer than one answer.
-    queue: VecDeque<pb::ManagerMessage>,
-    /// A report that the loop has no room for yet. Meanwhile nothing is read.
-    pending: Option<Input>,
 }
 
-impl Talk {
+impl Talking {
     fn new(visit: &Visit, line: Arc<Line>, inbound: Streaming<pb::AgentMessage>, out: Outgoing) -> Self {
         let store = visit.dispatcher.store.clone();
         let mut desk = visit.desk.clone();
-        let settings = desk.settings.borrow_and_update().clone();
-        let period = jittered(settings.period, visit.node);
+        let talk = Talk::new(visit.node, line.session, &desk.settings.borrow_and_update());
         Self {
-            machine: Session::new(visit.node),
+            talk,
             node: visit.node,
             watch: store.watch_node(visit.node),
             commits: line.commits(),
-            queue: VecDeque::from([welcome(line.session, millis(period), settings.managers)]),
-            pending: None,
             clock: visit.dispatcher.clock,
             line,
             store,
@@ -230,43 +188,39 @@ impl Talk {
 
     /// Waits for one thing and does it.
     async fn turn(&mut self) -> Result<(), Parting> {
-        let idle = self.queue.is_empty();
+        let (idle, listens) = (self.talk.is_idle(), self.talk.listens());
         let message = tokio::select! {
             words = self.line.farewell() => return Err(Parting::Dismissed(words)),
             () = self.desk.stop.cancelled() => return Err(Parting::Dismissed(farewell(NO_LEADER))),
             place = self.out.reserve(), if !idle => {
                 let place = place.map_err(|_| Parting::Lost)?;
-                if let Some(message) = self.queue.pop_front() {
+                if let Some(message) = self.talk.next_message() {
                     place.send(Ok(message));
                 }
                 None
             }
-            place = self.desk.inputs.reserve(), if self.pending.is_some() => {
+            place = self.desk.inputs.reserve(), if !listens => {
                 let place = place.map_err(|_| Parting::Dismissed(farewell(NO_LEADER)))?;
-                if let Some(input) = self.pending.take() {
+                if let Some(input) = self.talk.take_report() {
                     place.send(input);
                 }
                 self.line.heard(self.clock.now());
                 None
             }
-            message = self.inbound.message(), if self.pending.is_none() => {
+            message = self.inbound.message(), if listens => {
                 self.line.heard(self.clock.now());
                 Some(message.ok().flatten().ok_or(Parting::Lost)?)
             }
             () = self.watch.changed(), if idle => {
-                let messages = self.machine.refresh(&self.store.read());
-                self.queue.extend(messages);
+                self.talk.refresh(&self.store.read());
                 None
             }
             Ok(()) = self.commits.changed(), if idle => {
-                let seq = *self.commits.borrow_and_update();
-                self.queue.push_back(self.machine.committed(seq));
+                self.talk.committed(*self.commits.borrow_and_update());
                 None
             }
             Ok(()) = self.desk.settings.changed(), if idle => {
-                let period = jittered(self.desk.settings.borrow_and_update().period, self.node);
-                let period = pb::HeartbeatPeriod { heartbeat_ms: millis(period) };
-                self.queue.push_back(say(Said::Heartbeat(period)));
+                self.talk.settled(&self.desk.settings.borrow_and_update());
                 None
             }
         };
@@ -281,11 +235,11 @@ impl Talk {
             // Nearly all messages: nothing to look up, nothing to lock.
             return Ok(());
         }
-        let effects = self.machine.hear(message, &self.store.read());
-        match effects {
-            Ok(effects) => {
-                for effect in effects {
-                    self.act(effect).await?;
+        let acts = self.talk.hear(message, &self.store.read());
+        match acts {
+            Ok(acts) => {
+                for act in acts {
+                    self.act(act).await?;
                 }
                 Ok(())
             }
@@ -296,20 +250,14 @@ impl Talk {
         }
     }
 
-    async fn act(&mut self, effect: Effect) -> Result<(), Parting> {
-        match effect {
-            Effect::Send(message) => self.queue.push_back(message),
-            Effect::Note(statuses) => self.store.note_statuses(statuses),
-            Effect::Store { seq, reported } => {
-                let from = Origin { node: self.node, session: self.line.session, seq };
-                self.pending = Some(Input::Report { from, reported });
-                self.line.hold();
-            }
-            Effect::Describe(description) => {
+    async fn act(&mut self, act: Act) -> Result<(), Parting> {
+        match act {
+            Act::Note(statuses) => self.store.note_statuses(statuses),
+            Act::Hold => self.line.hold(),
+            Act::Describe(description) => {
                 let _ = self.desk.events.send(Event::Described { node: self.node, description }).await;
             }
-            Effect::Part { leaving: true } => return Err(Parting::Leaving),
-            Effect::Part { leaving: false } => return Err(Parting::Goodbye),
+            Act::Part(parting) => return Err(parting),
         }
         Ok(())
     }

@@ -37,6 +37,7 @@ mod run;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod update;
 mod view;
 
@@ -45,3 +46,4 @@ pub use plan::{CHANGES_MAX, PROPOSED_MAX, Plan, REASONS_MAX, plan};
 pub use reaper::{ORPHANED_AFTER, plan_nodes};
 pub use run::run;
 pub use slot::STOP_MARGIN;
+pub use turn::{Look, Planner, Proposal, RETRY_AFTER, Turn};

@@ -30,6 +30,8 @@ mod run;
 mod spread;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 pub use plan::{Group, PLACED_MAX, Plan, plan};
-pub use run::{FULL_SCAN_EVERY, run};
+pub use run::run;
+pub use turn::{FULL_SCAN_EVERY, Placer, RETRY_AFTER, Turn};

@@ -9,29 +9,23 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::plan::{Group, Plan, plan};
-use crate::store::{ProposeError, Store, Touched};
-
-/// A pass is made so often though nothing happened; it bounds how long a lost wake-up can go unnoticed.
-pub const FULL_SCAN_EVERY: Duration = Duration::from_secs(30);
-
-/// How long the loop waits after a proposal that came to nothing.
-const RETRY_AFTER: Duration = Duration::from_millis(50);
+use super::turn::{Placer, RETRY_AFTER, Turn};
+use crate::store::{ProposeError, Store};
 
 /// Gives waiting tasks their nodes until this manager leads no more or is told to stop.
 pub async fn run(store: Store, shutdown: CancellationToken) {
     let mut subscription = store.subscribe();
-    let mut explained = Vec::new();
+    let mut placer = Placer::default();
     let mut due = Instant::now();
     info!("scheduler started");
     loop {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
-            touched = subscription.touched() => if !concerns(&touched) { continue },
+            touched = subscription.touched() => if !Placer::concerns(&touched) { continue },
             () = tokio::time::sleep_until(due) => {}
         }
-        let wait = match turn(&store, &mut explained).await {
+        let wait = match turn(&store, &mut placer).await {
             Ok(wait) => wait,
             Err(ProposeError::NotLeader) => return,
             Err(error) => {
@@ -43,24 +37,17 @@ pub async fn run(store: Store, shutdown: CancellationToken) {
     }
 }
 
-/// Whether a pass could come to something new: a task waits, room came free, or a node changed.
-fn concerns(touched: &Touched) -> bool {
-    touched.all || touched.scheduling || !touched.nodes.is_empty()
-}
-
 /// One pass. Returns how long the next may wait if nothing happens.
-async fn turn(store: &Store, explained: &mut Vec<(Group, String)>) -> Result<Duration, ProposeError> {
-    let now = clock();
-    let Plan { placed, waiting, complete } = plan(&store.read(), now, seed());
-    if complete && waiting != *explained {
-        debug!(groups = waiting.len(), "tasks wait for a node");
-        store.note_waiting(waiting.clone());
-        *explained = waiting;
+async fn turn(store: &Store, placer: &mut Placer) -> Result<Duration, ProposeError> {
+    let Turn { explained, transaction, wait } = placer.turn(&store.read(), clock(), seed());
+    if let Some(explained) = explained {
+        debug!(groups = explained.len(), "tasks wait for a node");
+        store.note_waiting(explained);
     }
-    if let Some(transaction) = Plan::transaction(placed, now) {
+    if let Some(transaction) = transaction {
         store.propose(transaction).await?;
     }
-    Ok(if complete { FULL_SCAN_EVERY } else { Duration::ZERO })
+    Ok(wait)
 }
 
 fn clock() -> Moment {

@@ -48,10 +48,15 @@ impl Subscribers {
 }
 
 impl Subscription {
+    /// Takes what was touched since the last look, without waiting.
+    pub fn take(&mut self) -> Touched {
+        std::mem::take(&mut *self.inbox.touched.lock())
+    }
+
     /// Waits until something was touched, and takes it.
     pub async fn touched(&mut self) -> Touched {
         loop {
-            let touched = std::mem::take(&mut *self.inbox.touched.lock());
+            let touched = self.take();
             if !touched.is_empty() {
                 return touched;
             }
@@ -123,6 +128,19 @@ impl Debug for Watch {
 }
 
 impl Watch {
+    /// Whether something happened since the last call, without waiting.
+    pub fn take(&mut self) -> bool {
+        let receiver = self.receiver.as_mut();
+        receiver.is_some_and(|receiver| {
+            receiver.has_changed().is_ok_and(|changed| {
+                changed && {
+                    receiver.mark_unchanged();
+                    true
+                }
+            })
+        })
+    }
+
     /// Waits until something happened since the last call; once at once at first.
     pub async fn changed(&mut self) {
         let Some(receiver) = &mut self.receiver else { return };

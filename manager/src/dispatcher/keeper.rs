@@ -1,0 +1,300 @@
+//! Whether each node counts as alive: a machine that hears of sessions, time and the state, and says what to write and whom to
+//! dismiss.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use skep_proto::model::{Moment, Node, NodeDescription, NodeId, NodeState, NodeStatus};
+use skep_proto::pb;
+
+use super::batch::Input;
+use super::heartbeat::{Deadlines, grace, return_grace, scaled, seconds};
+use super::registry::farewell;
+use crate::store::{State, Touched};
+
+/// How long an agent that said goodbye may take to come back, as after an upgrade, before its tasks are run elsewhere.
+const GOODBYE_GRACE: Duration = Duration::from_secs(3);
+
+/// What becomes of sessions.
+#[derive(Debug)]
+pub enum Event {
+    /// A node is here.
+    Started {
+        /// Which.
+        node: NodeId,
+        /// Where it is reached.
+        address: String,
+        /// What it is.
+        description: Box<NodeDescription>,
+    },
+    /// It has changed.
+    Described {
+        /// Which.
+        node: NodeId,
+        /// What it is now.
+        description: Box<NodeDescription>,
+    },
+    /// Its session has ended, and it has no other.
+    Ended {
+        /// Which.
+        node: NodeId,
+        /// How.
+        parting: Parting,
+    },
+}
+
+/// How a session ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Parting {
+    /// The connection broke, or the agent misbehaved.
+    Lost,
+    /// The agent stops; its containers run on.
+    Goodbye,
+    /// The node leaves the swarm.
+    Leaving,
+    /// We ended it.
+    Dismissed(pb::Farewell),
+}
+
+/// What sessions tell their agents.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Before jitter.
+    pub period: Duration,
+    /// HOST:PORT of every manager.
+    pub managers: Vec<String>,
+}
+
+/// Something to do.
+#[derive(Debug, PartialEq)]
+pub enum Effect {
+    /// Bring it into the log.
+    Write(Input),
+    /// End the node's session, if it has one.
+    Dismiss(NodeId, pb::Farewell),
+}
+
+/// Keeps the nodes' states.
+#[derive(Debug)]
+pub struct Keeper {
+    settings: Settings,
+    deadlines: Deadlines,
+    /// How many nodes there are.
+    nodes: usize,
+    /// Nodes whose agent said goodbye.
+    stopped: BTreeSet<NodeId>,
+}
+
+impl Keeper {
+    /// Begins a term: every node that is not known to be down is watched from now on.
+    #[must_use]
+    pub fn new(state: &State, now: Moment) -> Self {
+        let (settings, nodes) = read_settings(state);
+        let mut keeper = Self { settings, nodes, deadlines: Deadlines::default(), stopped: BTreeSet::new() };
+        for node in state.nodes() {
+            keeper.watch(state, now, node.id);
+        }
+        keeper
+    }
+
+    /// What sessions are to tell their agents.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// When [`Keeper::expire`] is wanted next.
+    #[must_use]
+    pub fn wake_at(&self) -> Option<Moment> {
+        self.deadlines.next()
+    }
+
+    /// Hears of a session.
+    pub fn take(&mut self, state: &State, now: Moment, event: Event) -> Vec<Effect> {
+        let change = match event {
+            Event::Started { node, address, description } => {
+                self.stopped.remove(&node);
+                self.deadlines.set(node, now + self.grace());
+                ready(state, node, Some(address), description)
+            }
+            Event::Described { node, description } => ready(state, node, None, description),
+            Event::Ended { node, parting } => self.ended(state, now, node, &parting),
+        };
+        change.into_iter().map(Effect::Write).collect()
+    }
+
+    fn ended(&mut self, state: &State, now: Moment, node: NodeId, parting: &Parting) -> Option<Input> {
+        match parting {
+            // Silence is what counts: the deadline runs from the last word.
+            Parting::Lost | Parting::Dismissed(_) => None,
+            Parting::Goodbye => {
+                self.stopped.insert(node);
+                self.deadlines.set(node, now + GOODBYE_GRACE);
+                None
+            }
+            Parting::Leaving => {
+                self.deadlines.clear(node);
+                down(state, node, "the node has left the swarm".to_owned())
+            }
+        }
+    }
+
+    /// Finds the nodes that have been silent for too long. `heard` tells when one with a session was last heard.
+    pub fn expire(&mut self, state: &State, now: Moment, heard: impl Fn(NodeId) -> Option<Moment>) -> Vec<Effect> {
+        let silent = self.deadlines.expire(now, self.grace(), heard);
+        silent.into_iter().flat_map(|node| self.silent(state, node)).collect()
+    }
+
+    fn silent(&mut self, state: &State, node: NodeId) -> Vec<Effect> {
+        let message = if self.stopped.remove(&node) {
+            "the node was stopped".to_owned()
+        } else {
+            format!("no heartbeat for {}", seconds(self.grace()))
+        };
+        let dismiss = Effect::Dismiss(node, farewell(&message));
+        [dismiss].into_iter().chain(down(state, node, message).map(Effect::Write)).collect()
+    }
+
+    fn grace(&self) -> Duration {
+        grace(self.settings.period)
+    }
+
+    /// Looks at what was touched: forgets nodes that were removed, watches those that are thought alive and are not watched yet.
+    pub fn look(&mut self, state: &State, now: Moment, touched: &Touched) -> Vec<Effect> {
+        let all = state.nodes().filter(|_| touched.all).map(|node| node.id);
+        let nodes: Vec<NodeId> = touched.nodes.iter().copied().chain(all).collect();
+        let dismissed = nodes.into_iter().filter_map(|node| self.watch(state, now, node)).collect();
+        if touched.all || touched.cluster || !touched.nodes.is_empty() {
+            (self.settings, self.nodes) = read_settings(state);
+        }
+        dismissed
+    }
+
+    fn watch(&mut self, state: &State, now: Moment, node: NodeId) -> Option<Effect> {
+        match state.node(node).map(|node| node.status.state) {
+            None => return Some(self.removed(node)),
+            Some(NodeState::Down) => {}
+            Some(_) if self.deadlines.watches(node) => {}
+            Some(_) => self.deadlines.set(node, now + return_grace(self.settings.period, self.nodes)),
+        }
+        None
+    }
+
+    fn removed(&mut self, node: NodeId) -> Effect {
+        self.deadlines.clear(node);
+        let words = pb::Farewell { removed: true, ..farewell("the node was removed from the swarm") };
+        Effect::Dismiss(node, words)
+    }
+}
+
+/// The change that makes the node Ready and described so, unless it already is.
+fn ready(state: &State, node: NodeId, address: Option<String>, description: Box<NodeDescription>) -> Option<Input> {
+    let known = state.node(node)?;
+    let address = address.unwrap_or_else(|| known.status.address.clone());
+    let status = NodeStatus { state: NodeState::Ready, message: String::new(), address };
+    let same = known.status == status && known.description == *description;
+    (!same).then(|| change(known, status, Some(description)))
+}
+
+fn down(state: &State, node: NodeId, message: String) -> Option<Input> {
+    let known = state.node(node)?;
+    let status = NodeStatus { state: NodeState::Down, message, address: known.status.address.clone() };
+    Some(change(known, status, None))
+}
+
+fn change(known: &Node, status: NodeStatus, description: Option<Box<NodeDescription>>) -> Input {
+    Input::Node { node: known.id, status, description }
+}
+
+/// What sessions tell their agents, and how many nodes there are.
+fn read_settings(state: &State) -> (Settings, usize) {
+    let (mut nodes, mut managers) = (0, Vec::new());
+    for node in state.nodes() {
+        nodes += 1;
+        managers.extend(node.manager.as_ref().map(|manager| manager.address.clone()));
+    }
+    let wanted = state.cluster().map(|cluster| cluster.spec.heartbeat).unwrap_or_default();
+    (Settings { managers, period: scaled(wanted, nodes) }, nodes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{World, node_id};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A cluster of two nodes and its keeper, with a heartbeat of a second.
+    fn kept() -> (World, Keeper) {
+        let mut world = World::new(2);
+        world.history(5);
+        let keeper = Keeper::new(&world.state, world.now);
+        (world, keeper)
+    }
+
+    fn written(effects: &[Effect]) -> Vec<(NodeId, NodeState)> {
+        let states = effects.iter().filter_map(|effect| match effect {
+            Effect::Write(Input::Node { node, status, .. }) => Some((*node, status.state)),
+            _ => None,
+        });
+        states.collect()
+    }
+
+    fn dismissed(effects: &[Effect]) -> Vec<NodeId> {
+        let nodes = effects.iter().filter_map(|effect| match effect {
+            Effect::Dismiss(node, _) => Some(*node),
+            Effect::Write(_) => None,
+        });
+        nodes.collect()
+    }
+
+    #[test]
+    fn a_node_that_never_comes_back_to_a_new_leader_goes_down() {
+        let (mut world, mut keeper) = kept();
+        world.wait(SECOND * 3);
+        assert!(keeper.expire(&world.state, world.now, |_| None).is_empty());
+        world.wait(SECOND);
+        let effects = keeper.expire(&world.state, world.now, |_| None);
+        assert_eq!(written(&effects), [(node_id(1), NodeState::Down), (node_id(2), NodeState::Down)]);
+    }
+
+    #[test]
+    fn a_goodbye_starts_a_grace_and_a_return_ends_it() {
+        let (mut world, mut keeper) = kept();
+        for node in [1, 2] {
+            let ended = Event::Ended { node: node_id(node), parting: Parting::Goodbye };
+            assert!(keeper.take(&world.state, world.now, ended).is_empty());
+        }
+        world.wait(SECOND * 2);
+        let started = Event::Started { node: node_id(1), address: String::new(), description: Box::default() };
+        keeper.take(&world.state, world.now, started);
+        world.wait(SECOND * 2);
+        let heard = world.now;
+        let effects = keeper.expire(&world.state, world.now, |node| (node == node_id(1)).then_some(heard));
+        assert_eq!(written(&effects), [(node_id(2), NodeState::Down)]);
+        assert_eq!(dismissed(&effects), [node_id(2)]);
+    }
+
+    #[test]
+    fn a_node_that_leaves_is_down_at_once_and_one_that_was_removed_is_told_so() {
+        let (mut world, mut keeper) = kept();
+        let left = Event::Ended { node: node_id(1), parting: Parting::Leaving };
+        assert_eq!(written(&keeper.take(&world.state, world.now, left)), [(node_id(1), NodeState::Down)]);
+        world.remove_node(2);
+        let touched = Touched { nodes: [node_id(2)].into(), ..Touched::default() };
+        assert_eq!(dismissed(&keeper.look(&world.state, world.now, &touched)), [node_id(2)]);
+    }
+
+    #[test]
+    fn a_node_that_says_what_is_known_writes_nothing() {
+        let (world, mut keeper) = kept();
+        let known = world.state.node(node_id(1)).unwrap();
+        let again = |address: &str| Event::Started {
+            node: node_id(1),
+            address: address.to_owned(),
+            description: Box::new(known.description.clone()),
+        };
+        assert!(keeper.take(&world.state, world.now, again("")).is_empty());
+        assert_eq!(written(&keeper.take(&world.state, world.now, again("a:1"))), [(node_id(1), NodeState::Ready)]);
+    }
+}

@@ -1,0 +1,119 @@
+//! One session between its messages: what it has to say, what it heard and could not hand on yet, and when it listens.
+//!
+//! The machine of the session ([`Session`]) knows what to say; this keeps the order. Nothing new is computed while something is
+//! still to be said, so a slow reader gets fewer, larger messages; nothing is read while a report waits for room, so a slow
+//! log slows its agents down instead of filling memory.
+
+use std::collections::VecDeque;
+
+use skep_proto::model::moment::millis;
+use skep_proto::model::{NodeDescription, NodeId, SessionId, TaskId, TaskStatus};
+use skep_proto::pb;
+use skep_proto::pb::manager_message::Message as Said;
+
+use super::batch::{Input, Origin};
+use super::error::DispatchError;
+use super::heartbeat::jittered;
+use super::keeper::{Parting, Settings};
+use super::session::{Effect, Session, say, welcome};
+use crate::store::State;
+
+/// What a message asks of whoever drives the session.
+#[derive(Debug, PartialEq)]
+pub enum Act {
+    /// Keep these in the leader's memory.
+    Note(Vec<(TaskId, TaskStatus)>),
+    /// The machine has changed.
+    Describe(Box<NodeDescription>),
+    /// A report waits for room ([`Talk::take_report`]): until then its node's silence is ours.
+    Hold,
+    /// End the session.
+    Part(Parting),
+}
+
+/// An open session.
+#[derive(Debug)]
+pub struct Talk {
+    machine: Session,
+    node: NodeId,
+    session: SessionId,
+    /// Never longer than one answer.
+    queue: VecDeque<pb::ManagerMessage>,
+    /// A report that the log has no room for yet.
+    report: Option<Input>,
+}
+
+impl Talk {
+    /// A session that has a welcome to say.
+    #[must_use]
+    pub fn new(node: NodeId, session: SessionId, settings: &Settings) -> Self {
+        let period = millis(jittered(settings.period, node));
+        let queue = VecDeque::from([welcome(session, period, settings.managers.clone())]);
+        Self { machine: Session::new(node), node, session, queue, report: None }
+    }
+
+    /// Everything was said: the next thing may be computed.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// The next message may be heard.
+    #[must_use]
+    pub fn listens(&self) -> bool {
+        self.report.is_none()
+    }
+
+    /// The next thing to say.
+    pub fn next_message(&mut self) -> Option<pb::ManagerMessage> {
+        self.queue.pop_front()
+    }
+
+    /// The report that waits; to be called when there is room for it.
+    pub fn take_report(&mut self) -> Option<Input> {
+        self.report.take()
+    }
+
+    /// What the node is to do may have changed.
+    pub fn refresh(&mut self, state: &State) {
+        self.queue.extend(self.machine.refresh(state));
+    }
+
+    /// The report of that number is committed.
+    pub fn committed(&mut self, seq: u64) {
+        self.queue.push_back(self.machine.committed(seq));
+    }
+
+    /// The rhythm may have changed.
+    pub fn settled(&mut self, settings: &Settings) {
+        let heartbeat_ms = millis(jittered(settings.period, self.node));
+        self.queue.push_back(say(Said::Heartbeat(pb::HeartbeatPeriod { heartbeat_ms })));
+    }
+
+    /// Hears a message.
+    ///
+    /// # Errors
+    /// When it is malformed or has no place here; the session is then to be ended.
+    pub fn hear(&mut self, message: pb::AgentMessage, state: &State) -> Result<Vec<Act>, DispatchError> {
+        let effects = self.machine.hear(message, state)?;
+        Ok(effects.into_iter().filter_map(|effect| self.follow(effect)).collect())
+    }
+
+    fn follow(&mut self, effect: Effect) -> Option<Act> {
+        Some(match effect {
+            Effect::Send(message) => {
+                self.queue.push_back(message);
+                return None;
+            }
+            Effect::Note(statuses) => Act::Note(statuses),
+            Effect::Store { seq, reported } => {
+                let from = Origin { node: self.node, session: self.session, seq };
+                self.report = Some(Input::Report { from, reported });
+                Act::Hold
+            }
+            Effect::Describe(description) => Act::Describe(description),
+            Effect::Part { leaving: true } => Act::Part(Parting::Leaving),
+            Effect::Part { leaving: false } => Act::Part(Parting::Goodbye),
+        })
+    }
+}
