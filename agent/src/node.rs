@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use skep_proto::convert::ConvertError;
-use skep_proto::model::{Moment, NodeDescription, NodeId, Seed, TaskId};
+use skep_proto::model::{Moment, NodeDescription, NodeId, NodeRole, Seed, TaskId};
 use skep_proto::pb;
 use skep_proto::pb::agent_message::Message as ToManager;
 use skep_proto::pb::manager_message::Message as FromManager;
@@ -50,6 +50,10 @@ pub enum Effect {
     Part,
     /// The cluster removed this node.
     Removed,
+    /// The managers say that the node is this.
+    Stand(NodeRole),
+    /// A manager refused something that was reported, and why.
+    Refused(String),
     /// An order could not be read.
     Unreadable(ConvertError),
     /// Make a task's container.
@@ -199,14 +203,17 @@ impl NodeMachine {
         match message {
             FromManager::Welcome(welcome) => {
                 let heartbeat = Duration::from_millis(welcome.heartbeat_ms);
-                self.converse(now, session::Input::Welcome { heartbeat, managers: welcome.managers })
+                let mut effects = stand(welcome.standing.unwrap_or_default());
+                effects.extend(self.converse(now, session::Input::Welcome { heartbeat, managers: welcome.managers }));
+                effects
             }
+            FromManager::Standing(standing) => stand(standing),
             FromManager::Heartbeat(period) => {
                 self.converse(now, session::Input::Heartbeat(Duration::from_millis(period.heartbeat_ms)))
             }
             FromManager::Ack(ack) => {
                 self.reporter.ack(ack.seq);
-                Vec::new()
+                Some(ack.refused).filter(|why| !why.is_empty()).map(Effect::Refused).into_iter().collect()
             }
             FromManager::Assignments(message) => self.ordered(now, message),
             FromManager::Farewell(pb::Farewell { removed, leader, .. }) => {
@@ -339,6 +346,11 @@ impl NodeMachine {
         let done = idle && if ending.leaving { self.worker.is_empty() } else { self.ledger.is_clean() };
         done || ending.until <= now
     }
+}
+
+/// A role that this version does not know is left alone, as is a manager that names none.
+fn stand(standing: pb::Standing) -> Vec<Effect> {
+    NodeRole::try_from(standing.role()).map(Effect::Stand).into_iter().collect()
 }
 
 #[cfg(test)]

@@ -56,7 +56,6 @@ impl From<CaError> for Status {
                 Code::InvalidArgument
             }
             CaError::OtherSwarm | CaError::WrongSecret => Code::PermissionDenied,
-            CaError::OneManager => Code::FailedPrecondition,
             CaError::Root(_) | CaError::Sign { .. } | CaError::Key(_) => Code::Internal,
             CaError::Caller(error) => of_caller(error),
             CaError::Write(error) => of_propose(error),
@@ -70,6 +69,7 @@ impl From<DispatchError> for Status {
         let code = match &error {
             DispatchError::Caller(error) => of_caller(error),
             DispatchError::Hello | DispatchError::Message(_) => Code::InvalidArgument,
+            DispatchError::ForeignTask { .. } => Code::PermissionDenied,
             DispatchError::Silent => Code::DeadlineExceeded,
             DispatchError::Broken => Code::Cancelled,
         };

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use skep_proto::model::NodeRole;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -47,6 +48,9 @@ pub struct AgentView {
     pub removed: bool,
     /// The identity, which changes when the certificate is renewed.
     pub identity: Arc<Identity>,
+    /// What the managers say this node is, as last heard; `None` before the first word. When it differs from the identity's role,
+    /// a certificate with this one is on its way.
+    pub role: Option<NodeRole>,
     /// Tasks on this node, ended ones included.
     pub tasks: usize,
 }

@@ -81,7 +81,7 @@ impl Driver {
         let now = driver.clock.now();
         let mut effects = driver.machine.describe(description);
         effects.extend(driver.machine.restore(now, list, found));
-        driver.act(effects);
+        driver.act(now, effects);
         let view = driver.view.subscribe();
         Ok((driver, view))
     }
@@ -98,7 +98,8 @@ impl Driver {
         let mut managers = files.read_managers();
         managers.extend(config.managers.iter().filter(|m| !managers.contains(m)).cloned().collect::<Vec<_>>());
         let identity = Arc::clone(&config.identity);
-        let view = AgentView { manager: None, managers: managers.clone(), removed: false, identity, tasks: 0 };
+        let view =
+            AgentView { manager: None, managers: managers.clone(), removed: false, identity, role: None, tasks: 0 };
         Self {
             clock,
             machine: NodeMachine::new(config.identity.node, config.address.clone(), managers, seed(), now),
@@ -161,7 +162,7 @@ impl Driver {
             Event::Command(None) => {}
             Event::Task(task, input) => {
                 let effects = self.machine.step(now, task, input);
-                self.act(effects);
+                self.act(now, effects);
             }
             Event::Link(event) => self.linked(now, event),
             Event::Written(result) => self.written(now, result),
@@ -198,11 +199,13 @@ impl Driver {
             let same = view.manager.as_deref() == manager
                 && view.tasks == tasks
                 && view.managers == session.managers()
+                && view.role == self.renewal.role()
                 && Arc::ptr_eq(&view.identity, identity);
             if !same {
                 view.manager = manager.map(str::to_owned);
                 view.managers = session.managers().to_vec();
                 view.identity = Arc::clone(identity);
+                view.role = self.renewal.role();
                 view.tasks = tasks;
             }
             !same

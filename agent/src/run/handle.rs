@@ -20,23 +20,23 @@ impl Driver {
             Command::Renew => self.renewal.hasten(now),
             Command::Stop(answer) => {
                 let effects = self.machine.stop(now);
-                self.end(answer, effects);
+                self.end(now, answer, effects);
             }
             Command::Leave(answer) => {
                 let effects = self.machine.leave(now);
-                self.end(answer, effects);
+                self.end(now, answer, effects);
             }
         }
     }
 
-    fn end(&mut self, answer: Answer, effects: Vec<Effect>) {
+    fn end(&mut self, now: Moment, answer: Answer, effects: Vec<Effect>) {
         self.answer = Some(answer);
-        self.act(effects);
+        self.act(now, effects);
     }
 
     pub(super) fn tick(&mut self, now: Moment) {
         let effects = self.machine.tick(now);
-        self.act(effects);
+        self.act(now, effects);
         if self.describe_at <= now && self.describing.is_none() {
             let executor = Arc::clone(&self.executor);
             self.describing = Some(tokio::spawn(async move { executor.describe().await }));
@@ -55,7 +55,7 @@ impl Driver {
                 self.machine.lost(now)
             }
         };
-        self.act(effects);
+        self.act(now, effects);
     }
 
     fn log_farewell(&self, message: &FromManager) {
@@ -75,7 +75,7 @@ impl Driver {
     }
 
     /// Does what was decided.
-    pub(super) fn act(&mut self, effects: Vec<Effect>) {
+    pub(super) fn act(&mut self, now: Moment, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::Connect(address, hello) => self.link.connect(address, *hello),
@@ -85,6 +85,11 @@ impl Driver {
                 Effect::Disconnect => self.link.disconnect(),
                 Effect::Part => self.link.part(),
                 Effect::Removed => self.view.send_modify(|view| view.removed = true),
+                Effect::Stand(role) => self.renewal.told(now, role),
+                Effect::Refused(reason) => {
+                    let manager = self.machine.session().manager();
+                    tracing::warn!(manager, reason, "the manager refused a report");
+                }
                 Effect::Unreadable(error) => {
                     let error = skep_proto::chain::chain(&error).to_string();
                     tracing::error!(%error, "an order cannot be read; asking for a new set");
@@ -118,11 +123,12 @@ impl Driver {
     }
 
     pub(super) fn described(&mut self, result: Result<NodeDescription, ExecError>) {
-        self.describe_at = self.clock.now() + DESCRIBE_EVERY;
+        let now = self.clock.now();
+        self.describe_at = now + DESCRIBE_EVERY;
         match result.map(|description| self.overlay(description)) {
             Ok(description) => {
                 let effects = self.machine.describe(description);
-                self.act(effects);
+                self.act(now, effects);
             }
             Err(error) => tracing::warn!(error = %skep_proto::chain::chain(&error), "this machine cannot be described"),
         }

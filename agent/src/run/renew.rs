@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use skep_proto::model::Moment;
+use skep_proto::model::{Moment, NodeRole};
 use tonic::transport::Channel;
 
 use super::clock::seed;
@@ -23,6 +23,8 @@ const RETRY_MAX: Duration = Duration::from_secs(600);
 pub(crate) struct Renewal {
     data_dir: PathBuf,
     identity: Arc<Identity>,
+    /// What the managers say the node is.
+    role: Option<NodeRole>,
     due: Option<Moment>,
     failures: u32,
     under_way: Option<BoxFuture<'static, Result<Identity, IdentityError>>>,
@@ -32,11 +34,24 @@ impl Renewal {
     /// A node without a readable certificate renews nothing: it speaks through a connector that needs none.
     pub(crate) fn new(data_dir: PathBuf, identity: Arc<Identity>) -> Self {
         let due = due(&identity);
-        Self { data_dir, identity, due, failures: 0, under_way: None }
+        Self { data_dir, identity, role: None, due, failures: 0, under_way: None }
     }
 
     pub(crate) fn identity(&self) -> &Arc<Identity> {
         &self.identity
+    }
+
+    pub(crate) fn role(&self) -> Option<NodeRole> {
+        self.role
+    }
+
+    /// The managers say what the node is. A certificate with another role is renewed at once; the managers write into the next
+    /// one what the node is by then, whatever was said here.
+    pub(crate) fn told(&mut self, now: Moment, role: NodeRole) {
+        self.role = Some(role);
+        if self.identity.role != role {
+            self.hasten(now);
+        }
     }
 
     /// When [`Renewal::begin`] is wanted.
@@ -79,6 +94,10 @@ impl Renewal {
                 tracing::info!(node.id = %identity.node, role = ?identity.role, "certificate renewed");
                 self.identity = Arc::new(identity);
                 (self.due, self.failures) = (due(&self.identity), 0);
+                // The role changed again while the certificate was on its way.
+                if self.role.is_some_and(|role| role != self.identity.role) {
+                    self.due = Some(now + RETRY_MIN);
+                }
                 true
             }
             Err(error) => {

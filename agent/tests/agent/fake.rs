@@ -10,9 +10,12 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use skep_agent::client::{Connect, ConnectError};
 use skep_agent::identity::{Identity, IdentityError};
-use skep_proto::model::{ContainerSpec, DesiredState, ServiceId, TaskId, TaskSpec, TaskState};
+use skep_proto::model::{
+    ClusterId, ContainerSpec, DesiredState, NodeId, NodeRole, ServiceId, TaskId, TaskSpec, TaskState,
+};
 use skep_proto::pb;
 use skep_proto::pb::agent_message::Message as Heard;
+use skep_proto::pb::ca_server::{Ca, CaServer};
 use skep_proto::pb::dispatcher_server::{Dispatcher, DispatcherServer};
 use skep_proto::pb::log_broker_server::{LogBroker, LogBrokerServer};
 use skep_proto::pb::manager_message::Message as Said;
@@ -52,7 +55,7 @@ impl Visit {
                 self.statuses.insert(id, task.status.clone().unwrap());
             }
             if self.acks {
-                self.say(Said::Ack(pb::Ack { seq: report.seq })).await;
+                self.say(Said::Ack(pb::Ack { seq: report.seq, ..Default::default() })).await;
             }
         }
         Some(message)
@@ -62,7 +65,8 @@ impl Visit {
     pub(crate) async fn welcome(&mut self, managers: &[String]) -> pb::Hello {
         let Some(Heard::Hello(hello)) = self.hear().await else { panic!("the hello comes first") };
         let managers = managers.to_vec();
-        self.say(Said::Welcome(pb::Welcome { session: vec![1; 16], heartbeat_ms: 200, managers })).await;
+        let welcome = pb::Welcome { session: vec![1; 16], heartbeat_ms: 200, managers, ..Default::default() };
+        self.say(Said::Welcome(welcome)).await;
         hello
     }
 
@@ -86,6 +90,24 @@ struct Fake {
     visits: mpsc::Sender<Visit>,
     subscription: Option<pb::LogSubscription>,
     published: Arc<Mutex<Vec<pb::PublishRequest>>>,
+    role: Arc<Mutex<NodeRole>>,
+}
+
+/// Signs whatever it is asked to, for node 9 of cluster 1 in the role that the test set.
+#[async_trait]
+impl Ca for Fake {
+    async fn get_root(&self, _: Request<pb::GetRootRequest>) -> Result<Response<pb::GetRootReply>, Status> {
+        Err(Status::unimplemented("nobody joins"))
+    }
+
+    async fn join(&self, _: Request<pb::JoinRequest>) -> Result<Response<pb::JoinReply>, Status> {
+        Err(Status::unimplemented("nobody joins"))
+    }
+
+    async fn renew(&self, request: Request<pb::RenewRequest>) -> Result<Response<pb::JoinReply>, Status> {
+        let role = *self.role.lock();
+        Ok(Response::new(crate::join::signed(&request.into_inner().csr, NodeId::new(9), ClusterId::new(1), role)))
+    }
 }
 
 #[async_trait]
@@ -130,6 +152,8 @@ pub(crate) struct Manager {
     pub(crate) address: String,
     visits: mpsc::Receiver<Visit>,
     pub(crate) published: Arc<Mutex<Vec<pb::PublishRequest>>>,
+    /// What the certificates say that it signs.
+    pub(crate) role: Arc<Mutex<NodeRole>>,
     server: tokio::task::JoinHandle<()>,
 }
 
@@ -149,13 +173,16 @@ impl Manager {
         let address = listener.local_addr().unwrap().to_string();
         let (sender, visits) = mpsc::channel(8);
         let published = Arc::new(Mutex::new(Vec::new()));
-        let fake = Fake { visits: sender, subscription, published: Arc::clone(&published) };
+        let role = Arc::new(Mutex::new(NodeRole::Worker));
+        let (lines, signs) = (Arc::clone(&published), Arc::clone(&role));
+        let fake = Fake { visits: sender, subscription, published: lines, role: signs };
         let server = Server::builder()
             .add_service(DispatcherServer::new(fake.clone()))
+            .add_service(CaServer::new(fake.clone()))
             .add_service(LogBrokerServer::new(fake))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let server = tokio::spawn(async move { server.await.unwrap() });
-        Self { address, visits, published, server }
+        Self { address, visits, published, role, server }
     }
 
     /// The next session.

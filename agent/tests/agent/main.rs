@@ -242,6 +242,25 @@ async fn a_removed_node_tells_its_owner_and_calls_nobody() {
 }
 
 #[tokio::test]
+async fn a_node_that_is_told_another_role_gets_a_certificate_with_it_and_keeps_its_session() {
+    let (dir, mut manager) = (tempfile::tempdir().unwrap(), Manager::start().await);
+    let executor: Arc<SimExecutor> = Arc::default();
+    let (agent, visit) = running(dir.path(), &mut manager, &executor, &ids(1..3)).await;
+    let mut view = agent.view();
+    assert_eq!(view.borrow().role, None, "this manager has said nothing of it");
+    for role in [NodeRole::Manager, NodeRole::Worker] {
+        *manager.role.lock() = role;
+        visit.say(Said::Standing(pb::Standing { role: pb::NodeRole::from(role).into() })).await;
+        let renewed = |view: &skep_agent::AgentView| view.role == Some(role) && view.identity.role == role;
+        let seen = tokio::time::timeout(PATIENCE, view.wait_for(renewed)).await.unwrap().unwrap().clone();
+        assert_eq!((seen.identity.node, seen.manager.as_ref()), (NodeId::new(9), Some(&manager.address)));
+        assert_eq!(skep_agent::identity::disk::load(dir.path()).unwrap().unwrap().role, role);
+    }
+    assert_eq!(executor.counts().started, 2, "no task notices");
+    agent.shutdown(false).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_damaged_list_keeps_the_agent_from_starting_and_says_the_way_out() {
     let (dir, manager) = (tempfile::tempdir().unwrap(), Manager::start().await);
     std::fs::create_dir_all(dir.path().join("agent")).unwrap();

@@ -23,11 +23,6 @@ pub enum CaError {
     /// The secret is neither of this cluster's, or no longer.
     #[error("join: the token is not valid (any more); get the current one with `swarm join-token`")]
     WrongSecret,
-    /// More than one manager is not supported by this version.
-    #[error(
-        "join as a manager: this version has one manager a swarm; use the worker token (`swarm join-token worker`)"
-    )]
-    OneManager,
     /// The signing request is malformed or not signed by the key it names.
     #[error("read the certificate signing request")]
     Request(#[source] rcgen::Error),

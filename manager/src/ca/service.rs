@@ -39,13 +39,10 @@ impl CaService {
     async fn admit(&self, request: pb::JoinRequest) -> Result<pb::JoinReply, CaError> {
         let cluster = self.cluster()?;
         let role = token::role_of(&cluster, &request.token)?;
-        if role == NodeRole::Manager {
-            return Err(CaError::OneManager);
-        }
         let node = joining_node(&cluster, request, role)?;
         let (id, reply) = (node.id, reply(node.id, node.certificate.clone(), role));
         self.write(node).await?;
-        tracing::info!(node.id = %id, "node joined");
+        tracing::info!(node.id = %id, ?role, "node joined");
         Ok(reply)
     }
 
@@ -97,6 +94,7 @@ fn joining_node(cluster: &Cluster, request: pb::JoinRequest, role: NodeRole) -> 
         description: request.description.unwrap_or_default().into(),
         status: NodeStatus { state: NodeState::Unknown, message: "joined".into(), address: String::new() },
         role,
+        // A manager is no member of the Raft group yet: it asks for that itself, once it can serve.
         manager: None,
         certificate: sign_request(&Root::of(cluster), &request.csr, subject, sys::now())?,
     })

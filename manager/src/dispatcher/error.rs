@@ -1,6 +1,7 @@
 //! Why a session came to nothing.
 
 use skep_proto::convert::ConvertError;
+use skep_proto::model::{NodeId, TaskId};
 
 use crate::caller::CallerError;
 
@@ -19,6 +20,14 @@ pub enum DispatchError {
     /// A malformed message.
     #[error("read the agent's message")]
     Message(#[source] ConvertError),
+    /// A node tells of a task that is another's.
+    #[error("take the report on task {task}: it is not a task of node {node}")]
+    ForeignTask {
+        /// Which.
+        task: TaskId,
+        /// Who told.
+        node: NodeId,
+    },
     /// The stream broke before it began.
     #[error("open the session: the stream broke")]
     Broken,

@@ -162,11 +162,13 @@ impl Talking {
     fn new(visit: &Visit, line: Arc<Line>, inbound: Streaming<pb::AgentMessage>, out: Outgoing) -> Self {
         let store = visit.dispatcher.store.clone();
         let mut desk = visit.desk.clone();
-        let talk = Talk::new(visit.node, line.session, &desk.settings.borrow_and_update());
+        // Before the first look, so that nothing falls between the two.
+        let watch = store.watch_node(visit.node);
+        let talk = Talk::new(visit.node, line.session, &desk.settings.borrow_and_update(), &store.read());
         Self {
             talk,
             node: visit.node,
-            watch: store.watch_node(visit.node),
+            watch,
             commits: line.commits(),
             clock: visit.dispatcher.clock,
             line,
@@ -254,6 +256,9 @@ impl Talking {
         match act {
             Act::Note(statuses) => self.store.note_statuses(statuses),
             Act::Hold => self.line.hold(),
+            Act::Foreign(task) => {
+                tracing::warn!(node.id = %self.node, task.id = %task, "a node reported on another node's task; refused");
+            }
             Act::Describe(description) => {
                 let _ = self.desk.events.send(Event::Described { node: self.node, description }).await;
             }

@@ -1,7 +1,7 @@
 //! The machine of one node's session: what it hears becomes effects, what it has sent decides what it sends.
 
 use skep_proto::convert::required;
-use skep_proto::model::{NodeDescription, NodeId, SessionId, TaskId, TaskState, TaskStatus};
+use skep_proto::model::{NodeDescription, NodeId, NodeRole, SessionId, TaskId, TaskState, TaskStatus};
 use skep_proto::pb;
 use skep_proto::pb::agent_message::Message as Heard;
 use skep_proto::pb::manager_message::Message as Said;
@@ -15,6 +15,10 @@ use crate::store::{Reported, State};
 pub struct Session {
     node: NodeId,
     sent: Sent,
+    /// The role that the agent was told.
+    told: Option<NodeRole>,
+    /// What the next acknowledgement says was refused.
+    refused: String,
     /// Newest report heard.
     heard_seq: u64,
     /// Newest report of which something went to Raft.
@@ -35,6 +39,8 @@ pub enum Effect {
         /// What Raft keeps.
         reported: Vec<Reported>,
     },
+    /// It told of a task that is another node's: nothing was done about that.
+    Foreign(TaskId),
     /// Keep these in memory.
     Note(Vec<(TaskId, TaskStatus)>),
     /// The machine has changed.
@@ -52,23 +58,38 @@ pub fn say(message: Said) -> pb::ManagerMessage {
     pb::ManagerMessage { message: Some(message) }
 }
 
-/// The first message of the manager.
-#[must_use]
-pub fn welcome(session: SessionId, heartbeat_ms: u64, managers: Vec<String>) -> pb::ManagerMessage {
-    say(Said::Welcome(pb::Welcome { session: session.to_bytes(), heartbeat_ms, managers }))
-}
-
 impl Session {
     /// A session that has said and heard nothing.
     #[must_use]
     pub fn new(node: NodeId) -> Self {
-        Self { node, sent: Sent::default(), heard_seq: 0, storing_seq: 0, stored_seq: 0 }
+        let (sent, refused) = (Sent::default(), String::new());
+        Self { node, sent, told: None, refused, heard_seq: 0, storing_seq: 0, stored_seq: 0 }
     }
 
-    /// What is to be said of assignments now; it counts as said.
+    /// The first message of the manager.
+    pub fn welcome(
+        &mut self,
+        state: &State,
+        session: SessionId,
+        heartbeat_ms: u64,
+        managers: Vec<String>,
+    ) -> pb::ManagerMessage {
+        let standing = self.standing(state);
+        say(Said::Welcome(pb::Welcome { session: session.to_bytes(), heartbeat_ms, managers, standing }))
+    }
+
+    /// What is to be said now of the node's standing and its assignments; it counts as said.
     pub fn refresh(&mut self, state: &State) -> Vec<pb::ManagerMessage> {
-        let pages = self.sent.refresh(self.node, state);
-        pages.into_iter().map(|page| say(Said::Assignments(page))).collect()
+        let standing = self.standing(state).map(Said::Standing);
+        let pages = self.sent.refresh(self.node, state).into_iter().map(Said::Assignments);
+        standing.into_iter().chain(pages).map(say).collect()
+    }
+
+    /// What the node is, unless it was told.
+    fn standing(&mut self, state: &State) -> Option<pb::Standing> {
+        let role = state.node(self.node)?.role;
+        let news = self.told.replace(role) != Some(role);
+        news.then(|| pb::Standing { role: pb::NodeRole::from(role).into() })
     }
 
     /// Takes one message.
@@ -90,14 +111,21 @@ impl Session {
         self.stored_seq = self.stored_seq.max(seq);
         // Reports with nothing to store may have come after the last one that had.
         let upto = if self.stored_seq == self.storing_seq { self.heard_seq } else { seq };
-        say(Said::Ack(pb::Ack { seq: upto }))
+        self.ack(upto)
+    }
+
+    fn ack(&mut self, seq: u64) -> pb::ManagerMessage {
+        say(Said::Ack(pb::Ack { seq, refused: std::mem::take(&mut self.refused) }))
     }
 
     fn hear_report(&mut self, report: pb::StatusReport, state: &State) -> Result<Vec<Effect>, DispatchError> {
         let seq = report.seq;
-        let (stored, noted) = self.sort(report.tasks, state)?;
+        let Sorted { stored, noted, foreign } = self.sort(report.tasks, state)?;
         self.heard_seq = self.heard_seq.max(seq);
-        let mut effects = Vec::new();
+        let mut effects: Vec<Effect> = foreign.iter().copied().map(Effect::Foreign).collect();
+        if let Some(task) = foreign.first() {
+            self.refused = DispatchError::ForeignTask { task: *task, node: self.node }.to_string();
+        }
         if !noted.is_empty() {
             effects.push(Effect::Note(noted));
         }
@@ -105,32 +133,43 @@ impl Session {
             self.storing_seq = seq;
             effects.push(Effect::Store { seq, reported: stored });
         } else if self.stored_seq == self.storing_seq {
-            effects.push(Effect::Send(say(Said::Ack(pb::Ack { seq }))));
+            effects.push(Effect::Send(self.ack(seq)));
         }
         Ok(effects)
     }
 
-    /// Splits a report into what Raft keeps and what only the leader's memory does. Other nodes' tasks, unknown ones and
-    /// news that is none are left out: a new session repeats everything, and most of that is known.
+    /// Splits a report into what Raft keeps and what only the leader's memory does. Unknown tasks and news that is none are left
+    /// out: a new session repeats everything, and most of that is known. So are other nodes' tasks, each for itself: after a
+    /// restore an honest agent may tell of a task that was meanwhile placed elsewhere, and must not be shut out for it.
     fn sort(&self, reports: Vec<pb::TaskReport>, state: &State) -> Result<Sorted, DispatchError> {
-        let (mut stored, mut noted) = (Vec::new(), Vec::new());
+        let mut sorted = Sorted::default();
         for report in reports {
             let id = TaskId::from_bytes(&report.task).map_err(|e| DispatchError::Message(e.into()))?;
             let status = TaskStatus::try_from(required(report.status, "task report", "status")?)?;
-            let known = state.task(id).filter(|task| task.node == Some(self.node));
-            let news = known.is_some_and(|task| status.state > task.status.state);
-            match (news, status.state >= TaskState::Running) {
-                (false, _) => {}
-                (true, true) => stored.push(Reported { task: id, node: Some(self.node), status }),
-                (true, false) => noted.push((id, status)),
+            let Some(task) = state.task(id) else { continue };
+            match (task.node == Some(self.node), status.state > task.status.state) {
+                (false, _) => sorted.foreign.push(id),
+                (true, false) => {}
+                (true, true) if status.state >= TaskState::Running => {
+                    sorted.stored.push(Reported { task: id, node: Some(self.node), status });
+                }
+                (true, true) => sorted.noted.push((id, status)),
             }
         }
-        Ok((stored, noted))
+        Ok(sorted)
     }
 }
 
-/// For Raft, and for memory.
-type Sorted = (Vec<Reported>, Vec<(TaskId, TaskStatus)>);
+/// A report's parts.
+#[derive(Debug, Default)]
+struct Sorted {
+    /// For Raft.
+    stored: Vec<Reported>,
+    /// For memory.
+    noted: Vec<(TaskId, TaskStatus)>,
+    /// For nobody: not this node's.
+    foreign: Vec<TaskId>,
+}
 
 #[cfg(test)]
 mod tests;

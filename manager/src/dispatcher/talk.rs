@@ -15,7 +15,7 @@ use super::batch::{Input, Origin};
 use super::error::DispatchError;
 use super::heartbeat::jittered;
 use super::keeper::{Parting, Settings};
-use super::session::{Effect, Session, say, welcome};
+use super::session::{Effect, Session, say};
 use crate::store::State;
 
 /// What a message asks of whoever drives the session.
@@ -27,6 +27,8 @@ pub enum Act {
     Describe(Box<NodeDescription>),
     /// A report waits for room ([`Talk::take_report`]): until then its node's silence is ours.
     Hold,
+    /// It told of a task that is another node's: nothing was done about that.
+    Foreign(TaskId),
     /// End the session.
     Part(Parting),
 }
@@ -46,10 +48,11 @@ pub struct Talk {
 impl Talk {
     /// A session that has a welcome to say.
     #[must_use]
-    pub fn new(node: NodeId, session: SessionId, settings: &Settings) -> Self {
+    pub fn new(node: NodeId, session: SessionId, settings: &Settings, state: &State) -> Self {
         let period = millis(jittered(settings.period, node));
-        let queue = VecDeque::from([welcome(session, period, settings.managers.clone())]);
-        Self { machine: Session::new(node), node, session, queue, report: None }
+        let mut machine = Session::new(node);
+        let welcome = machine.welcome(state, session, period, settings.managers.clone());
+        Self { machine, node, session, queue: VecDeque::from([welcome]), report: None }
     }
 
     /// Everything was said: the next thing may be computed.
@@ -111,6 +114,7 @@ impl Talk {
                 self.report = Some(Input::Report { from, reported });
                 Act::Hold
             }
+            Effect::Foreign(task) => Act::Foreign(task),
             Effect::Describe(description) => Act::Describe(description),
             Effect::Part { leaving: true } => Act::Part(Parting::Leaving),
             Effect::Part { leaving: false } => Act::Part(Parting::Goodbye),

@@ -9,7 +9,7 @@ use skep_proto::model::{NodeId, ServiceId};
 pub struct Touched {
     /// Services whose spec, tasks or tasks' nodes changed.
     pub services: BTreeSet<ServiceId>,
-    /// Nodes whose set of assignments (not only reported states) changed.
+    /// Nodes that must be told something: their set of assignments (not only reported states) changed, or their role.
     pub assignments: BTreeSet<NodeId>,
     /// Nodes whose own record changed, came or went.
     pub nodes: BTreeSet<NodeId>,

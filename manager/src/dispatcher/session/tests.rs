@@ -18,7 +18,7 @@ fn report(seq: u64, task: TaskId, state: TaskState) -> pb::AgentMessage {
 }
 
 fn ack(seq: u64) -> Effect {
-    Effect::Send(say(Said::Ack(pb::Ack { seq })))
+    Effect::Send(say(Said::Ack(pb::Ack { seq, refused: String::new() })))
 }
 
 #[test]
@@ -56,10 +56,14 @@ fn what_is_known_is_acknowledged_at_once_and_not_stored_again() {
 }
 
 #[test]
-fn other_nodes_tasks_and_unknown_ones_are_passed_over() {
+fn other_nodes_tasks_are_refused_and_unknown_ones_passed_over() {
     let (world, task) = world();
     let mut session = Session::new(node_id(2));
-    assert_eq!(session.hear(report(1, task, TaskState::Failed), &world.state).unwrap(), [ack(1)]);
+    let effects = session.hear(report(1, task, TaskState::Failed), &world.state).unwrap();
+    let refused = format!("take the report on task {task}: it is not a task of node {}", node_id(2));
+    let told = Effect::Send(say(Said::Ack(pb::Ack { seq: 1, refused })));
+    assert_eq!(effects, [Effect::Foreign(task), told]);
+    assert_eq!(session.hear(report(2, TaskId::new(99), TaskState::Failed), &world.state).unwrap(), [ack(2)]);
     let mut own = Session::new(node_id(1));
     assert_eq!(own.hear(report(1, TaskId::new(99), TaskState::Failed), &world.state).unwrap(), [ack(1)]);
 }

@@ -9,7 +9,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use skep_proto::model::{Availability, ClusterSpec, NodeDescription, NodeId, NodeState};
+use skep_proto::model::{Availability, ClusterSpec, Node, NodeDescription, NodeId, NodeRole, NodeState};
 use skep_proto::pb;
 use skep_proto::pb::agent_message::Message as Said;
 use skep_proto::pb::ca_client::CaClient;
@@ -24,7 +24,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::ca::{Charter, Founding, NodeIdentity};
 use crate::run::{Front, Ground};
-use crate::store::{Store, Transaction, testing};
+use crate::store::{Change, Store, Transaction, testing};
 
 /// Nothing here takes longer on a loaded machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -88,8 +88,12 @@ impl World {
     }
 
     pub(super) async fn join(&self) -> Member {
+        self.join_with(self.worker_token()).await
+    }
+
+    pub(super) async fn join_with(&self, token: String) -> Member {
         let (csr, key) = request();
-        let request = pb::JoinRequest { token: self.worker_token(), csr, ..Default::default() };
+        let request = pb::JoinRequest { token, csr, ..Default::default() };
         let reply = CaClient::new(self.connect(None).await).join(request).await.unwrap().into_inner();
         let id = NodeId::from_bytes(&reply.node_id).unwrap();
         Member { id, certificate: reply.certificate, key }
@@ -118,8 +122,15 @@ impl World {
         Agent { out, inbound }
     }
 
-    pub(super) async fn propose(&self, changes: Vec<crate::store::Change>) -> u64 {
+    pub(super) async fn propose(&self, changes: Vec<Change>) -> u64 {
         self.store.propose(Transaction { changes, at: crate::sys::now() }).await.unwrap()
+    }
+
+    /// Writes the node with another role, as whoever promotes and demotes does.
+    pub(super) async fn set_role(&self, id: NodeId, role: NodeRole) {
+        let mut node = Node::clone(self.store.read().node(id).unwrap());
+        node.role = role;
+        self.propose(vec![Change::PutNode(Box::new(node))]).await;
     }
 
     pub(super) async fn until(&self, what: &str, mut holds: impl FnMut(&Store) -> bool) {

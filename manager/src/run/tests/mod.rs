@@ -1,5 +1,6 @@
 //! A whole manager but for Raft, asked over TLS on loopback.
 
+mod access;
 mod client;
 mod joining;
 mod logs;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use skep_proto::model::{NodeState, TaskId, TaskState};
+use skep_proto::model::{NodeRole, NodeState, TaskId, TaskState};
 use skep_proto::pb;
 use skep_proto::pb::agent_message::Message as Said;
 use skep_proto::pb::manager_message::Message as Heard;
@@ -37,12 +37,12 @@ async fn a_session_gets_its_tasks_and_reports_are_acknowledged_once_stored() {
     assert_eq!((template.service_name.as_str(), task.slot), ("web", 1));
     let id = TaskId::from_bytes(&task.task).unwrap();
     agent.say(report(1, &task.task, pb::TaskState::Preparing)).await;
-    assert_eq!(agent.hear().await, Some(Heard::Ack(pb::Ack { seq: 1 })));
+    assert_eq!(agent.hear().await, Some(Heard::Ack(pb::Ack { seq: 1, ..Default::default() })));
     let seen = |world: &World| world.store.read().task(id).map(|task| world.store.soft().status(task).state);
     assert_eq!(seen(&world), Some(TaskState::Preparing));
     assert_eq!(world.store.read().task(id).unwrap().status.state, TaskState::Assigned, "soft states are not stored");
     agent.say(report(2, &task.task, pb::TaskState::Running)).await;
-    assert_eq!(agent.hear().await, Some(Heard::Ack(pb::Ack { seq: 2 })));
+    assert_eq!(agent.hear().await, Some(Heard::Ack(pb::Ack { seq: 2, ..Default::default() })));
     assert_eq!(world.store.read().task(id).unwrap().status.state, TaskState::Running);
     world.front.close().await;
 }
@@ -59,9 +59,31 @@ async fn only_the_tasks_own_node_may_report_on_it() {
     let mut liar = world.open(&other).await;
     liar.assignments().await;
     liar.say(report(1, &task, pb::TaskState::Failed)).await;
-    assert_eq!(liar.hear().await, Some(Heard::Ack(pb::Ack { seq: 1 })));
+    let Some(Heard::Ack(ack)) = liar.hear().await else { panic!("an acknowledgement") };
+    assert_eq!(ack.seq, 1);
+    assert!(ack.refused.contains("it is not a task of node"), "{ack:?}");
     let id = TaskId::from_bytes(&task).unwrap();
     assert_eq!(world.store.read().task(id).unwrap().status.state, TaskState::Assigned);
+}
+
+#[tokio::test]
+async fn a_node_is_told_its_role_at_first_and_whenever_it_changes() {
+    let world = World::new(SLOW).await;
+    let member = world.join().await;
+    let mut agent = world.call(&member).await;
+    agent.say(Said::Hello(super::client::hello("n"))).await;
+    let Some(Heard::Welcome(welcome)) = agent.hear().await else { panic!("a welcome") };
+    assert_eq!(welcome.standing, Some(pb::Standing { role: pb::NodeRole::Worker.into() }));
+    world.until_node(member.id, NodeState::Ready).await;
+    for role in [NodeRole::Manager, NodeRole::Worker] {
+        world.set_role(member.id, role).await;
+        let told = loop {
+            if let Heard::Standing(standing) = agent.hear().await.expect("the session lives") {
+                break standing;
+            }
+        };
+        assert_eq!(told.role(), pb::NodeRole::from(role));
+    }
 }
 
 #[tokio::test]

@@ -98,6 +98,9 @@ impl Work<'_> {
         let (id, takes) = (after.id, after.takes_tasks());
         let meta = self.stamp(before.map(|node| &node.meta));
         let matters = before.is_none_or(|before| matters(before, &after));
+        if before.is_some_and(|before| before.role != after.role) {
+            self.effects.touched.assignments.insert(id);
+        }
         self.write_node(id, Some(Node { meta, ..after }));
         if matters {
             self.touch_services_on(id);
