@@ -1,5 +1,7 @@
 //! `skep swarm`: making a swarm, joining it, leaving it.
 
+mod update;
+
 use std::time::Duration;
 
 use anyhow::Context;
@@ -25,6 +27,8 @@ pub(crate) enum SwarmCommand {
     JoinToken(JoinTokenFlags),
     /// Leave the swarm
     Leave(LeaveFlags),
+    /// Update the swarm
+    Update(update::UpdateFlags),
 }
 
 /// Where the node listens, and what it says of itself.
@@ -126,6 +130,7 @@ pub(crate) async fn run(daemon: &Daemon, command: SwarmCommand) -> anyhow::Resul
             daemon.local().swarm_leave(pb::SwarmLeaveRequest { force: flags.force }).await?;
             print("Node left the swarm.\n")?;
         }
+        SwarmCommand::Update(flags) => update::run(daemon, &flags).await?,
     }
     Ok(Exit::Done)
 }

@@ -255,6 +255,10 @@ impl Control for Answers {
         not_here()
     }
 
+    async fn update_cluster(&self, _: Request<pb::UpdateClusterRequest>) -> Result<Response<pb::ClusterReply>, Status> {
+        not_here()
+    }
+
     async fn rotate_token(&self, _: Request<pb::RotateTokenRequest>) -> Result<Response<pb::ClusterReply>, Status> {
         not_here()
     }

@@ -40,6 +40,44 @@ pub fn grace(period: Duration) -> Duration {
     period.saturating_mul(GRACE_PERIODS)
 }
 
+/// What nodes are asked for, and how long they may be silent while the news of another period is on its way to them.
+#[derive(Clone, Copy, Debug)]
+pub struct Rhythm {
+    period: Duration,
+    /// The longer grace of before, and until when it holds.
+    before: Option<(Duration, Moment)>,
+}
+
+impl Rhythm {
+    /// One period, and no other before it.
+    #[must_use]
+    pub fn new(period: Duration) -> Self {
+        Self { period, before: None }
+    }
+
+    /// Another period is asked for from now on. For one grace of the old one that holds, too: a node may have heard of the new
+    /// one only after it had begun to wait for the old.
+    pub fn change(&mut self, period: Duration, now: Moment) {
+        let grace = self.grace(now);
+        if std::mem::replace(&mut self.period, period) != period {
+            self.before = Some((grace, now + grace));
+        }
+    }
+
+    /// How long a node may be silent now.
+    #[must_use]
+    pub fn grace(&self, now: Moment) -> Duration {
+        let longer = self.before.filter(|(_, until)| now < *until).map_or(Duration::ZERO, |(longer, _)| longer);
+        grace(self.period).max(longer)
+    }
+
+    /// The period that nodes are asked for, before jitter.
+    #[must_use]
+    pub fn period(&self) -> Duration {
+        self.period
+    }
+}
+
 /// How long a node that the last leader saw alive may take to find the new one: the grace, and time for us to receive all.
 /// Docker doubles its grace; in a small cluster that only keeps the tasks of a dead leader's machine waiting.
 #[must_use]
@@ -149,6 +187,27 @@ mod tests {
         assert_eq!(jittered(SECOND, NodeId::new(0)), SECOND);
         assert_eq!(jittered(SECOND, NodeId::new(99)), Duration::from_millis(901));
         assert_eq!(return_grace(SECOND, 3), Duration::from_millis(3_006));
+    }
+
+    #[test]
+    fn a_quicker_rhythm_counts_once_everybody_can_know_of_it() {
+        let mut rhythm = Rhythm::new(SECOND * 10);
+        rhythm.change(SECOND, Moment(1_000));
+        assert_eq!(rhythm.period(), SECOND);
+        assert_eq!(rhythm.grace(Moment(30_999)), SECOND * 30);
+        assert_eq!(rhythm.grace(Moment(31_000)), SECOND * 3);
+        rhythm.change(SECOND, Moment(40_000));
+        assert_eq!(rhythm.grace(Moment(40_000)), SECOND * 3, "the same again is no change");
+    }
+
+    #[test]
+    fn a_slower_rhythm_counts_at_once() {
+        let mut rhythm = Rhythm::new(SECOND);
+        rhythm.change(SECOND * 10, Moment(0));
+        assert_eq!(rhythm.grace(Moment(0)), SECOND * 30);
+        rhythm.change(SECOND, Moment(1));
+        rhythm.change(SECOND / 2, Moment(2));
+        assert_eq!(rhythm.grace(Moment(29_000)), SECOND * 30, "what was long before both changes still holds");
     }
 
     proptest! {

@@ -8,7 +8,7 @@ use skep_proto::model::{Moment, Node, NodeDescription, NodeId, NodeState, NodeSt
 use skep_proto::pb;
 
 use super::batch::Input;
-use super::heartbeat::{Deadlines, grace, return_grace, scaled, seconds};
+use super::heartbeat::{Deadlines, Rhythm, return_grace, scaled, seconds};
 use super::registry::farewell;
 use crate::store::{State, Touched};
 
@@ -79,6 +79,7 @@ pub enum Effect {
 pub struct Keeper {
     settings: Settings,
     deadlines: Deadlines,
+    rhythm: Rhythm,
     /// How many nodes there are.
     nodes: usize,
     /// Nodes whose agent said goodbye.
@@ -90,7 +91,8 @@ impl Keeper {
     #[must_use]
     pub fn new(state: &State, now: Moment) -> Self {
         let (settings, nodes) = read_settings(state);
-        let mut keeper = Self { settings, nodes, deadlines: Deadlines::default(), stopped: BTreeSet::new() };
+        let (rhythm, deadlines) = (Rhythm::new(settings.period), Deadlines::default());
+        let mut keeper = Self { settings, nodes, deadlines, rhythm, stopped: BTreeSet::new() };
         for node in state.nodes() {
             keeper.watch(state, now, node.id);
         }
@@ -114,7 +116,7 @@ impl Keeper {
         let change = match event {
             Event::Started { node, address, description } => {
                 self.stopped.remove(&node);
-                self.deadlines.set(node, now + self.grace());
+                self.deadlines.set(node, now + self.rhythm.grace(now));
                 ready(state, node, Some(address), description)
             }
             Event::Described { node, description } => ready(state, node, None, description),
@@ -141,22 +143,19 @@ impl Keeper {
 
     /// Finds the nodes that have been silent for too long. `heard` tells when one with a session was last heard.
     pub fn expire(&mut self, state: &State, now: Moment, heard: impl Fn(NodeId) -> Option<Moment>) -> Vec<Effect> {
-        let silent = self.deadlines.expire(now, self.grace(), heard);
-        silent.into_iter().flat_map(|node| self.silent(state, node)).collect()
+        let grace = self.rhythm.grace(now);
+        let silent = self.deadlines.expire(now, grace, heard);
+        silent.into_iter().flat_map(|node| self.silent(state, node, grace)).collect()
     }
 
-    fn silent(&mut self, state: &State, node: NodeId) -> Vec<Effect> {
+    fn silent(&mut self, state: &State, node: NodeId, grace: Duration) -> Vec<Effect> {
         let message = if self.stopped.remove(&node) {
             "the node was stopped".to_owned()
         } else {
-            format!("no heartbeat for {}", seconds(self.grace()))
+            format!("no heartbeat for {}", seconds(grace))
         };
         let dismiss = Effect::Dismiss(node, farewell(&message));
         [dismiss].into_iter().chain(down(state, node, message).map(Effect::Write)).collect()
-    }
-
-    fn grace(&self) -> Duration {
-        grace(self.settings.period)
     }
 
     /// Looks at what was touched: forgets nodes that were removed, watches those that are thought alive and are not watched yet.
@@ -166,6 +165,7 @@ impl Keeper {
         let dismissed = nodes.into_iter().filter_map(|node| self.watch(state, now, node)).collect();
         if touched.all || touched.cluster || !touched.nodes.is_empty() {
             (self.settings, self.nodes) = read_settings(state);
+            self.rhythm.change(self.settings.period, now);
         }
         dismissed
     }
@@ -256,6 +256,26 @@ mod tests {
         world.wait(SECOND);
         let effects = keeper.expire(&world.state, world.now, |_| None);
         assert_eq!(written(&effects), [(node_id(1), NodeState::Down), (node_id(2), NodeState::Down)]);
+    }
+
+    #[test]
+    fn a_quicker_heartbeat_takes_nobody_for_dead_who_could_not_know_of_it() {
+        let (mut world, mut keeper) = kept();
+        for (node, heartbeat) in [(1, 10), (2, 1)] {
+            let mut cluster = skep_proto::model::Cluster::clone(world.state.cluster().unwrap());
+            cluster.spec.heartbeat = SECOND * heartbeat;
+            world.apply(vec![crate::store::Change::PutCluster(Box::new(cluster))]);
+            let touched = Touched { cluster: true, ..Touched::default() };
+            assert!(keeper.look(&world.state, world.now, &touched).is_empty());
+            let address = String::new();
+            let started = Event::Started { node: node_id(node), address, description: Box::default() };
+            keeper.take(&world.state, world.now, started);
+        }
+        let heard = world.now;
+        world.wait(SECOND * 10);
+        assert!(written(&keeper.expire(&world.state, world.now, |_| Some(heard))).is_empty());
+        world.wait(SECOND * 20);
+        assert_eq!(written(&keeper.expire(&world.state, world.now, |_| Some(heard))).len(), 2);
     }
 
     #[test]

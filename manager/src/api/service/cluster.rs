@@ -1,6 +1,7 @@
 //! The cluster.
 
-use skep_proto::model::{Cluster, JoinToken, NodeRole, TokenSecret};
+use skep_proto::convert::required;
+use skep_proto::model::{Cluster, ClusterSpec, JoinToken, NodeRole, TokenSecret};
 use skep_proto::pb;
 
 use super::control::ControlService;
@@ -23,6 +24,18 @@ impl ControlService {
             managers: count(manager_addresses.len()),
             manager_addresses,
         })
+    }
+
+    /// Writes what the user wants for the whole cluster.
+    pub(super) async fn change_cluster(&self, request: pb::UpdateClusterRequest) -> Result<pb::ClusterReply, ApiError> {
+        let spec = ClusterSpec::try_from(required(request.spec, "update cluster request", "spec")?)?;
+        if request.version == 0 {
+            return Err(ApiError::NoVersion { what: "the swarm".to_owned() });
+        }
+        let mut cluster = Cluster::clone(self.store.read().cluster().ok_or(ApiError::NoCluster)?);
+        (cluster.meta.version, cluster.spec) = (request.version, spec);
+        self.propose(Change::PutCluster(Box::new(cluster))).await?;
+        self.cluster()
     }
 
     /// Replaces the token of a role: who holds the old one can join no more; who has joined stays.

@@ -168,6 +168,10 @@ impl Control for ControlService {
         Ok(Response::new(self.cluster()?))
     }
 
+    async fn update_cluster(&self, request: Request<pb::UpdateClusterRequest>) -> Answer<pb::ClusterReply> {
+        Ok(Response::new(self.change_cluster(self.admit(request)?).await?))
+    }
+
     async fn rotate_token(&self, request: Request<pb::RotateTokenRequest>) -> Answer<pb::ClusterReply> {
         let role = self.admit(request)?.role();
         Ok(Response::new(self.rotate(role).await?))

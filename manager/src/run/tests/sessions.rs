@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use skep_proto::model::moment::millis;
 use skep_proto::model::{NodeRole, NodeState, TaskId, TaskState};
 use skep_proto::pb;
 use skep_proto::pb::agent_message::Message as Said;
+use skep_proto::pb::control_client::ControlClient;
 use skep_proto::pb::manager_message::Message as Heard;
 use tonic::Code;
 
@@ -168,4 +170,46 @@ async fn a_session_begins_with_a_hello() {
     agent.say(Said::Heartbeat(pb::Heartbeat {})).await;
     let refused = agent.inbound.message().await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
+}
+
+/// Changes the cluster's heartbeat, as `swarm update` does.
+async fn change_heartbeat(world: &World, heartbeat_ms: u64) -> Result<pb::ClusterReply, tonic::Status> {
+    let mut control = ControlClient::new(world.connect(Some(&world.founder())).await);
+    let cluster = control.get_cluster(pb::Empty {}).await?.into_inner().cluster.unwrap();
+    let spec = Some(pb::ClusterSpec { heartbeat_ms, ..cluster.spec.unwrap() });
+    let version = cluster.meta.unwrap().version;
+    Ok(control.update_cluster(pb::UpdateClusterRequest { version, spec }).await?.into_inner())
+}
+
+#[tokio::test]
+async fn another_heartbeat_reaches_every_session_and_nobody_flaps() {
+    let world = World::new(SLOW).await;
+    let member = world.join().await;
+    let mut agent = world.open(&member).await;
+    world.until_node(member.id, NodeState::Ready).await;
+    for wanted in [QUICK, SLOW, QUICK * 2] {
+        let reply = change_heartbeat(&world, millis(wanted)).await.unwrap();
+        assert_eq!(reply.cluster.unwrap().spec.unwrap().heartbeat_ms, millis(wanted));
+        let heard = loop {
+            if let Heard::Heartbeat(period) = agent.hear().await.expect("the session lives") {
+                break period.heartbeat_ms;
+            }
+        };
+        assert!((millis(wanted) * 9 / 10..=millis(wanted)).contains(&heard), "{heard} of {wanted:?}");
+    }
+    let mut alive = tokio::time::interval(QUICK);
+    for _ in 0..10 {
+        alive.tick().await;
+        assert_eq!(world.store.read().node(member.id).unwrap().status.state, NodeState::Ready);
+    }
+    world.front.close().await;
+}
+
+#[tokio::test]
+async fn a_heartbeat_out_of_range_changes_nothing() {
+    let world = World::new(SLOW).await;
+    let before = world.store.read().cluster().unwrap().meta.version;
+    let refused = change_heartbeat(&world, 1).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert_eq!(world.store.read().cluster().unwrap().meta.version, before);
 }
