@@ -13,7 +13,7 @@ use skep_proto::model::{
 
 fn create_node(id: NodeId) -> Transaction {
     let spec = NodeSpec { labels: BTreeMap::new(), availability: Availability::Active, role: NodeRole::Worker };
-    let status = NodeStatus { state: NodeState::Ready, message: String::new(), address: String::new() };
+    let status = NodeStatus::new(NodeState::Ready, "", "");
     let (description, role) = (NodeDescription::default(), NodeRole::Worker);
     // About as many bytes as etcd's benchmark writes.
     let certificate = "x".repeat(256);

@@ -68,7 +68,7 @@ impl Bench {
 
 fn node(id: NodeId) -> Node {
     let spec = NodeSpec { labels: BTreeMap::new(), availability: Availability::Active, role: NodeRole::Worker };
-    let status = NodeStatus { state: NodeState::Ready, message: String::new(), address: String::new() };
+    let status = NodeStatus::new(NodeState::Ready, "", "");
     let description = NodeDescription::default();
     let role = NodeRole::Worker;
     Node { id, meta: Meta::default(), spec, description, status, role, manager: None, certificate: String::new() }

@@ -169,7 +169,7 @@ fn node(number: u32) -> Change {
             resources: Resources { nano_cpus: 64_000_000_000, memory_bytes: 256 << 30, pids: 0 },
             ..NodeDescription::default()
         },
-        status: NodeStatus { state: NodeState::Ready, message: String::new(), address: String::new() },
+        status: NodeStatus::new(NodeState::Ready, "", ""),
         role: NodeRole::Worker,
         manager: None,
         certificate: String::new(),

@@ -121,7 +121,7 @@ fn first_node(new: &Charter, identity: &NodeIdentity) -> Node {
         meta: Meta::default(),
         spec: NodeSpec { labels: std::collections::BTreeMap::new(), availability: new.availability, role },
         description: new.description.clone(),
-        status: NodeStatus { state: NodeState::Unknown, message: "founded the swarm".into(), address: String::new() },
+        status: NodeStatus::new(NodeState::Unknown, "founded the swarm", ""),
         role,
         manager: Some(ManagerStatus { raft_id: FIRST_RAFT_ID, address: new.advertise.clone() }),
         certificate: identity.certificate.clone(),

@@ -92,7 +92,7 @@ fn joining_node(cluster: &Cluster, request: pb::JoinRequest, role: NodeRole) -> 
         meta: Meta::default(),
         spec: NodeSpec { labels: BTreeMap::new(), availability, role },
         description: request.description.unwrap_or_default().into(),
-        status: NodeStatus { state: NodeState::Unknown, message: "joined".into(), address: String::new() },
+        status: NodeStatus::new(NodeState::Unknown, "joined", ""),
         role,
         // A manager is no member of the Raft group yet: it asks for that itself, once it can serve.
         manager: None,

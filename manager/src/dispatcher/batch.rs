@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     fn node(id: u128, state: NodeState, described: bool) -> Input {
-        let status = NodeStatus { state, message: String::new(), address: String::new() };
+        let status = NodeStatus::new(state, "", "");
         let description = described.then(Box::default);
         Input::Node { node: NodeId::new(id), status, description }
     }

@@ -191,14 +191,14 @@ impl Keeper {
 fn ready(state: &State, node: NodeId, address: Option<String>, description: Box<NodeDescription>) -> Option<Input> {
     let known = state.node(node)?;
     let address = address.unwrap_or_else(|| known.status.address.clone());
-    let status = NodeStatus { state: NodeState::Ready, message: String::new(), address };
+    let status = NodeStatus { since: known.status.since, ..NodeStatus::new(NodeState::Ready, "", &address) };
     let same = known.status == status && known.description == *description;
     (!same).then(|| change(known, status, Some(description)))
 }
 
 fn down(state: &State, node: NodeId, message: String) -> Option<Input> {
     let known = state.node(node)?;
-    let status = NodeStatus { state: NodeState::Down, message, address: known.status.address.clone() };
+    let status = NodeStatus::new(NodeState::Down, &message, &known.status.address);
     Some(change(known, status, None))
 }
 

@@ -63,7 +63,7 @@ fn surplus(view: &View<'_>, tasks: &Tasks<'_>, history: usize) -> usize {
 pub fn plan_nodes(state: &State, now: Moment, seed: Seed) -> Plan {
     let mut draft = Draft::new(now, seed);
     for node in state.nodes().filter(|node| node.status.state == NodeState::Down) {
-        let due = node.meta.updated_at + ORPHANED_AFTER;
+        let due = node.status.since + ORPHANED_AFTER;
         if due > now {
             draft.wake(due);
         } else {

@@ -39,7 +39,7 @@ pub(crate) fn node(number: u128) -> Node {
 }
 
 pub(crate) fn status(state: NodeState) -> NodeStatus {
-    NodeStatus { state, message: String::new(), address: String::new() }
+    NodeStatus::new(state, "", "")
 }
 
 pub(crate) fn spec(name: &str, mode: Mode) -> ServiceSpec {

@@ -331,6 +331,21 @@ fn a_node_change_touches_its_services_only_if_a_decision_may_differ() {
 }
 
 #[test]
+fn a_node_keeps_the_moment_since_which_it_is_what_it_is() {
+    let mut play = Play::begun();
+    let set = |status| Change::SetNodeStatus { node: node_id(1), status, description: None };
+    play.with(vec![set(status(NodeState::Down))]);
+    let since = play.state.node(node_id(1)).unwrap().status.since;
+    assert!(since > Moment(0));
+    let words = skep_proto::model::NodeStatus { message: "still".into(), ..status(NodeState::Down) };
+    play.with(vec![set(words)]);
+    let is = play.state.node(node_id(1)).unwrap().status.clone();
+    assert_eq!((is.since, is.message.as_str()), (since, "still"));
+    play.with(vec![set(status(NodeState::Ready))]);
+    assert!(play.state.node(node_id(1)).unwrap().status.since > since);
+}
+
+#[test]
 fn slots_list_their_tasks_oldest_first() {
     let mut play = Play::begun();
     play.with(vec![Change::CreateTask(Box::new(task(7, 1, 1))), Change::CreateTask(Box::new(task(4, 1, 1)))]);

@@ -3,7 +3,8 @@
 use super::error::ConvertError;
 use super::fields::{meta, meta_out, required, unknown};
 use crate::model::{
-    Availability, ManagerStatus, Node, NodeDescription, NodeId, NodeRole, NodeSpec, NodeState, NodeStatus, Platform,
+    Availability, ManagerStatus, Moment, Node, NodeDescription, NodeId, NodeRole, NodeSpec, NodeState, NodeStatus,
+    Platform,
 };
 use crate::pb;
 
@@ -68,7 +69,7 @@ impl TryFrom<pb::NodeStatus> for NodeStatus {
             pb::NodeState::Ready => NodeState::Ready,
             pb::NodeState::Down => NodeState::Down,
         };
-        Ok(Self { state, message: status.message, address: status.address })
+        Ok(Self { state, message: status.message, address: status.address, since: Moment(status.since) })
     }
 }
 
@@ -79,7 +80,8 @@ impl From<&NodeStatus> for pb::NodeStatus {
             NodeState::Ready => pb::NodeState::Ready,
             NodeState::Down => pb::NodeState::Down,
         };
-        Self { state: state.into(), message: status.message.clone(), address: status.address.clone() }
+        let (message, address) = (status.message.clone(), status.address.clone());
+        Self { state: state.into(), message, address, since: status.since.0 }
     }
 }
 
@@ -170,7 +172,7 @@ mod tests {
                 role: NodeRole::Worker,
             },
             description: NodeDescription { hostname: "one".into(), ..NodeDescription::default() },
-            status: NodeStatus { state: NodeState::Down, message: "gone".into(), address: "10.0.0.1".into() },
+            status: NodeStatus { since: Moment(9), ..NodeStatus::new(NodeState::Down, "gone", "10.0.0.1") },
             role: NodeRole::Manager,
             manager: Some(ManagerStatus { raft_id: 1, address: "10.0.0.1:2377".into() }),
             certificate: "PEM".into(),

@@ -155,7 +155,7 @@ mod tests {
                 engine_version: String::new(),
                 engine_labels: labels("disk", "ssd"),
             },
-            status: NodeStatus { state: NodeState::Ready, message: String::new(), address: "10.1.2.3:2377".to_owned() },
+            status: NodeStatus::new(NodeState::Ready, "", "10.1.2.3:2377"),
             role: NodeRole::Worker,
             manager: None,
             certificate: String::new(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Meta;
 use super::id::NodeId;
+use super::moment::Moment;
 use super::spec::Resources;
 
 /// A node and what the managers know of it.
@@ -102,6 +103,16 @@ pub struct NodeStatus {
     pub message: String,
     /// Where it was last seen.
     pub address: String,
+    /// When its state last changed, by the leader's clock. The store keeps it; what a change says of it is not read.
+    pub since: Moment,
+}
+
+impl NodeStatus {
+    /// A status to be written.
+    #[must_use]
+    pub fn new(state: NodeState, message: &str, address: &str) -> Self {
+        Self { state, message: message.to_owned(), address: address.to_owned(), since: Moment(0) }
+    }
 }
 
 /// A manager's place in the Raft group.

@@ -21,22 +21,44 @@ pub(crate) fn task(entry: &pb::TaskEntry) -> Value {
         "ServiceID": id_text(&task.service_id),
         "Slot": number_or_null(task.slot.into()),
         "NodeID": text_or_null(&id_text(&task.node_id)),
-        "Status": status(&task.status.unwrap_or_default()),
+        "Status": status(&task.status.clone().unwrap_or_default(), &seen(entry)),
         "DesiredState": desired_word(task.desired),
     })
 }
 
-fn status(status: &pb::TaskStatus) -> Value {
+/// What can be said of a task now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// The word of its state.
+    pub(crate) word: &'static str,
+    /// Since when, Unix milliseconds.
+    pub(crate) at: u64,
+    /// Why it is not running.
+    pub(crate) error: String,
+}
+
+/// What was last heard of a task says nothing about now once its node is not heard of any more.
+pub(crate) fn seen(entry: &pb::TaskEntry) -> Seen {
+    let status = entry.task.clone().unwrap_or_default().status.unwrap_or_default();
+    let may_run = i32::from(pb::TaskState::Assigned)..=i32::from(pb::TaskState::Running);
+    if !entry.node_down || !may_run.contains(&status.state) {
+        return Seen { word: state_word(status.state), at: status.at, error: status.error };
+    }
+    let error = format!("node {} is down: {}", entry.node_name, entry.node_down_reason);
+    Seen { word: "unknown", at: entry.node_down_since, error }
+}
+
+fn status(status: &pb::TaskStatus, seen: &Seen) -> Value {
     let container = json!({
         "ContainerID": status.container_id,
         "PID": status.pid,
         "ExitCode": status.exit_code.unwrap_or(0),
     });
     json!({
-        "Timestamp": time(status.at),
-        "State": state_word(status.state),
+        "Timestamp": time(seen.at),
+        "State": seen.word,
         "Message": status.message,
-        "Err": text_or_null(&status.error),
+        "Err": text_or_null(&seen.error),
         "ContainerStatus": if status.container_id.is_empty() { Value::Null } else { container },
         "PortStatus": {"Ports": port_list(&read_ports(&status.ports))},
     })

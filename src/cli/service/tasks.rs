@@ -15,7 +15,7 @@ use crate::cli::format::template::Row;
 use crate::cli::format::units::{natural_cmp, short_id};
 use crate::cli::format::words::{current_state, ports, state, task_error, task_name};
 use crate::cli::json::spec::ports_of;
-use crate::cli::json::task::{desired_word, state_word};
+use crate::cli::json::task::{desired_word, seen};
 use crate::cli::json::{id_text, meta_id};
 use crate::cli::list::{ListFlags, collect};
 use crate::cli::output::now;
@@ -138,7 +138,7 @@ impl Shown {
 
     fn row(&self, is_history: bool, view: View) -> Row {
         let id = self.id();
-        let status = self.task.status.clone().unwrap_or_default();
+        let (status, seen) = (self.task.status.clone().unwrap_or_default(), seen(&self.entry));
         let image = if view.whole { &self.entry.image } else { without_digest(&self.entry.image) };
         let own: Vec<_> = ports_of(&status.ports, PublishMode::Host).iter().map(port_words).collect();
         Row::new(json!({
@@ -147,18 +147,10 @@ impl Shown {
             "Image": image,
             "Node": self.node,
             "DesiredState": state(desired_word(self.task.desired)),
-            "CurrentState": current_state(self.current(&status), age(view.now, status.at)),
-            "Error": task_error(&status.error, !view.whole),
+            "CurrentState": current_state(seen.word, age(view.now, seen.at)),
+            "Error": task_error(&seen.error, !view.whole),
             "Ports": ports(&own),
         }))
-    }
-
-    /// What was last heard of a task says nothing about now when its node is not heard of any more.
-    fn current(&self, status: &pb::TaskStatus) -> &'static str {
-        let assigned = i32::from(pb::TaskState::Assigned);
-        let running = i32::from(pb::TaskState::Running);
-        let open = (assigned..=running).contains(&status.state);
-        if self.entry.node_down && open { "unknown" } else { state_word(status.state) }
     }
 }
 
@@ -224,8 +216,10 @@ mod tests {
     #[test]
     fn nothing_is_said_of_tasks_on_a_lost_node() {
         let mut lost = entry(1, 1, pb::TaskState::Running);
-        lost.node_down = true;
-        assert_eq!(shown(vec![lost], &[], short(), "{{.CurrentState}}"), "Unknown 5 minutes ago\n");
+        (lost.node_down, lost.node_down_since) = (true, 988_000);
+        lost.node_down_reason = "no heartbeat for 3.0 s".into();
+        let text = shown(vec![lost], &[], View { whole: true, ..short() }, "{{.CurrentState}}|{{.Error}}");
+        assert_eq!(text, "Unknown 12 seconds ago|\"node one is down: no heartbeat for 3.0 s\"\n");
         let mut ended = entry(1, 1, pb::TaskState::Failed);
         ended.node_down = true;
         assert_eq!(shown(vec![ended], &[], short(), "{{.CurrentState}}"), "Failed 5 minutes ago\n");

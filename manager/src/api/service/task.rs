@@ -43,6 +43,7 @@ fn entry(state: &State, soft: &Soft, id: TaskId) -> Option<pb::TaskEntry> {
     let task = state.task(id)?;
     let service = state.service(task.service);
     let node = task.node.and_then(|id| state.node(id));
+    let down = node.map(|node| &node.status).filter(|status| status.state == NodeState::Down);
     let revision = service.and_then(|service| service.revisions.get(&task.spec_version));
     Some(pb::TaskEntry {
         task: Some(shown(task, soft)),
@@ -50,7 +51,9 @@ fn entry(state: &State, soft: &Soft, id: TaskId) -> Option<pb::TaskEntry> {
         node_name: node.map(|node| node.description.hostname.clone()).unwrap_or_default(),
         image: revision.map(|revision| revision.task.container.image.clone()).unwrap_or_default(),
         ports: revision.iter().flat_map(|revision| &revision.ports).map(Into::into).collect(),
-        node_down: node.is_some_and(|node| node.status.state == NodeState::Down),
+        node_down: down.is_some(),
+        node_down_since: down.map_or(0, |status| status.since.0),
+        node_down_reason: down.map(|status| status.message.clone()).unwrap_or_default(),
     })
 }
 

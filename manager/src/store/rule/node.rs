@@ -59,10 +59,11 @@ impl Work<'_> {
     ) -> Result<(), Refusal> {
         let before = self.node(id)?;
         let description = description.unwrap_or(&before.description);
-        if *status == before.status && *description == before.description {
+        let status = NodeStatus { since: before.status.since, ..status.clone() };
+        if status == before.status && *description == before.description {
             return Ok(());
         }
-        let after = Node { status: status.clone(), description: description.clone(), ..Node::clone(&before) };
+        let after = Node { status, description: description.clone(), ..Node::clone(&before) };
         self.replace_node(Some(&before), after);
         Ok(())
     }
@@ -101,7 +102,10 @@ impl Work<'_> {
         if before.is_some_and(|before| before.role != after.role) {
             self.effects.touched.assignments.insert(id);
         }
-        self.write_node(id, Some(Node { meta, ..after }));
+        let since = before.map(|before| &before.status).filter(|was| was.state == after.status.state);
+        let since = since.map_or(self.at, |was| was.since);
+        let status = NodeStatus { since, ..after.status };
+        self.write_node(id, Some(Node { meta, status, ..after }));
         if matters {
             self.touch_services_on(id);
             self.freed |= takes;
