@@ -44,6 +44,9 @@ pub enum Refusal {
     /// A number beyond what the kernel takes.
     #[error("its owner, size or time is out of range")]
     Number,
+    /// An extended attribute that is too large or malformed.
+    #[error("it has an extended attribute that is malformed or larger than the file system takes")]
+    Attribute,
     /// Extended headers that cannot be read.
     #[error("its extended header is damaged or larger than 1 MiB")]
     Extension,
@@ -76,7 +79,8 @@ pub(crate) struct Limits {
     pub(crate) image_bytes: u64,
     /// Members of all layers, implied directories included.
     pub(crate) members: u64,
-    /// Bytes of all names that are remembered: of directories until their times can be set, of links within a saved image.
+    /// Bytes of all that is remembered: names and attributes of directories until their times can be set, members and links of a
+    /// saved image.
     pub(crate) name_bytes: u64,
     /// Unpacked bytes for each compressed one, once `bomb_free_bytes` are exceeded.
     pub(crate) ratio: u64,
@@ -144,11 +148,11 @@ impl<'a> Budget<'a> {
         Ok(())
     }
 
-    /// Counts a member whose name is remembered.
+    /// Counts what is remembered of a member.
     pub(crate) fn spend_name(&mut self, name_bytes: usize) -> Result<(), Refusal> {
         let left = self.name_bytes_left.checked_sub(name_bytes as u64);
-        self.name_bytes_left = left.ok_or(Refusal::TooManyMembers(self.limits.members))?;
-        self.spend_member()
+        self.name_bytes_left = left.ok_or(Refusal::TooMuchMetadata(self.limits.name_bytes))?;
+        Ok(())
     }
 }
 
@@ -159,10 +163,16 @@ const NAME_BYTES_MAX: usize = 255;
 /// Deepest path. Real trees stop near 30; each level costs an open directory while unpacking, and descriptors are 1,024 a process.
 const DEPTH_MAX: usize = 128;
 
-/// A path that cannot leave the directory it is applied to: no `..`, no leading `/`, only names. The root itself has none.
+/// A path that cannot leave the directory it is applied to: no `..`, no leading `/`, only names. The root itself has none. Kept as
+/// one piece: an archive may have a million, and a list of their names takes many times their bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct MemberPath {
-    names: Vec<Vec<u8>>,
+    joined: Vec<u8>,
+}
+
+/// The names of a checked path, outermost first.
+pub(crate) fn names(joined: &[u8]) -> impl Iterator<Item = &[u8]> {
+    joined.split(|byte| *byte == b'/').filter(|name| !name.is_empty())
 }
 
 impl MemberPath {
@@ -174,41 +184,44 @@ impl MemberPath {
         if path.is_empty() || path.len() > PATH_BYTES_MAX || path.contains(&0) {
             return Err(Refusal::BadPath);
         }
-        let parts = path.split(|byte| *byte == b'/');
-        let names: Vec<Vec<u8>> = parts.filter(|name| !matches!(*name, b"" | b".")).map(<[u8]>::to_vec).collect();
-        if names.iter().any(|name| name == b"..") {
+        let parts: Vec<&[u8]> = names(path).filter(|name| *name != b".").collect();
+        if parts.contains(&&b".."[..]) {
             return Err(Refusal::Climbs);
         }
-        if names.len() > DEPTH_MAX || names.iter().any(|name| name.len() > NAME_BYTES_MAX) {
+        if parts.len() > DEPTH_MAX || parts.iter().any(|name| name.len() > NAME_BYTES_MAX) {
             return Err(Refusal::BadPath);
         }
-        Ok(Self { names })
+        Ok(Self::of(&parts))
     }
 
-    /// The directory of names that are part of a checked path.
-    pub(crate) fn of(names: &[Vec<u8>]) -> Self {
-        Self { names: names.to_vec() }
+    /// The path of names that are checked.
+    pub(crate) fn of(names: &[&[u8]]) -> Self {
+        Self { joined: names.join(&b'/') }
     }
 
-    /// The directory that holds it, and its name there; nothing for the root.
-    pub(crate) fn split(&self) -> Option<(&[Vec<u8>], &[u8])> {
-        self.names.split_last().map(|(name, parents)| (parents, name.as_slice()))
+    /// The directory that holds it, as written, and its name there; nothing for the root.
+    pub(crate) fn split(&self) -> Option<(&[u8], &[u8])> {
+        if self.joined.is_empty() {
+            return None;
+        }
+        let slash = self.joined.iter().rposition(|byte| *byte == b'/');
+        Some(slash.map_or((&b""[..], &self.joined[..]), |at| (&self.joined[..at], &self.joined[at + 1..])))
     }
 
     /// All names, outermost first.
-    pub(crate) fn names(&self) -> &[Vec<u8>] {
-        &self.names
+    pub(crate) fn names(&self) -> impl Iterator<Item = &[u8]> {
+        names(&self.joined)
     }
 
     /// As written in an archive.
-    pub(crate) fn joined(&self) -> Vec<u8> {
-        self.names.join(&b'/')
+    pub(crate) fn joined(&self) -> &[u8] {
+        &self.joined
     }
 }
 
 impl fmt::Debug for MemberPath {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{:?}", String::from_utf8_lossy(&self.joined()))
+        write!(out, "{:?}", String::from_utf8_lossy(&self.joined))
     }
 }
 
@@ -221,7 +234,7 @@ pub(crate) fn check_symlink(link: &MemberPath, target: &[u8]) -> Result<(), Refu
     if target[0] == b'/' {
         return Ok(());
     }
-    let mut depth = link.names.len().saturating_sub(1);
+    let mut depth = link.names().count().saturating_sub(1);
     for name in target.split(|byte| *byte == b'/') {
         match name {
             b"" | b"." => {}
@@ -334,8 +347,7 @@ mod tests {
         #[test]
         fn no_accepted_path_escapes(path in proptest::collection::vec(proptest::sample::select(b"a./\0\xff".to_vec()), 0..40)) {
             if let Ok(path) = MemberPath::parse(&path) {
-                let names = path.names();
-                prop_assert!(names.iter().all(|name| !name.is_empty() && name != b"." && name != b".." && !name.contains(&b'/')));
+                prop_assert!(path.names().all(|name| !name.is_empty() && name != b"." && name != b".." && !name.contains(&b'/')));
             }
         }
 

@@ -74,6 +74,13 @@ pub(crate) struct RootFs {
     pub(crate) diff_ids: Vec<Digest>,
 }
 
+impl RootFs {
+    /// Whether it is of the only type that there is.
+    pub(crate) fn is_of_layers(&self) -> bool {
+        self.kind == "layers"
+    }
+}
+
 /// The part of a configuration that a container takes its defaults from. Docker writes `null` for most empty fields.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

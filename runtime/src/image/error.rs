@@ -108,11 +108,11 @@ pub enum ImageError {
         name: String,
     },
     /// Nothing in the archive runs here.
-    #[error("choose an image for {wanted}: the archive has only {present}")]
+    #[error("choose an image for {wanted}: the archive has {present}")]
     NoPlatform {
         /// This machine.
         wanted: String,
-        /// What the archive holds.
+        /// What the archive holds, as in `only linux/s390x`.
         present: String,
     },
     /// Neither of the two known layouts.
@@ -129,7 +129,7 @@ pub enum ImageError {
         path: PathBuf,
     },
     /// The disk is full.
-    #[error("{operation} {path}: no space left; free some (skep image prune) and try again")]
+    #[error("{operation} {path}: no space left; free some (skep image rm) and try again")]
     NoSpace {
         /// What was tried.
         operation: &'static str,
@@ -160,6 +160,16 @@ pub enum ImageError {
     },
 }
 
+/// Characters of an archive's own words that a message repeats.
+const SHOWN_CHARS: usize = 200;
+
+/// Words of an archive, made fit for a message: short, and without characters that steer a terminal.
+pub(crate) fn shown(words: &[u8]) -> String {
+    let text = String::from_utf8_lossy(words);
+    let plain = |letter: char| if letter.is_control() { '\u{fffd}' } else { letter };
+    text.chars().take(SHOWN_CHARS).map(plain).collect()
+}
+
 impl ImageError {
     /// A failed disk operation; a full disk (or quota) is told apart because its cure is another.
     pub(crate) fn disk(operation: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
@@ -183,12 +193,23 @@ impl ImageError {
 
     /// A refused member, its name made fit for a message.
     pub(crate) fn member(name: &[u8], refusal: Refusal) -> Self {
-        let member = String::from_utf8_lossy(name).chars().take(200).collect();
+        let member = String::from_utf8_lossy(name).chars().take(SHOWN_CHARS).collect();
         Self::Member { member, refusal }
     }
 
     /// Whether the machine rather than the archive is at fault, so that going on makes no sense.
     pub(crate) fn is_local(&self) -> bool {
         matches!(self, Self::Disk { .. } | Self::NoSpace { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_an_archive_neither_steer_the_terminal_nor_fill_it() {
+        assert_eq!(shown(b"a\x1b[2J\nb"), "a\u{fffd}[2J\u{fffd}b");
+        assert_eq!(shown(&[b'x'; 1_000]).len(), SHOWN_CHARS);
     }
 }

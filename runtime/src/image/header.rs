@@ -2,7 +2,7 @@
 
 use tar::Header;
 
-use super::archive::{MemberPath, Refusal, check_symlink};
+use super::archive::{MemberPath, Refusal, check_symlink, keeps_xattr};
 
 /// A member as the archive describes it, its paths already checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +25,18 @@ pub(crate) struct Attributes {
     pub(crate) mtime: Option<(i64, u32)>,
     pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
+
+impl Attributes {
+    /// Bytes of all extended attributes.
+    pub(crate) fn xattr_bytes(&self) -> usize {
+        self.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum()
+    }
+}
+
+/// Longest value of an extended attribute. *Source:* the kernel's `XATTR_SIZE_MAX`.
+const XATTR_BYTES_MAX: usize = 64 << 10;
+/// Longest name of one. *Source:* the kernel's `XATTR_NAME_MAX`.
+const XATTR_NAME_MAX: usize = 255;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Kind {
@@ -106,19 +118,22 @@ impl Extensions {
             b"path" => self.path = Some(value.to_vec()),
             b"linkpath" => self.link = Some(value.to_vec()),
             b"size" => self.size = Some(number(value)?),
-            b"uid" => self.uid = Some(number(value)?),
-            b"gid" => self.gid = Some(number(value)?),
+            b"uid" => self.uid = Some(owner(number(value)?)?),
+            b"gid" => self.gid = Some(owner(number(value)?)?),
             b"mtime" => self.mtime = Some(moment(value)?),
             _ if key.starts_with(b"GNU.sparse.") => return Err(Refusal::Kind('S')),
-            _ => self.add_xattr(key, value),
+            _ => self.add_xattr(key, value)?,
         }
         Ok(())
     }
 
-    fn add_xattr(&mut self, key: &[u8], value: &[u8]) {
-        if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-            self.xattrs.push((name.to_vec(), value.to_vec()));
+    fn add_xattr(&mut self, key: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        let Some(name) = key.strip_prefix(b"SCHILY.xattr.").filter(|name| keeps_xattr(name)) else { return Ok(()) };
+        if name.len() > XATTR_NAME_MAX || name.contains(&0) || value.len() > XATTR_BYTES_MAX {
+            return Err(Refusal::Attribute);
         }
+        self.xattrs.push((name.to_vec(), value.to_vec()));
+        Ok(())
     }
 
     /// The size of the member's content.
@@ -144,7 +159,7 @@ impl Extensions {
     fn attributes(self, header: &Header) -> Result<Attributes, Refusal> {
         let id = |own: Option<u32>, raw: std::io::Result<u64>| match own {
             Some(id) => Ok(id),
-            None => u32::try_from(raw.map_err(|_| Refusal::Header)?).map_err(|_| Refusal::Number),
+            None => owner(raw.map_err(|_| Refusal::Header)?),
         };
         let mtime = match self.mtime {
             Some(mtime) => mtime,
@@ -155,6 +170,11 @@ impl Extensions {
         let (uid, gid) = (id(self.uid, header.uid())?, id(self.gid, header.gid())?);
         Ok(Attributes { uid, gid, mode, mtime: Some(mtime), xattrs: self.xattrs })
     }
+}
+
+/// The number of a user or group. The largest of 32 bits means "leave it as it is" to the kernel, which would be root.
+fn owner(number: u64) -> Result<u32, Refusal> {
+    u32::try_from(number).ok().filter(|id| *id != u32::MAX).ok_or(Refusal::Number)
 }
 
 fn kind(header: &Header, path: &MemberPath, link: Option<&[u8]>, slash: bool) -> Result<Kind, Refusal> {
@@ -253,10 +273,30 @@ mod tests {
         extensions.add_pax(b"12 path=b/c\n9 uid=70\n13 mtime=1.5\n26 SCHILY.xattr.user.a=\n\0\n").unwrap();
         assert_eq!(extensions.size_or(3), 3);
         let member = extensions.member(&block(b'0', "a"), 3).unwrap();
-        assert_eq!((member.path.joined(), member.size), (b"b/c".to_vec(), 3));
+        assert_eq!((member.path.joined(), member.size), (&b"b/c"[..], 3));
         assert_eq!((member.attributes.uid, member.attributes.gid, member.attributes.mode), (70, 8, 0o4755));
         assert_eq!(member.attributes.mtime, Some((1, 500_000_000)));
         assert_eq!(member.attributes.xattrs, [(b"user.a".to_vec(), b"\n\0".to_vec())]);
+    }
+
+    #[test]
+    fn attributes_beyond_the_kernels_are_refused_and_foreign_ones_forgotten() {
+        let mut extensions = Extensions::default();
+        let long = vec![b'v'; XATTR_BYTES_MAX + 1];
+        assert_eq!(extensions.set(b"SCHILY.xattr.user.x", &long), Err(Refusal::Attribute));
+        assert_eq!(extensions.set(&[&b"SCHILY.xattr.user."[..], &[b'n'; 251]].concat(), b""), Err(Refusal::Attribute));
+        extensions.set(b"SCHILY.xattr.trusted.overlay.opaque", &long).unwrap();
+        extensions.set(b"SCHILY.xattr.user.x", b"1").unwrap();
+        let member = extensions.member(&block(b'0', "a"), 0).unwrap();
+        assert_eq!((member.attributes.xattrs.len(), member.attributes.xattr_bytes()), (1, 7));
+    }
+
+    #[test]
+    fn owner_that_the_kernel_takes_for_none_is_refused() {
+        for key in [&b"uid"[..], b"gid"] {
+            assert_eq!(Extensions::default().set(key, b"4294967295"), Err(Refusal::Number));
+        }
+        assert_eq!((owner(4_294_967_294), owner(4_294_967_295)), (Ok(4_294_967_294), Err(Refusal::Number)));
     }
 
     #[test]

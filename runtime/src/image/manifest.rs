@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::archive::{MemberPath, Refusal};
+use super::archive::{MemberPath, Refusal, names};
 use super::config::machine;
 use super::digest::Digest;
-use super::error::ImageError;
+use super::error::{ImageError, shown};
 use super::reference::Reference;
 
 /// Full name as containerd and Docker annotate it.
@@ -80,17 +80,17 @@ impl Platform {
         self.os == "linux" && self.architecture == machine()
     }
 
-    /// As in `linux/amd64`.
+    /// As in `linux/amd64`, fit for a message.
     pub(crate) fn text(&self) -> String {
-        format!("{}/{}", self.os, self.architecture)
+        shown(format!("{}/{}", self.os, self.architecture).as_bytes())
     }
 }
 
 impl Blob {
     /// The blob of an OCI layout with that digest.
     pub(crate) fn of(digest: &Digest) -> Self {
-        let names = [b"blobs".to_vec(), b"sha256".to_vec(), digest.hex().as_bytes().to_vec()];
-        Self { path: MemberPath::of(&names), digest: Some(digest.clone()) }
+        let path = MemberPath::of(&[b"blobs", b"sha256", digest.hex().as_bytes()]);
+        Self { path, digest: Some(digest.clone()) }
     }
 
     /// A member that `manifest.json` names. Its name says its digest if it is a blob of a layout, and if it is a configuration.
@@ -106,7 +106,7 @@ impl Blob {
 
 /// Whether a path is that of a blob in an OCI layout, whose name is its digest.
 pub(crate) fn is_blob(path: &MemberPath) -> bool {
-    matches!(path.names(), [blobs, sha256, _] if blobs == b"blobs" && sha256 == b"sha256")
+    path.split().is_some_and(|(parents, _)| parents == b"blobs/sha256")
 }
 
 impl Descriptor {
@@ -170,7 +170,7 @@ impl OciManifest {
 
 /// Where a link within a saved image leads: from its own directory, as links do, but never out of the archive.
 pub(crate) fn link_target(link: &MemberPath, target: &[u8]) -> Result<MemberPath, Refusal> {
-    let mut names = link.split().map(|(parents, _)| parents.to_vec()).unwrap_or_default();
+    let mut names: Vec<&[u8]> = link.split().map(|(parents, _)| names(parents).collect()).unwrap_or_default();
     if target.first() == Some(&b'/') {
         return Err(Refusal::LinkOut);
     }
@@ -178,7 +178,7 @@ pub(crate) fn link_target(link: &MemberPath, target: &[u8]) -> Result<MemberPath
         match name {
             b"" | b"." => {}
             b".." => drop(names.pop().ok_or(Refusal::LinkOut)?),
-            _ => names.push(name.to_vec()),
+            _ => names.push(name),
         }
     }
     Ok(MemberPath::of(&names))

@@ -147,7 +147,7 @@ fn wire(image: &Image) -> pb::Image {
             .layers
             .iter()
             .filter_map(|dir| dir.file_name())
-            .map(|n| n.to_string_lossy().into_owned())
+            .map(|n| format!("sha256:{}", n.to_string_lossy()))
             .collect(),
     }
 }

@@ -7,9 +7,19 @@ use skep_runtime::RuntimeError;
 use skep_runtime::image::ImageError;
 use tonic::{Code, Status};
 
+/// Longest sentence, characters. Some words in it are an archive's or an image's; the transport takes 16 KiB in all, and a reader less.
+const SENTENCE_MAX: usize = 1_000;
+
 /// An error with a code.
 fn with_code(code: Code, error: &(dyn Error + 'static)) -> Status {
-    Status::new(code, format!("failed to {}", chain(error)))
+    Status::new(code, bounded(&format!("failed to {}", chain(error))))
+}
+
+fn bounded(sentence: &str) -> String {
+    match sentence.char_indices().nth(SENTENCE_MAX) {
+        None => sentence.to_owned(),
+        Some((end, _)) => format!("{}…", &sentence[..end]),
+    }
 }
 
 /// Something the caller wrote wrongly.
@@ -47,4 +57,17 @@ pub(crate) fn membership_status(error: &anyhow::Error) -> Status {
 
 fn told(error: &(dyn Error + 'static)) -> String {
     error.downcast_ref::<Status>().map_or_else(|| error.to_string(), |status| status.message().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_are_cut_between_characters() {
+        assert_eq!(bounded("short"), "short");
+        let long = "ä".repeat(SENTENCE_MAX + 1);
+        assert_eq!(bounded(&long).chars().count(), SENTENCE_MAX + 1);
+        assert!(bounded(&long).ends_with("ä…"));
+    }
 }

@@ -1,10 +1,13 @@
 //! Compression of archives and layers: told by the first bytes, since names and media types are not to be trusted.
 
+use std::error::Error;
 use std::io::{self, BufRead, Cursor, Read};
 
 use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+
+use super::super::archive::Refusal;
 
 /// How a stream is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +68,7 @@ impl<R: BufRead> ZstdFrames<R> {
                 Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
                     io::copy(&mut self.input.by_ref().take(u64::from(length)), &mut io::sink())?;
                 }
-                Err(error) => return Err(io::Error::other(error)),
+                Err(error) => return Err(broken(&error)),
             }
         }
         Ok(self.open)
@@ -74,7 +77,7 @@ impl<R: BufRead> ZstdFrames<R> {
     fn decode(&mut self, wanted: usize) -> io::Result<()> {
         while self.decoder.can_collect() < wanted && !self.decoder.is_finished() {
             let strategy = BlockDecodingStrategy::UptoBytes(wanted - self.decoder.can_collect());
-            self.decoder.decode_blocks(&mut self.input, strategy).map_err(io::Error::other)?;
+            self.decoder.decode_blocks(&mut self.input, strategy).map_err(|error| broken(&error))?;
         }
         Ok(())
     }
@@ -87,6 +90,20 @@ impl<R: BufRead> ZstdFrames<R> {
         }
         Ok(())
     }
+}
+
+/// What the decoder's error means. Its words are for programmers, and what our own readers say, such as a limit or an end that came
+/// too early, lies beneath them.
+fn broken(error: &(dyn Error + 'static)) -> io::Error {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(read) = error.downcast_ref::<io::Error>() {
+            let refusal = read.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>());
+            return refusal.map_or_else(|| read.kind().into(), |refusal| io::Error::other(refusal.clone()));
+        }
+        cause = error.source();
+    }
+    io::Error::new(io::ErrorKind::InvalidData, "a zstd frame is not well formed")
 }
 
 impl<R: BufRead> Read for ZstdFrames<R> {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::super::archive::{Budget, MemberPath, Refusal, keeps_xattr};
+use super::super::archive::{Budget, MemberPath, Refusal, names};
 use super::super::error::ImageError;
 use super::super::header::{Attributes, Kind, Member};
 
@@ -119,13 +119,13 @@ impl Tree {
     }
 
     fn finish_directory(&mut self, path: &MemberPath, attributes: &Attributes) -> Result<(), Fault> {
-        self.enter(path.names(), None)?;
+        self.enter(path.joined(), None)?;
         describe(self.current(), attributes)
     }
 
     fn error(&self, path: &MemberPath, fault: Fault) -> ImageError {
         match fault {
-            Fault::Refused(refusal) => ImageError::member(&path.joined(), refusal),
+            Fault::Refused(refusal) => ImageError::member(path.joined(), refusal),
             Fault::Machine(errno) => ImageError::disk("unpack a layer into", &self.root_path, errno),
             Fault::Output(source) => ImageError::disk("unpack a layer into", &self.root_path, source),
             Fault::Input(source) => ImageError::input(source),
@@ -181,14 +181,14 @@ impl Tree {
         budget: &mut Budget<'_>,
     ) -> Result<(), Fault> {
         let hides = self.clear_whiteout(name)?;
+        budget.spend_name(path.joined().len() + attributes.xattr_bytes())?;
         if !self.directories.contains_key(path) {
             rustix::fs::mkdirat(self.current(), name, Mode::RWXU)?;
-            budget.spend_name(path.joined().len())?;
         }
         self.directories.insert(path.clone(), attributes);
         if hides {
             // The layer hides the name below and has a directory of its own there: nothing of the lower one may show through.
-            self.enter(path.names(), None)?;
+            self.enter(path.joined(), None)?;
             self.set_opaque()?;
         }
         Ok(())
@@ -210,7 +210,7 @@ impl Tree {
     fn make_hard_link(
         &mut self,
         target: &MemberPath,
-        parents: &[Vec<u8>],
+        parents: &[u8],
         name: &[u8],
         budget: &mut Budget<'_>,
     ) -> Result<(), Fault> {
@@ -236,8 +236,7 @@ impl Tree {
         match self.kind_of(hidden)? {
             None => Ok(self.node(hidden, FileType::CharacterDevice)?),
             Some(FileType::Directory) => {
-                let names: Vec<Vec<u8>> = parents.iter().cloned().chain([hidden.to_vec()]).collect();
-                self.enter(&names, None)?;
+                self.enter(&[parents, hidden].join(&b'/'), None)?;
                 self.set_opaque()
             }
             Some(_) => Ok(()),
@@ -292,30 +291,32 @@ impl Tree {
 
     /// Goes to a directory, from the nearest one that is open. With a budget it makes what is missing on the way; without, the
     /// directory must be there.
-    fn enter(&mut self, names: &[Vec<u8>], mut budget: Option<&mut Budget<'_>>) -> Result<(), Fault> {
-        let common = self.open.iter().zip(names).take_while(|((open, _), name)| open == *name).count();
+    fn enter(&mut self, path: &[u8], mut budget: Option<&mut Budget<'_>>) -> Result<(), Fault> {
+        let names: Vec<&[u8]> = names(path).collect();
+        let common = self.open.iter().zip(&names).take_while(|((open, _), name)| open == *name).count();
         self.open.truncate(common);
         for depth in common..names.len() {
-            self.step(names, depth, budget.as_deref_mut())?;
+            self.step(&names[..=depth], budget.as_deref_mut())?;
         }
         Ok(())
     }
 
-    fn step(&mut self, names: &[Vec<u8>], depth: usize, budget: Option<&mut Budget<'_>>) -> Result<(), Fault> {
-        let name = &names[depth];
-        let fd = match (rustix::fs::openat(self.current(), name.as_slice(), OPEN_DIRECTORY, Mode::empty()), budget) {
+    /// Goes one directory further, to the last of these names.
+    fn step(&mut self, names: &[&[u8]], budget: Option<&mut Budget<'_>>) -> Result<(), Fault> {
+        let name = *names.last().expect("a step has a name");
+        let fd = match (rustix::fs::openat(self.current(), name, OPEN_DIRECTORY, Mode::empty()), budget) {
             (Ok(fd), _) => fd,
-            (Err(Errno::NOENT), Some(budget)) => self.imply(&names[..=depth], budget)?,
+            (Err(Errno::NOENT), Some(budget)) => self.imply(names, budget)?,
             (Err(Errno::NOENT), None) => return Err(Refusal::LinkTarget.into()),
-            (Err(Errno::NOTDIR | Errno::LOOP), budget) => self.obstacle(&names[..=depth], budget)?,
+            (Err(Errno::NOTDIR | Errno::LOOP), budget) => self.obstacle(names, budget)?,
             (Err(errno), _) => return Err(Fault::Machine(errno)),
         };
-        self.open.push((name.clone(), fd));
+        self.open.push((name.to_vec(), fd));
         Ok(())
     }
 
     /// What stands where a directory should be: a whiteout gives way, a link or file is refused.
-    fn obstacle(&mut self, names: &[Vec<u8>], budget: Option<&mut Budget<'_>>) -> Result<OwnedFd, Fault> {
+    fn obstacle(&mut self, names: &[&[u8]], budget: Option<&mut Budget<'_>>) -> Result<OwnedFd, Fault> {
         let name = names.last().expect("an obstacle has a name");
         match (self.kind_of(name)?, budget) {
             (Some(FileType::CharacterDevice), Some(budget)) => {
@@ -330,10 +331,11 @@ impl Tree {
     }
 
     /// Makes a directory that members imply by their paths.
-    fn imply(&mut self, names: &[Vec<u8>], budget: &mut Budget<'_>) -> Result<OwnedFd, Fault> {
-        let name = names.last().expect("the root is always there").as_slice();
+    fn imply(&mut self, names: &[&[u8]], budget: &mut Budget<'_>) -> Result<OwnedFd, Fault> {
+        let name = *names.last().expect("the root is always there");
         let path = MemberPath::of(names);
         budget.spend_name(path.joined().len())?;
+        budget.spend_member()?;
         rustix::fs::mkdirat(self.current(), name, Mode::RWXU)?;
         self.directories.insert(path, implied());
         Ok(rustix::fs::openat(self.current(), name, OPEN_DIRECTORY, Mode::empty())?)
@@ -365,7 +367,7 @@ fn describe(fd: BorrowedFd<'_>, attributes: &Attributes) -> Result<(), Fault> {
         rustix::fs::fchown(fd, Some(uid), Some(gid))?;
     }
     rustix::fs::fchmod(fd, Mode::from_raw_mode(attributes.mode))?;
-    for (name, value) in attributes.xattrs.iter().filter(|(name, _)| keeps_xattr(name)) {
+    for (name, value) in &attributes.xattrs {
         set_xattr(fd, name, value)?;
     }
     Ok(timestamps(attributes).map_or(Ok(()), |times| rustix::fs::futimens(fd, &times))?)
@@ -375,6 +377,8 @@ fn describe(fd: BorrowedFd<'_>, attributes: &Attributes) -> Result<(), Fault> {
 fn set_xattr(fd: BorrowedFd<'_>, name: &[u8], value: &[u8]) -> Result<(), Fault> {
     match rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty()) {
         Err(Errno::OPNOTSUPP) if name != b"security.capability" => Ok(()),
+        // No space here is mostly that of the inode, which is small on some file systems.
+        Err(Errno::INVAL | Errno::RANGE | Errno::TOOBIG | Errno::NOSPC) => Err(Refusal::Attribute.into()),
         result => Ok(result?),
     }
 }

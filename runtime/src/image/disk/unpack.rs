@@ -46,13 +46,24 @@ pub(crate) fn unpack(input: impl Read, directory: &Path, budget: &mut Budget<'_>
         limits: budget.limits.clone(),
         count: 0,
     };
-    let mut tar = Tally::new(guard, true);
-    let (file_bytes, ended) = write_tree(BufReader::with_capacity(BUFFER_BYTES, &mut tar), directory, budget)?;
-    let (tar_bytes, diff_id) = tar.finish().map_err(ImageError::input)?;
-    let diff_id = diff_id.expect("the tar is always hashed");
-    budget.spend_bytes(tar_bytes);
+    let tar = Tally::new(guard, true);
+    let unpacked = tar.counter();
+    let written = write_whole(tar, directory, budget);
+    // Also of a layer that was refused: a thousand of those would cost as much work as a thousand good ones.
+    budget.spend_bytes(unpacked.get());
+    let (file_bytes, ended, diff_id) = written?;
     let (_, blob) = blob.finish().map_err(ImageError::input)?;
     Ok(Unpacked { blob: blob.unwrap_or_else(|| diff_id.clone()), diff_id, file_bytes, ended })
+}
+
+fn write_whole(
+    mut tar: Tally<impl Read>,
+    directory: &Path,
+    budget: &mut Budget<'_>,
+) -> Result<(u64, bool, Digest), ImageError> {
+    let (file_bytes, ended) = write_tree(BufReader::with_capacity(BUFFER_BYTES, &mut tar), directory, budget)?;
+    let (_, diff_id) = tar.finish().map_err(ImageError::input)?;
+    Ok((file_bytes, ended, diff_id.expect("the tar is always hashed")))
 }
 
 fn write_tree(input: impl BufRead, directory: &Path, budget: &mut Budget<'_>) -> Result<(u64, bool), ImageError> {
@@ -68,7 +79,7 @@ fn write_tree(input: impl BufRead, directory: &Path, budget: &mut Budget<'_>) ->
 /// Refuses a file that could not fit before any of it is written.
 fn check_size(member: &Member, budget: &Budget<'_>) -> Result<(), ImageError> {
     if member.size > budget.layer_bytes() {
-        return Err(ImageError::member(&member.path.joined(), Refusal::TooManyBytes(budget.layer_bytes())));
+        return Err(ImageError::member(member.path.joined(), Refusal::TooManyBytes(budget.layer_bytes())));
     }
     Ok(())
 }
@@ -76,7 +87,7 @@ fn check_size(member: &Member, budget: &Budget<'_>) -> Result<(), ImageError> {
 fn add(tree: &mut Tree, member: Member, content: impl BufRead, budget: &mut Budget<'_>) -> Result<(), ImageError> {
     let path = member.path.clone();
     let name = path.split().map_or(&b""[..], |(_, name)| name);
-    match role(name).map_err(|refusal| ImageError::member(&path.joined(), refusal))? {
+    match role(name).map_err(|refusal| ImageError::member(path.joined(), refusal))? {
         Role::Plain => tree.add(member, content, budget),
         Role::Whiteout(hidden) => tree.add_whiteout(&path, hidden, budget),
         Role::Opaque => tree.add_opaque(&path, budget),

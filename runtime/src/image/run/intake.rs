@@ -1,7 +1,7 @@
 //! Reads a saved image once, from front to back, and keeps what a manifest may turn out to name: JSON in memory, layers unpacked.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 use super::super::archive::{Budget, MemberPath, Refusal};
 use super::super::digest::Digest;
@@ -9,7 +9,7 @@ use super::super::disk::inflate::{Compression, peek};
 use super::super::disk::members::Members;
 use super::super::disk::tally::{Guard, Tally};
 use super::super::disk::unpack::BUFFER_BYTES;
-use super::super::error::ImageError;
+use super::super::error::{ImageError, shown};
 use super::super::header::{Block, Kind, Member, classify};
 use super::super::manifest::{is_blob, link_target};
 use super::ImageStore;
@@ -68,7 +68,10 @@ impl<'a> Intake<'a> {
         let guard = Guard { input: decoded, bytes_max, compressed, limits: budget.limits.clone(), count: 0 };
         let document_bytes_left = budget.limits.documents_bytes;
         let mut intake = Self { store, items: BTreeMap::new(), document_bytes_left };
-        intake.read_members(BufReader::with_capacity(BUFFER_BYTES, guard), budget)?;
+        let mut input = BufReader::with_capacity(BUFFER_BYTES, guard);
+        intake.read_members(&mut input, budget)?;
+        // To its end, because the checksum of what is packed comes last.
+        io::copy(&mut input, &mut io::sink()).map_err(ImageError::input)?;
         Ok(intake)
     }
 
@@ -82,7 +85,7 @@ impl<'a> Intake<'a> {
             Some(Item::Document(bytes)) => Ok(Some(bytes)),
             Some(Item::LargeDocument) => {
                 let refusal = Refusal::TooMuchMetadata(self.store.shared.limits.document_bytes);
-                Err(ImageError::member(&path.joined(), refusal))
+                Err(ImageError::member(path.joined(), refusal))
             }
             Some(_) => Err(missing(path)),
         }
@@ -122,13 +125,14 @@ impl<'a> Intake<'a> {
     }
 
     fn keep(&mut self, path: MemberPath, item: Item<'a>, budget: &mut Budget<'_>) -> Result<(), ImageError> {
-        let name = path.joined();
-        let refused = |refusal| ImageError::member(&name, refusal);
-        budget.spend_name(name.len()).map_err(refused)?;
-        match self.items.insert(path, item) {
-            None => Ok(()),
-            Some(_) => Err(refused(Refusal::Duplicate)),
+        let target = if let Item::Link(target) = &item { target.joined().len() } else { 0 };
+        let spent = budget.spend_name(path.joined().len() + target);
+        spent.map_err(|refusal| ImageError::member(path.joined(), refusal))?;
+        if self.items.contains_key(&path) {
+            return Err(ImageError::member(path.joined(), Refusal::Duplicate));
         }
+        self.items.insert(path, item);
+        Ok(())
     }
 
     fn item(
@@ -137,7 +141,7 @@ impl<'a> Intake<'a> {
         content: impl Read,
         budget: &mut Budget<'_>,
     ) -> Result<Option<Item<'a>>, ImageError> {
-        let refused = |refusal| ImageError::member(&member.path.joined(), refusal);
+        let refused = |refusal| ImageError::member(member.path.joined(), refusal);
         match &member.kind {
             Kind::File => self.file(&member, content, budget),
             Kind::Symlink(target) => link_target(&member.path, target).map(Item::Link).map(Some).map_err(refused),
@@ -191,7 +195,7 @@ impl<'a> Intake<'a> {
 
 /// The error for a member that a manifest names in vain.
 pub(super) fn missing(path: &MemberPath) -> ImageError {
-    ImageError::MissingMember { name: String::from_utf8_lossy(&path.joined()).into_owned() }
+    ImageError::MissingMember { name: shown(path.joined()) }
 }
 
 fn is_layer(start: &[u8]) -> bool {

@@ -9,16 +9,19 @@ use super::super::archive::{Budget, MemberPath, Refusal};
 use super::super::catalogue::Record;
 use super::super::config::{Document, Image, machine};
 use super::super::digest::Digest;
-use super::super::error::ImageError;
+use super::super::error::{ImageError, shown};
 use super::super::manifest::{Blob, Descriptor, OciIndex, OciManifest, Platform, Promise, Saved};
 use super::ImageStore;
 use super::commit::{Arrival, Staged};
 use super::intake::{Intake, Item, missing};
 use super::lease::Lease;
 
-/// Manifests and indexes that one archive may make us look at: far more than any image has platforms. It also ends the nesting of
-/// indexes in indexes, whose references could multiply at each level.
+/// Manifests and indexes that one archive may make us look at: far more than any image has platforms. The references of indexes
+/// in indexes could multiply at each level.
 const DESCRIPTORS_MAX: usize = 1_000;
+
+/// How deep indexes may lie in indexes; real ones have one level below the archive's own. Each level takes from the thread's stack.
+const NESTING_MAX: usize = 8;
 
 impl ImageStore {
     /// Loads a `docker save` archive or an OCI layout (tar, gzip or zstd).
@@ -37,13 +40,32 @@ impl ImageStore {
         // What no manifest names goes before the sync, which would otherwise write it out.
         drop(intake);
         self.shared.home.sync_files()?;
-        self.take_in(&staged, arrivals, |_| ())
+        let named = names_by_id(&arrivals);
+        Ok(told(self.take_in(&staged, arrivals, |_| ())?, named))
     }
+}
+
+/// The names that an archive gives each of its images.
+fn names_by_id(arrivals: &[Arrival]) -> BTreeMap<String, BTreeSet<String>> {
+    let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for arrival in arrivals {
+        names.entry(arrival.id.to_string()).or_default().extend(arrival.record.references.iter().cloned());
+    }
+    names
+}
+
+/// Each image once, with the names that it has got by this load, whatever others it had.
+fn told(images: Vec<Image>, mut named: BTreeMap<String, BTreeSet<String>>) -> Vec<Image> {
+    let once = images.into_iter().filter_map(|image| Some((named.remove(&image.id)?, image)));
+    once.map(|(names, image)| Image { references: names.into_iter().collect(), ..image }).collect()
 }
 
 /// What the archive's manifests promise for this machine. Where both layouts are there, `manifest.json` is the one that names all.
 fn promises(intake: &Intake<'_>) -> Result<Vec<Promise>, ImageError> {
     if let Some(saved) = json::<Vec<Saved>>(intake, &top("manifest.json"))? {
+        if saved.is_empty() {
+            return Err(contradiction("manifest.json", "it names no image"));
+        }
         return saved.into_iter().map(Saved::promise).collect();
     }
     match json::<OciIndex>(intake, &top("index.json"))? {
@@ -52,8 +74,12 @@ fn promises(intake: &Intake<'_>) -> Result<Vec<Promise>, ImageError> {
     }
 }
 
+fn contradiction(name: &str, why: &'static str) -> ImageError {
+    ImageError::Contradiction { name: name.to_owned(), why }
+}
+
 fn top(name: &str) -> MemberPath {
-    MemberPath::of(&[name.as_bytes().to_vec()])
+    MemberPath::of(&[name.as_bytes()])
 }
 
 fn json<T: DeserializeOwned>(intake: &Intake<'_>, path: &MemberPath) -> Result<Option<T>, ImageError> {
@@ -62,7 +88,7 @@ fn json<T: DeserializeOwned>(intake: &Intake<'_>, path: &MemberPath) -> Result<O
 }
 
 fn text(path: &MemberPath) -> String {
-    String::from_utf8_lossy(&path.joined()).into_owned()
+    shown(path.joined())
 }
 
 /// The bytes of a JSON blob, which must be there and fit its digest.
@@ -103,7 +129,7 @@ impl Search<'_, '_> {
         let mut unmet = BTreeSet::new();
         for descriptor in index.manifests {
             let name = descriptor.name()?;
-            match self.fitting(&descriptor)? {
+            match self.fitting(&descriptor, NESTING_MAX)? {
                 Some(found) => drop(promises.entry((name.clone(), self.key(&name, &found.0))).or_insert(found)),
                 None => drop(unmet.insert(name)),
             }
@@ -121,15 +147,14 @@ impl Search<'_, '_> {
     }
 
     /// The first manifest below a descriptor that fits this machine.
-    fn fitting(&mut self, descriptor: &Descriptor) -> Result<Option<(Digest, OciManifest)>, ImageError> {
+    fn fitting(&mut self, descriptor: &Descriptor, depth: usize) -> Result<Option<(Digest, OciManifest)>, ImageError> {
         let left = self.left.checked_sub(1);
-        self.left = left.ok_or_else(|| ImageError::Contradiction {
-            name: "index.json".to_owned(),
-            why: "it leads to more than 1,000 manifests",
-        })?;
+        self.left = left.ok_or_else(|| contradiction("index.json", "it leads to more than 1,000 manifests"))?;
         let blob = Blob::of(&descriptor.digest);
         if descriptor.is_index() {
-            return self.fitting_in(parsed::<OciIndex>(self.intake, &blob)?);
+            let depth = depth.checked_sub(1);
+            let depth = depth.ok_or_else(|| contradiction("index.json", "its indexes lie more than 8 deep"))?;
+            return self.fitting_in(parsed::<OciIndex>(self.intake, &blob)?, depth);
         }
         if let Some(platform) = descriptor.platform.as_ref().filter(|platform| !platform.is_this_machine()) {
             self.present.insert(platform.text());
@@ -144,9 +169,9 @@ impl Search<'_, '_> {
         Ok(Some((descriptor.digest.clone(), manifest)))
     }
 
-    fn fitting_in(&mut self, index: OciIndex) -> Result<Option<(Digest, OciManifest)>, ImageError> {
+    fn fitting_in(&mut self, index: OciIndex, depth: usize) -> Result<Option<(Digest, OciManifest)>, ImageError> {
         for descriptor in &index.manifests {
-            if let Some(found) = self.fitting(descriptor)? {
+            if let Some(found) = self.fitting(descriptor, depth)? {
                 return Ok(Some(found));
             }
         }
@@ -155,7 +180,8 @@ impl Search<'_, '_> {
 
     fn no_platform(&self) -> ImageError {
         let present: Vec<&str> = self.present.iter().map(String::as_str).collect();
-        let present = if present.is_empty() { "no image at all".to_owned() } else { present.join(", ") };
+        let present =
+            if present.is_empty() { "no image at all".to_owned() } else { format!("only {}", present.join(", ")) };
         ImageError::NoPlatform { wanted: format!("linux/{}", machine()), present }
     }
 }
@@ -181,7 +207,7 @@ impl Cargo {
         check_layer_count(&document, &promise, layers_max)?;
         if let Some(platform) = platform_of(&document) {
             let wanted = format!("linux/{}", machine());
-            return Err(ImageError::NoPlatform { wanted, present: platform.text() });
+            return Err(ImageError::NoPlatform { wanted, present: format!("only {}", platform.text()) });
         }
         for (blob, diff_id) in promise.layers.iter().zip(&document.rootfs.diff_ids) {
             self.load_layer(intake, blob, diff_id)?;
@@ -227,6 +253,9 @@ impl Cargo {
 fn check_layer_count(document: &Document, promise: &Promise, layers_max: usize) -> Result<(), ImageError> {
     let name = text(&promise.config.path);
     match document.rootfs.diff_ids.len() {
+        _ if !document.rootfs.is_of_layers() => {
+            Err(ImageError::Contradiction { name, why: "its root filesystem is not of the type layers" })
+        }
         0 => Err(ImageError::Contradiction { name, why: "it has no layers, so nothing could run" }),
         count if count > layers_max => Err(ImageError::member(name.as_bytes(), Refusal::TooManyLayers(layers_max))),
         count if count != promise.layers.len() => {

@@ -12,6 +12,7 @@ use super::*;
 mod archives;
 mod hostile;
 mod loading;
+mod mutations;
 mod removal;
 
 use archives::{Tar, root_or_skip};

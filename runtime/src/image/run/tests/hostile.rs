@@ -7,7 +7,7 @@ fn small() -> Limits {
         layer_bytes: 1 << 20,
         image_bytes: 2 << 20,
         members: 50,
-        name_bytes: 1_000,
+        name_bytes: 10_000,
         ratio: 10,
         bomb_free_bytes: 64 << 10,
         document_bytes: 1_000,
@@ -52,7 +52,9 @@ fn ways_out_of_the_root_are_refused() {
 
 #[test]
 fn what_a_layer_must_not_hold_is_refused() {
-    let table: [(&str, Tar, Refusal); 9] = [
+    let table: [(&str, Tar, Refusal); 11] = [
+        ("attribute without a name", Tar::new().pax("SCHILY.xattr.user.", b"v").file("a", b""), Refusal::Attribute),
+        ("owner that is nobody", Tar::new().owned("a", b"", 0o644, (u64::from(u32::MAX), 0)), Refusal::Number),
         ("character device", Tar::new().node("null", b'3', 1, 3), Refusal::Device),
         ("block device", Tar::new().node("sda", b'4', 8, 0), Refusal::Device),
         ("twice the same file", Tar::new().file("a", b"1").file("./a", b"2"), Refusal::Duplicate),
@@ -119,6 +121,37 @@ fn limits_stop_what_is_too_many() {
     assert_eq!(refusal(&implied.finish()), Refusal::TooManyMembers(limits.members));
     let deep = Tar::new().pax("path", "d/".repeat(1_000).as_bytes()).file("a", b"");
     assert_eq!(refusal(&deep.finish()), Refusal::BadPath);
+}
+
+#[test]
+fn limits_stop_what_has_to_be_remembered() {
+    let limits = small();
+    let value = [b'v'; 3_000];
+    let heavy = (0..4).fold(Tar::new(), |tar, number| {
+        tar.pax("SCHILY.xattr.user.heavy", &value).directory(&format!("{number}/"), 0o755)
+    });
+    assert_eq!(refusal(&heavy.finish()), Refusal::TooMuchMetadata(limits.name_bytes));
+    let again = (0..4).fold(Tar::new(), |tar, _| tar.pax("SCHILY.xattr.user.heavy", &value).directory("a/", 0o755));
+    assert_eq!(refusal(&again.finish()), Refusal::TooMuchMetadata(limits.name_bytes));
+    let fixture = Fixture::with(limits.clone());
+    let links = (0..4).fold(Tar::new(), |tar, number| {
+        tar.pax("linkpath", "l/".repeat(1_500).as_bytes()).link(&number.to_string(), "x")
+    });
+    let error = fixture.store.load(&mut &links.finish()[..]).unwrap_err();
+    assert!(matches!(error, ImageError::Member { refusal: Refusal::TooMuchMetadata(10_000), .. }), "{error}");
+}
+
+#[test]
+fn refused_layers_count_against_the_limit_of_all() {
+    let limits = small();
+    let fixture = Fixture::with(limits.clone());
+    let bad = Tar::new().file("a", &vec![1; 900 << 10]).file("../x", b"").finish();
+    let store = &fixture.store;
+    let mut budget = Budget::new(&limits);
+    for _ in 0..2 {
+        assert!(store.stage(&bad[..], &mut budget).is_err());
+    }
+    assert!(budget.layer_bytes() < limits.image_bytes - (1_800 << 10), "{}", budget.layer_bytes());
 }
 
 #[test]

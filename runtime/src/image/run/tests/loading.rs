@@ -230,6 +230,46 @@ fn nesting_without_end_is_refused() {
         index = layout.index(&vec![index; 20]);
     }
     assert!(matches!(load(&fixture, &layout.finish(&[index])), Err(ImageError::Contradiction { .. })));
+    let mut layout = Layout::default();
+    let index = (0..500).fold(layout.index(&[]), |index, _| layout.index(&[index]));
+    assert!(matches!(load(&fixture, &layout.finish(&[index])), Err(ImageError::Contradiction { .. })));
+}
+
+#[test]
+fn archive_without_an_image_is_refused() {
+    let fixture = Fixture::new();
+    let empty = Tar::new().file("manifest.json", b"[]").finish();
+    assert!(matches!(load(&fixture, &empty), Err(ImageError::Contradiction { why: "it names no image", .. })));
+}
+
+#[test]
+fn packed_archive_is_checked_to_its_last_byte() {
+    let fixture = Fixture::new();
+    let a = layer("a");
+    let tar = old_layout(json!(["web"]), &config(&[&a]), &[&a]).finish();
+    for packed in [archives::gzip(&tar), archives::zstd(&tar)] {
+        let mut wrong = packed.clone();
+        let last = wrong.len() - 1;
+        wrong[last] ^= 1;
+        assert!(load(&fixture, &wrong).is_err());
+        let cut = load(&fixture, &packed[..packed.len() - 1]);
+        assert!(matches!(cut, Err(ImageError::Archive { refusal: Refusal::Truncated })), "{cut:?}");
+        assert!(load(&fixture, &packed).is_ok());
+    }
+}
+
+#[test]
+fn only_names_of_the_archive_are_told_each_once() {
+    let fixture = Fixture::new();
+    let a = layer("a");
+    load(&fixture, &old_layout(json!(["old"]), &config(&[&a]), &[&a]).finish()).unwrap();
+    let manifest = json!([{"Config": "c.json", "RepoTags": ["new", "newer"], "Layers": ["a.tar"]},
+        {"Config": "c.json", "RepoTags": ["newest"], "Layers": ["a.tar"]}]);
+    let tar = Tar::new().file("c.json", &config(&[&a])).file("a.tar", &a);
+    let images = load(&fixture, &tar.file("manifest.json", manifest.to_string().as_bytes()).finish()).unwrap();
+    let names: Vec<&[String]> = images.iter().map(|image| image.references.as_slice()).collect();
+    assert_eq!(names, [["new:latest", "newer:latest", "newest:latest"]]);
+    assert_eq!(fixture.store.list()[0].references.len(), 4);
 }
 
 #[test]
