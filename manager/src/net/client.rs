@@ -8,14 +8,15 @@ use hyper_util::rt::TokioIo;
 use nix::sys::socket::{setsockopt, sockopt};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
+use skep_proto::model::NodeId;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
-use super::error::NetError;
-use crate::caller::MANAGER_OU;
+use super::error::{DialError, NetError};
+use crate::caller::{Identity, MANAGER_OU};
 
 /// How long TCP and TLS may take together. A manager in the same continent needs a tenth.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
@@ -60,12 +61,44 @@ impl Dialer {
         let connector = service_fn(move |_| secure(target.clone(), Arc::clone(&config)));
         endpoint.connect_with_connector(connector).await.map_err(wrap)
     }
+
+    /// Connects to HOST:PORT and no further than TLS, and makes sure that it is that manager: addresses pass from one machine to
+    /// another.
+    ///
+    /// # Errors
+    /// When nobody answers in time, or somebody else does. Nothing was said then.
+    pub async fn reach(&self, address: &str, wanted: NodeId) -> Result<TlsStream<TcpStream>, DialError> {
+        let slow = |_| DialError::Slow { address: address.to_owned(), limit: CONNECT_TIME_MAX };
+        let connecting = async {
+            let owned = || address.to_owned();
+            let tcp = open(address).await.map_err(|source| DialError::Connect { address: owned(), source })?;
+            shake(tcp, self.0.load_full()).await.map_err(|source| DialError::Tls { address: owned(), source })
+        };
+        let stream = tokio::time::timeout(CONNECT_TIME_MAX, connecting).await.map_err(slow)??;
+        match identity(&stream) {
+            Some(found) if found.node == wanted => Ok(stream),
+            _ => Err(DialError::Another { address: address.to_owned(), wanted }),
+        }
+    }
 }
 
 async fn secure(address: String, config: Arc<ClientConfig>) -> std::io::Result<TokioIo<TlsStream<TcpStream>>> {
-    let stream = TcpStream::connect(&address).await?;
+    Ok(TokioIo::new(shake(open(&address).await?, config).await?))
+}
+
+async fn open(address: &str) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     setsockopt(&stream, sockopt::TcpUserTimeout, &SILENCE_MS_MAX)?;
+    Ok(stream)
+}
+
+async fn shake(stream: TcpStream, config: Arc<ClientConfig>) -> std::io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from(MANAGER_OU).expect("a DNS label");
-    Ok(TokioIo::new(TlsConnector::from(config).connect(name, stream).await?))
+    TlsConnector::from(config).connect(name, stream).await
+}
+
+fn identity(stream: &TlsStream<TcpStream>) -> Option<Identity> {
+    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first)?;
+    Identity::of_certificate(certificate).ok()
 }

@@ -1,6 +1,9 @@
 //! What can go wrong with the port.
 
 use std::net::SocketAddr;
+use std::time::Duration;
+
+use skep_proto::model::NodeId;
 
 /// Why the port is not served.
 #[derive(Debug, thiserror::Error)]
@@ -40,5 +43,44 @@ pub enum NetError {
         /// Why.
         #[source]
         source: tonic::transport::Error,
+    },
+}
+
+/// Why another manager was not reached. Nothing was said to it then.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// Nobody listens there, or the way is barred.
+    #[error("connect to {address}")]
+    Connect {
+        /// HOST:PORT.
+        address: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Somebody listens who is no manager of this cluster, or does not take us for one.
+    #[error("agree on TLS with {address}")]
+    Tls {
+        /// HOST:PORT.
+        address: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// No answer.
+    #[error("connect to {address}: no answer within {limit:?}")]
+    Slow {
+        /// HOST:PORT.
+        address: String,
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// A manager, but another one than was meant: its address has passed to another machine.
+    #[error("connect to node {wanted}: another node answers at {address}")]
+    Another {
+        /// HOST:PORT.
+        address: String,
+        /// Who was meant.
+        wanted: NodeId,
     },
 }

@@ -1,6 +1,6 @@
 //! The manager's one TCP port.
 //!
-//! - **Owns** the accept loop, TLS, and the HTTP/2 connections. Serves every gRPC service of the manager.
+//! - **Owns** the accept loop, TLS, and the HTTP/2 connections. Serves whatever answers calls.
 //! - **In:** connections. **Out:** requests that carry who calls ([`crate::caller::Caller`]); what a caller may do is
 //!   decided by the RPC.
 //! - **Invariants.** TLS 1.2 or newer, always. A client without a certificate gets in, because fetching the root and joining
@@ -18,6 +18,6 @@ pub mod run;
 pub mod tls;
 
 pub use client::Dialer;
-pub use error::NetError;
-pub use run::{Listener, TlsSlot};
+pub use error::{DialError, NetError};
+pub use run::{Answer, Listener, TlsSlot};
 pub use tls::{client_config, server_config};

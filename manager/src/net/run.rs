@@ -1,5 +1,6 @@
 //! Accepts, shakes hands, serves.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +14,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::service::Routes;
-use tower::ServiceExt;
+use tonic::body::Body;
+use tower::{Service, ServiceExt};
 
 use super::error::NetError;
 use crate::caller::{Caller, Identity, Peer};
@@ -57,32 +58,51 @@ impl TlsSlot {
     }
 }
 
+/// Answers calls, whatever service they are for.
+pub trait Answer:
+    Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> Answer for S where
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
 /// The port, bound.
 #[derive(Debug)]
-pub struct Listener {
+pub struct Listener<S> {
     tcp: TcpListener,
     tls: TlsSlot,
-    routes: Routes,
+    service: S,
 }
 
 /// What each connection needs.
 #[derive(Clone, Debug)]
-struct Shared {
+struct Shared<S> {
     tls: TlsSlot,
-    routes: Routes,
+    service: S,
     handshakes: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
-impl Listener {
+impl<S: Answer> Listener<S> {
     /// Takes the port.
     ///
     /// # Errors
     /// When it is taken or the address is not ours.
-    pub async fn bind(address: SocketAddr, tls: TlsSlot, routes: Routes) -> Result<Self, NetError> {
+    pub async fn bind(address: SocketAddr, tls: TlsSlot, service: S) -> Result<Self, NetError> {
         let bound = TcpListener::bind(address).await;
         let tcp = bound.map_err(|source| NetError::Listen { address, source })?;
-        Ok(Self { tcp, tls, routes })
+        Ok(Self { tcp, tls, service })
     }
 
     /// Where it listens; tells the port when it was asked for any.
@@ -98,7 +118,7 @@ impl Listener {
     pub async fn run(self, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-        let shared = Shared { tls: self.tls, routes: self.routes, handshakes, stop: stop.clone() };
+        let shared = Shared { tls: self.tls, service: self.service, handshakes, stop: stop.clone() };
         let tasks = TaskTracker::new();
         loop {
             let next = async {
@@ -133,14 +153,14 @@ async fn accept(tcp: &TcpListener) -> TcpStream {
     }
 }
 
-async fn serve(stream: TcpStream, shared: Shared) {
-    let Some(tls) = handshake(stream, &shared).await else { return };
+async fn serve<S: Answer>(stream: TcpStream, shared: Shared<S>) {
+    let Some(tls) = handshake(stream, &shared.tls, &shared.handshakes).await else { return };
     let (caller, peer) = (caller(&tls), tls.get_ref().0.peer_addr().ok().map(Peer));
-    let routes = shared.routes.clone();
+    let answer = shared.service.clone();
     let service = tower::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(caller);
         peer.map(|peer| request.extensions_mut().insert(peer));
-        routes.clone().oneshot(request.map(tonic::body::Body::new))
+        answer.clone().oneshot(request.map(Body::new))
     });
     let service = hyper_util::service::TowerToHyperService::new(service);
     let connection = builder().serve_connection(TokioIo::new(tls), service);
@@ -157,11 +177,11 @@ async fn serve(stream: TcpStream, shared: Shared) {
     }
 }
 
-async fn handshake(stream: TcpStream, shared: &Shared) -> Option<TlsStream<TcpStream>> {
+async fn handshake(stream: TcpStream, tls: &TlsSlot, handshakes: &Semaphore) -> Option<TlsStream<TcpStream>> {
     // Messages are small and somebody waits for each.
     let _ = stream.set_nodelay(true);
-    let _slot = shared.handshakes.acquire().await.ok()?;
-    let shaken = tokio::time::timeout(HANDSHAKE_TIME_MAX, shared.tls.acceptor().accept(stream)).await;
+    let _slot = handshakes.acquire().await.ok()?;
+    let shaken = tokio::time::timeout(HANDSHAKE_TIME_MAX, tls.acceptor().accept(stream)).await;
     match shaken {
         Ok(Ok(tls)) => Some(tls),
         Ok(Err(error)) => {

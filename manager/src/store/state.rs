@@ -53,6 +53,17 @@ impl State {
         self.nodes.values().filter_map(|entry| entry.node.as_ref())
     }
 
+    /// All managers, by node id.
+    pub fn managers(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes().filter(|node| node.manager.is_some())
+    }
+
+    /// The manager of that Raft id.
+    #[must_use]
+    pub fn manager(&self, raft_id: u64) -> Option<&Arc<Node>> {
+        self.managers().find(|node| node.manager.as_ref().is_some_and(|manager| manager.raft_id == raft_id))
+    }
+
     /// All nodes, by id, each with what its tasks hold: one walk where a pass over all nodes would look each up.
     pub fn nodes_in_use(&self) -> impl Iterator<Item = (&Arc<Node>, &Usage)> {
         self.nodes.values().filter_map(|entry| Some((entry.node.as_ref()?, &entry.usage)))
