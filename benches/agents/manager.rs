@@ -13,7 +13,7 @@ use skep_proto::model::{
     UpdateConfig,
 };
 use skep_proto::pb;
-use skep_proto::pb::control_server::Control;
+use skep_proto::pb::control_client::ControlClient;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -135,7 +135,7 @@ impl Bench {
             update: UpdateConfig::default(),
         };
         let request = pb::CreateServiceRequest { spec: Some((&spec).into()) };
-        self.manager.control().create_service(tonic::Request::new(request)).await.context("create a service")?;
+        ControlClient::new(self.manager.control()).create_service(request).await.context("create a service")?;
         Ok(())
     }
 

@@ -37,6 +37,18 @@ impl Peer {
     }
 }
 
+/// The manager that passed a call on; the caller is then whom that manager says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Via(pub NodeId);
+
+impl Via {
+    /// Who passed it on, if anybody did.
+    #[must_use]
+    pub fn of(extensions: &Extensions) -> Option<Self> {
+        extensions.get().copied()
+    }
+}
+
 /// What a node's certificate says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {

@@ -11,6 +11,7 @@ use crate::api::lookup::LookupError;
 use crate::ca::CaError;
 use crate::caller::CallerError;
 use crate::dispatcher::DispatchError;
+use crate::forward::ForwardError;
 use crate::logs::LogError;
 use crate::store::{ProposeError, Refusal};
 
@@ -105,6 +106,25 @@ impl From<LogError> for Status {
             LogError::UnknownSubscription => Code::NotFound,
             LogError::ForeignTask { .. } => Code::PermissionDenied,
             LogError::Full { .. } => Code::ResourceExhausted,
+        };
+        status(code, &error)
+    }
+}
+
+impl From<ForwardError> for Status {
+    fn from(error: ForwardError) -> Self {
+        let code = match &error {
+            ForwardError::NoLeader(_)
+            | ForwardError::Unreachable { .. }
+            | ForwardError::Unsettled { .. }
+            | ForwardError::MaybeDone { .. }
+            | ForwardError::Lost { .. }
+            | ForwardError::LeaderChanged
+            | ForwardError::NotLeading { .. }
+            | ForwardError::Stopping => Code::Unavailable,
+            ForwardError::Full { .. } => Code::ResourceExhausted,
+            ForwardError::Caller(error) => of_caller(error),
+            ForwardError::Envelope { .. } => Code::PermissionDenied,
         };
         status(code, &error)
     }

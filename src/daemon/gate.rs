@@ -6,40 +6,35 @@ use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 
-use skep_proto::pb::control_server::{Control, ControlServer, SERVICE_NAME};
+use skep_manager::LocalCalls;
+use skep_proto::pb::control_server::SERVICE_NAME;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
 
-/// Stands before the manager's [`Control`], which comes and goes while the socket stays.
-#[derive(Debug)]
-pub(crate) struct Gate<T> {
-    behind: Arc<RwLock<Behind<T>>>,
+/// Stands before the manager, which comes and goes while the socket stays. What only the leader can answer, the manager passes on.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate {
+    behind: Arc<RwLock<Behind>>,
 }
 
 #[derive(Debug)]
-enum Behind<T> {
-    Open(ControlServer<T>),
+enum Behind {
+    Open(LocalCalls),
     Closed(String),
 }
 
-impl<T> Clone for Gate<T> {
-    fn clone(&self) -> Self {
-        Self { behind: Arc::clone(&self.behind) }
-    }
-}
-
-impl<T: Control> Gate<T> {
+impl Gate {
     /// A gate that refuses with `reason`.
     #[must_use]
     pub(crate) fn closed(reason: &str) -> Self {
         Self { behind: Arc::new(RwLock::new(Behind::Closed(reason.to_owned()))) }
     }
 
-    /// Lets calls through to `control`.
-    pub(crate) fn open(&self, control: T) {
-        self.set(Behind::Open(ControlServer::new(control)));
+    /// Lets calls through to the manager.
+    pub(crate) fn open(&self, manager: LocalCalls) {
+        self.set(Behind::Open(manager));
     }
 
     /// Refuses calls from now on; those under way go on.
@@ -47,23 +42,23 @@ impl<T: Control> Gate<T> {
         self.set(Behind::Closed(reason.to_owned()));
     }
 
-    fn set(&self, behind: Behind<T>) {
+    fn set(&self, behind: Behind) {
         *self.behind.write().unwrap_or_else(PoisonError::into_inner) = behind;
     }
 
-    fn server(&self) -> Result<ControlServer<T>, String> {
+    fn manager(&self) -> Result<LocalCalls, String> {
         match &*self.behind.read().unwrap_or_else(PoisonError::into_inner) {
-            Behind::Open(server) => Ok(server.clone()),
+            Behind::Open(manager) => Ok(manager.clone()),
             Behind::Closed(reason) => Err(reason.clone()),
         }
     }
 }
 
-impl<T> NamedService for Gate<T> {
+impl NamedService for Gate {
     const NAME: &'static str = SERVICE_NAME;
 }
 
-impl<T: Control> Service<http::Request<Body>> for Gate<T> {
+impl Service<http::Request<Body>> for Gate {
     type Response = http::Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
@@ -73,8 +68,8 @@ impl<T: Control> Service<http::Request<Body>> for Gate<T> {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        match self.server() {
-            Ok(mut server) => server.call(request),
+        match self.manager() {
+            Ok(mut manager) => manager.call(request),
             Err(reason) => Box::pin(std::future::ready(Ok(Status::failed_precondition(reason).into_http()))),
         }
     }

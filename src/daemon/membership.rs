@@ -19,7 +19,6 @@ use skep_agent::identity::client::JoinOrder;
 use skep_agent::identity::{self, Identity};
 use skep_agent::sys::Executor;
 use skep_agent::{Agent, AgentConfig};
-use skep_manager::api::ControlService;
 use skep_manager::run::{Manager, ManagerConfig, NewCluster};
 use skep_proto::model::{NodeDescription, NodeState};
 use skep_runtime::Runtime;
@@ -57,7 +56,7 @@ pub(crate) struct Setting {
     /// The containers.
     pub runtime: Arc<Runtime>,
     /// The cluster's calls on the local socket.
-    pub gate: Gate<ControlService>,
+    pub gate: Gate,
 }
 
 /// The machine's membership.

@@ -151,12 +151,7 @@ fn remove_socket(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-async fn serve(
-    socket: UnixListener,
-    local: LocalService,
-    gate: Gate<skep_manager::api::ControlService>,
-    stop: CancellationToken,
-) {
+async fn serve(socket: UnixListener, local: LocalService, gate: Gate, stop: CancellationToken) {
     let server = Server::builder().add_service(LocalServer::new(local)).add_service(gate);
     let stopped = server.serve_with_incoming_shutdown(UnixListenerStream::new(socket), stop.cancelled()).await;
     if let Err(error) = stopped {

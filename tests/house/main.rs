@@ -108,7 +108,7 @@ fn crates_point_one_way() {
 
 #[test]
 fn a_managers_component_does_not_know_its_siblings() {
-    let components = ["orchestrator", "scheduler", "allocator", "dispatcher", "ca", "api", "logs", "raft"];
+    let components = ["orchestrator", "scheduler", "allocator", "dispatcher", "ca", "api", "logs", "forward", "raft"];
     let mut problems = Vec::new();
     for component in components {
         let folder = root().join("manager/src").join(component);

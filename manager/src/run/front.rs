@@ -15,9 +15,11 @@ use tonic::service::Routes;
 use crate::api::{Answers, ControlService, LogSelection, ReadLogs};
 use crate::ca::{CaService, NodeIdentity};
 use crate::dispatcher::Dispatcher;
+use crate::forward::{Bearings, Forward, LocalCalls};
 use crate::leader::lead;
 use crate::logs::LogBroker;
-use crate::net::{Listener, NetError, TlsSlot, server_config};
+use crate::net::{Dialer, Listener, NetError, TlsSlot, client_config, server_config};
+use crate::reach::Reachability;
 use crate::store::Store;
 
 /// What the services of a manager stand on, once there is a state.
@@ -29,14 +31,17 @@ pub struct Ground {
     pub raft_id: u64,
     /// Raft id of the leader, while one is known.
     pub leader: watch::Receiver<Option<u64>>,
+    /// Whom this manager's Raft hears.
+    pub heard: Reachability,
 }
 
 /// The services and loops of a manager.
 #[derive(Debug)]
 pub struct Front {
-    control: ControlService,
+    calls: Forward<Routes>,
     address: SocketAddr,
     tls: TlsSlot,
+    dialer: Dialer,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -47,27 +52,32 @@ impl Front {
     /// # Errors
     /// When the port is taken or the identity cannot be used.
     pub async fn open(ground: Ground, listen: SocketAddr, identity: &NodeIdentity) -> Result<Self, NetError> {
-        let Ground { store, raft_id, leader } = ground;
+        let Ground { store, raft_id, leader, heard } = ground;
+        let NodeIdentity { node, certificate, key, root } = identity;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let logs = LogBroker::new(store.clone(), stop.clone());
         let dispatcher = Dispatcher::new(store.clone());
-        let control = ControlService::new(store.clone(), reader(&logs), identity.node, leader.clone());
+        let control = ControlService::new(store.clone(), reader(&logs), *node, leader.clone(), heard.clone());
         let routes = Routes::new(DispatcherServer::new(dispatcher.clone()))
             .add_service(CaServer::new(CaService::new(store.clone())))
-            .add_service(ControlServer::new(control.clone()))
+            .add_service(ControlServer::new(control))
             .add_service(LogBrokerServer::new(logs));
-        let tls = TlsSlot::new(server_config(&identity.certificate, &identity.key, &identity.root)?);
-        let listener = Listener::bind(listen, tls.clone(), routes).await?;
+        let dialer = Dialer::new(client_config(certificate, key, root)?);
+        let bearings =
+            Bearings { store: store.clone(), own: raft_id, leader: leader.clone(), heard, dialer: dialer.clone() };
+        let calls = Forward::new(routes, bearings, tasks.clone(), stop.clone());
+        let tls = TlsSlot::new(server_config(certificate, key, root)?);
+        let listener = Listener::bind(listen, tls.clone(), calls.clone()).await?;
         let address = listener.address();
         tasks.spawn(listener.run(stop.clone()));
         tasks.spawn(lead(store, dispatcher, raft_id, leader, stop.clone()));
-        Ok(Self { control, address, tls, stop, tasks })
+        Ok(Self { calls, address, tls, dialer, stop, tasks })
     }
 
-    /// Control for a socket that only this machine's administrator reaches.
+    /// The calls about the cluster, for a socket that only this machine's administrator reaches.
     #[must_use]
-    pub fn control(&self) -> ControlService {
-        self.control.local()
+    pub fn control(&self) -> LocalCalls {
+        self.calls.local()
     }
 
     /// Where the port is.
@@ -76,12 +86,16 @@ impl Front {
         self.address
     }
 
-    /// Connections from now on see this certificate.
+    /// Connections from now on see this certificate, in both directions.
     ///
     /// # Errors
     /// When it cannot be used; the old one stays.
     pub fn use_identity(&self, identity: &NodeIdentity) -> Result<(), NetError> {
-        self.tls.swap(server_config(&identity.certificate, &identity.key, &identity.root)?);
+        let NodeIdentity { certificate, key, root, .. } = identity;
+        let (server, client) = (server_config(certificate, key, root)?, client_config(certificate, key, root)?);
+        self.tls.swap(server);
+        self.dialer.swap(client);
+        self.calls.reconnect();
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! The manager as the daemon holds it.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,10 +11,11 @@ use tokio::task::JoinHandle;
 
 use super::error::ManagerError;
 use super::front::{Front, Ground};
-use crate::api::ControlService;
 use crate::ca::{Charter, Founding, NodeIdentity};
+use crate::forward::LocalCalls;
 use crate::net::NetError;
 use crate::raft::{Leadership, Options, Raft};
+use crate::reach::Reachability;
 use crate::store::{Change, Store, Transaction};
 use crate::sys;
 
@@ -133,7 +135,8 @@ impl Manager {
         let raft = raft.expect("recovery returns its errors").map_err(ManagerError::Raft)?;
         let (tell, leader) = watch::channel(None);
         let telling = spawn(tell_who_leads(raft.leadership(), options.raft_id, tell));
-        let ground = Ground { store: store.clone(), raft_id: options.raft_id, leader: leader.clone() };
+        let heard = heard_by(options.raft_id);
+        let ground = Ground { store: store.clone(), raft_id: options.raft_id, leader: leader.clone(), heard };
         match Front::open(ground, listen, identity).await {
             Ok(front) => Ok(Self { store, raft, front, leader, telling }),
             Err(error) => {
@@ -170,9 +173,9 @@ impl Manager {
         }
     }
 
-    /// The Control service for the daemon's own socket, which only this machine's administrator reaches.
+    /// The calls about the cluster for the daemon's own socket, which only this machine's administrator reaches.
     #[must_use]
-    pub fn control(&self) -> ControlService {
+    pub fn control(&self) -> LocalCalls {
         self.front.control()
     }
 
@@ -236,6 +239,11 @@ fn moved(store: &Store, own: NodeId, address: &str) -> Option<Node> {
     }
     address.clone_into(&mut manager.address);
     Some(node)
+}
+
+/// A lone member hears itself, and there is nobody else.
+fn heard_by(own: u64) -> Reachability {
+    watch::Sender::new(BTreeSet::from([own])).subscribe()
 }
 
 /// Raft knows whether it leads; the rest of the manager asks who does.

@@ -11,7 +11,8 @@ use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
 use crate::api::ApiError;
-use crate::caller::Caller;
+use crate::caller::{Caller, Via};
+use crate::reach::Reachability;
 use crate::store::{Change, ProposeError, Refusal, State, Store, Transaction};
 use crate::sys;
 
@@ -42,8 +43,8 @@ pub struct ControlService {
     pub(super) own: NodeId,
     /// Raft id of the leader, while one is known.
     pub(super) leader: watch::Receiver<Option<u64>>,
-    /// Everybody who reaches this copy counts as this caller; `None` asks the listener.
-    caller: Option<Caller>,
+    /// Whom Raft hears.
+    pub(super) heard: Reachability,
 }
 
 /// A stream of answers, made as they are read.
@@ -61,20 +62,24 @@ impl std::fmt::Debug for ControlService {
 impl ControlService {
     /// Serves callers that the listener tells apart.
     #[must_use]
-    pub fn new(store: Store, logs: ReadLogs, own: NodeId, leader: watch::Receiver<Option<u64>>) -> Self {
-        Self { store, logs, own, leader, caller: None }
-    }
-
-    /// The same for a socket that only this machine's administrator reaches.
-    #[must_use]
-    pub fn local(&self) -> Self {
-        Self { caller: Some(Caller::Local), ..self.clone() }
+    pub fn new(
+        store: Store,
+        logs: ReadLogs,
+        own: NodeId,
+        leader: watch::Receiver<Option<u64>>,
+        heard: Reachability,
+    ) -> Self {
+        Self { store, logs, own, leader, heard }
     }
 
     fn admit<T>(&self, request: Request<T>) -> Result<T, ApiError> {
-        let caller = self.caller.unwrap_or_else(|| Caller::of(request.extensions()));
-        caller.require_manager(&self.store.read())?;
+        Caller::of(request.extensions()).require_manager(&self.store.read())?;
         Ok(request.into_inner())
+    }
+
+    /// The node of the manager that the caller turned to.
+    fn asked<T>(&self, request: &Request<T>) -> NodeId {
+        Via::of(request.extensions()).map_or(self.own, |via| via.0)
     }
 
     pub(super) async fn propose(&self, change: Change) -> Result<u64, ApiError> {
@@ -147,15 +152,18 @@ impl Control for ControlService {
     }
 
     async fn list_nodes(&self, request: Request<pb::ListNodesRequest>) -> Answer<Self::ListNodesStream> {
-        Ok(Response::new(self.nodes(&self.admit(request)?.refs)?))
+        let asked = self.asked(&request);
+        Ok(Response::new(self.nodes(&self.admit(request)?.refs, asked)?))
     }
 
     async fn get_node(&self, request: Request<pb::RefRequest>) -> Answer<pb::NodeEntry> {
-        Ok(Response::new(self.node(&self.admit(request)?.r#ref)?))
+        let asked = self.asked(&request);
+        Ok(Response::new(self.node(&self.admit(request)?.r#ref, asked)?))
     }
 
     async fn update_node(&self, request: Request<pb::UpdateNodeRequest>) -> Answer<pb::NodeEntry> {
-        Ok(Response::new(self.change_node(self.admit(request)?).await?))
+        let asked = self.asked(&request);
+        Ok(Response::new(self.change_node(self.admit(request)?, asked).await?))
     }
 
     async fn remove_node(&self, request: Request<pb::RemoveNodeRequest>) -> Answer<pb::Empty> {

@@ -10,7 +10,7 @@ use crate::api::{ApiError, lookup, validate};
 use crate::store::{Change, State};
 
 impl ControlService {
-    pub(super) fn nodes(&self, words: &[String]) -> Result<Answers<pb::NodeEntry>, ApiError> {
+    pub(super) fn nodes(&self, words: &[String], asked: NodeId) -> Result<Answers<pb::NodeEntry>, ApiError> {
         let ids: Vec<NodeId> = {
             let state = self.store.read();
             let named: Result<Vec<_>, _> = words.iter().map(|w| lookup::node(&state, w).map(|n| n.id)).collect();
@@ -19,15 +19,19 @@ impl ControlService {
         };
         let control = self.clone();
         Ok(listed(self.store.clone(), &ids, PAGE_MAX, move |state, _, id| {
-            state.node(id).map(|node| control.node_entry(node))
+            state.node(id).map(|node| control.node_entry(node, asked))
         }))
     }
 
-    pub(super) fn node(&self, word: &str) -> Result<pb::NodeEntry, ApiError> {
-        Ok(self.node_entry(lookup::node(&self.store.read(), word)?))
+    pub(super) fn node(&self, word: &str, asked: NodeId) -> Result<pb::NodeEntry, ApiError> {
+        Ok(self.node_entry(lookup::node(&self.store.read(), word)?, asked))
     }
 
-    pub(super) async fn change_node(&self, request: pb::UpdateNodeRequest) -> Result<pb::NodeEntry, ApiError> {
+    pub(super) async fn change_node(
+        &self,
+        request: pb::UpdateNodeRequest,
+        asked: NodeId,
+    ) -> Result<pb::NodeEntry, ApiError> {
         let spec = NodeSpec::try_from(required(request.spec, "update node request", "spec")?)?;
         validate::node(&spec)?;
         let (node, role) = {
@@ -42,7 +46,7 @@ impl ControlService {
             return Err(ApiError::Role { node });
         }
         self.propose(Change::SetNodeSpec { node, if_version: request.version, spec }).await?;
-        self.node(&node.to_string())
+        self.node(&node.to_string(), asked)
     }
 
     pub(super) async fn forget_node(&self, request: pb::RemoveNodeRequest) -> Result<(), ApiError> {
@@ -54,13 +58,14 @@ impl ControlService {
         self.propose_newest(change).await.map(|_| ())
     }
 
-    fn node_entry(&self, node: &Node) -> pb::NodeEntry {
+    fn node_entry(&self, node: &Node, asked: NodeId) -> pb::NodeEntry {
         let leader = *self.leader.borrow();
+        let raft_id = node.manager.as_ref().map(|manager| manager.raft_id);
         pb::NodeEntry {
             node: Some(node.into()),
-            leader: node.manager.as_ref().is_some_and(|manager| leader == Some(manager.raft_id)),
-            reachable: node.status.state != NodeState::Down,
-            self_: node.id == self.own,
+            leader: raft_id.is_some() && raft_id == leader,
+            reachable: raft_id.is_some_and(|id| self.heard.borrow().contains(&id)),
+            self_: node.id == asked,
         }
     }
 }

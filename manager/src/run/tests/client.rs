@@ -64,7 +64,8 @@ impl World {
         let store = testing::start();
         store.propose(founding.transaction()).await.unwrap();
         let (raft, leader) = watch::channel(Some(1));
-        let ground = Ground { store: store.clone(), raft_id: 1, leader };
+        let heard = watch::Sender::new(std::collections::BTreeSet::from([1])).subscribe();
+        let ground = Ground { store: store.clone(), raft_id: 1, leader, heard };
         let front = Front::open(ground, (Ipv4Addr::LOCALHOST, 0).into(), founding.identity()).await.unwrap();
         Self { store, front, founder: founding.identity().clone(), _raft: raft }
     }
@@ -101,25 +102,12 @@ impl World {
 
     /// Opens a session and hears the welcome, as soon as the manager leads.
     pub(super) async fn open(&self, member: &Member) -> Agent {
-        let open = async {
-            loop {
-                let mut agent = self.call(member).await;
-                let hello = Said::Hello(hello(&member.id.to_string()));
-                let _ = agent.out.send(pb::AgentMessage { message: Some(hello) }).await;
-                if let Some(Heard::Welcome(_)) = agent.hear().await {
-                    return agent;
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, open).await.expect("a welcome in time")
+        session(self.connect(Some(member)).await, member).await
     }
 
     /// Opens the stream and says nothing.
     pub(super) async fn call(&self, member: &Member) -> Agent {
-        let (out, stream) = mpsc::channel(16);
-        let mut client = DispatcherClient::new(self.connect(Some(member)).await);
-        let inbound = client.session(ReceiverStream::new(stream)).await.unwrap().into_inner();
-        Agent { out, inbound }
+        call(self.connect(Some(member)).await).await
     }
 
     pub(super) async fn propose(&self, changes: Vec<Change>) -> u64 {
@@ -133,20 +121,50 @@ impl World {
         self.propose(vec![Change::PutNode(Box::new(node))]).await;
     }
 
-    pub(super) async fn until(&self, what: &str, mut holds: impl FnMut(&Store) -> bool) {
-        let mut subscription = self.store.subscribe();
-        let wait = async {
-            while !holds(&self.store) {
-                subscription.touched().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{what}: not in time"));
+    pub(super) async fn until(&self, what: &str, holds: impl FnMut(&Store) -> bool) {
+        until(&self.store, what, holds).await;
     }
 
     pub(super) async fn until_node(&self, id: NodeId, wanted: NodeState) {
-        let state = |store: &Store| store.read().node(id).map(|node| node.status.state);
-        self.until("node state", |store| state(store) == Some(wanted)).await;
+        until_node(&self.store, id, wanted).await;
     }
+}
+
+async fn call(channel: Channel) -> Agent {
+    let (out, stream) = mpsc::channel(16);
+    let inbound = DispatcherClient::new(channel).session(ReceiverStream::new(stream)).await.unwrap().into_inner();
+    Agent { out, inbound }
+}
+
+/// Opens a session and hears the welcome, as soon as the manager leads.
+pub(super) async fn session(channel: Channel, member: &Member) -> Agent {
+    let open = async {
+        loop {
+            let mut agent = call(channel.clone()).await;
+            let hello = Said::Hello(hello(&member.id.to_string()));
+            let _ = agent.out.send(pb::AgentMessage { message: Some(hello) }).await;
+            if let Some(Heard::Welcome(_)) = agent.hear().await {
+                return agent;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, open).await.expect("a welcome in time")
+}
+
+async fn until(store: &Store, what: &str, mut holds: impl FnMut(&Store) -> bool) {
+    let mut subscription = store.subscribe();
+    let wait = async {
+        while !holds(store) {
+            subscription.touched().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{what}: not in time"));
+}
+
+/// Waits until the node is in that state.
+pub(super) async fn until_node(store: &Store, id: NodeId, wanted: NodeState) {
+    let state = |store: &Store| store.read().node(id).map(|node| node.status.state);
+    until(store, "node state", |store| state(store) == Some(wanted)).await;
 }
 
 impl Agent {
@@ -196,7 +214,7 @@ pub(super) fn request() -> (String, String) {
     (request.pem().unwrap(), key.serialize_pem())
 }
 
-async fn channel(address: SocketAddr, root: &str, member: Option<&Member>) -> Channel {
+pub(super) async fn channel(address: SocketAddr, root: &str, member: Option<&Member>) -> Channel {
     let connector = TlsConnector::from(Arc::new(client_config(root, member)));
     let connect = tower::service_fn(move |_| {
         let connector = connector.clone();

@@ -2,6 +2,7 @@
 
 mod access;
 mod client;
+mod forwarding;
 mod joining;
 mod logs;
 mod restart;

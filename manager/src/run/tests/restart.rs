@@ -5,8 +5,8 @@ use std::path::Path;
 
 use skep_proto::model::{Availability, ClusterSpec, NodeDescription};
 use skep_proto::pb;
-use skep_proto::pb::control_server::Control;
-use tonic::{Code, Request};
+use skep_proto::pb::control_client::ControlClient;
+use tonic::Code;
 
 use super::services::replicated;
 use crate::{Manager, ManagerConfig, ManagerError, NewCluster, NodeIdentity};
@@ -32,7 +32,7 @@ fn config(state_dir: &Path, advertise: &str, identity: NodeIdentity) -> ManagerC
 
 async fn create(manager: &Manager, name: &str) -> Result<(), tonic::Status> {
     let request = pb::CreateServiceRequest { spec: Some(replicated(name, 2)) };
-    manager.control().create_service(Request::new(request)).await.map(|_| ())
+    ControlClient::new(manager.control()).create_service(request).await.map(|_| ())
 }
 
 #[tokio::test]

@@ -1,0 +1,110 @@
+//! What can be said of the swarm's managers while none leads.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use skep_proto::model::Node;
+
+use crate::store::State;
+
+/// Managers named one by one. With more missing, the number says enough.
+const NAMED_MAX: usize = 5;
+
+/// How many managers there are, and which of them this one hears.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outlook {
+    managers: usize,
+    heard: usize,
+    silent: Vec<String>,
+}
+
+impl Outlook {
+    /// From the state, and from whom Raft has heard, this manager counted. An empty set knows nothing.
+    #[must_use]
+    pub fn new(state: &State, heard: &BTreeSet<u64>) -> Self {
+        let is_heard = |node: &Node| node.manager.as_ref().is_some_and(|manager| heard.contains(&manager.raft_id));
+        let managers = state.managers().count();
+        if heard.is_empty() {
+            return Self { managers, heard: managers, silent: Vec::new() };
+        }
+        let silent: Vec<String> = state.managers().filter(|node| !is_heard(node)).map(|node| name(node)).collect();
+        Self { managers, heard: managers - silent.len(), silent }
+    }
+
+    /// Managers that an election needs.
+    fn quorum(&self) -> usize {
+        self.managers / 2 + 1
+    }
+
+    fn silent(&self) -> String {
+        let named: Vec<&str> = self.silent.iter().take(NAMED_MAX).map(String::as_str).collect();
+        let more = if self.silent.len() > NAMED_MAX { ", ..." } else { "" };
+        format!("{}{more}", named.join(", "))
+    }
+}
+
+fn name(node: &Node) -> String {
+    let address = node.manager.as_ref().map_or("", |manager| manager.address.as_str());
+    format!("{} at {address}", node.description.hostname)
+}
+
+impl fmt::Display for Outlook {
+    /// Why there is no leader, and what to do.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { managers, heard, .. } = self;
+        let (quorum, lost) = (self.quorum(), self.managers - self.heard);
+        if *managers == 0 {
+            return write!(f, "this manager has no state of the swarm yet; try again in a moment");
+        }
+        if *heard >= quorum {
+            return write!(
+                f,
+                "none was elected in time among its {managers} managers; nothing was changed; try again in a moment, and read \
+                 the managers' logs if it stays so"
+            );
+        }
+        write!(
+            f,
+            "{lost} of its {managers} managers do not answer ({}) and {quorum} are needed to elect one; nothing was changed, and \
+             tasks run on; start the missing managers again, or, if they are lost for good, run `skep swarm init \
+             --force-new-cluster` on one that is left",
+            self.silent()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::manager_state;
+
+    fn outlook(managers: &[u64], heard: &[u64]) -> String {
+        let managers: Vec<(u64, String)> = managers.iter().map(|id| (*id, format!("10.0.0.{id}:2377"))).collect();
+        let managers: Vec<(u64, &str)> = managers.iter().map(|(id, address)| (*id, address.as_str())).collect();
+        Outlook::new(&manager_state(&managers), &heard.iter().copied().collect()).to_string()
+    }
+
+    #[test]
+    fn a_lost_quorum_is_told_with_the_arithmetic_and_the_way_out() {
+        let text = outlook(&[1, 2, 3], &[1]);
+        for words in ["2 of its 3 managers do not answer", "m2 at 10.0.0.2:2377, m3 at 10.0.0.3:2377", "2 are needed"] {
+            assert!(text.contains(words), "{text}");
+        }
+        assert!(text.contains("--force-new-cluster") && text.contains("tasks run on"), "{text}");
+    }
+
+    #[test]
+    fn an_election_that_takes_long_is_no_lost_quorum() {
+        for heard in [&[1, 2][..], &[]] {
+            let text = outlook(&[1, 2, 3], heard);
+            assert!(text.contains("none was elected in time") && !text.contains("force-new-cluster"), "{text}");
+        }
+        assert!(outlook(&[], &[1]).contains("no state of the swarm yet"));
+    }
+
+    #[test]
+    fn not_every_one_of_many_is_named() {
+        let text = outlook(&[1, 2, 3, 4, 5, 6, 7, 8, 9], &[1]);
+        assert!(text.contains("8 of its 9") && text.contains(", ...)"), "{text}");
+    }
+}

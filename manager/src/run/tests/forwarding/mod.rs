@@ -1,0 +1,7 @@
+//! What a manager does that does not lead.
+
+mod echo;
+mod group;
+mod leaders;
+mod people;
+mod way;
