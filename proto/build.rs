@@ -14,6 +14,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .bytes(".skep.v1.ImageUpload.data")
         .bytes(".skep.v1.LogLine.data")
+        // One chunk of many has it; the others should not be as large.
+        .boxed(".skep.v1.SnapshotChunk.cluster")
         .btree_map(".")
         .compile_fds(descriptors)?;
     Ok(())

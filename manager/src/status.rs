@@ -35,6 +35,7 @@ fn of_refusal(refusal: &Refusal) -> Code {
         Refusal::Stale { .. } => Code::Aborted,
         Refusal::NoNode(_) | Refusal::NoService(_) | Refusal::NoTask(_) => Code::NotFound,
         Refusal::Exists(_) | Refusal::NameTaken { .. } | Refusal::PortTaken { .. } => Code::AlreadyExists,
+        Refusal::Token(_) | Refusal::NoToken => Code::PermissionDenied,
         Refusal::Immutable { .. } => Code::InvalidArgument,
         _ => Code::FailedPrecondition,
     }
@@ -56,7 +57,7 @@ impl From<CaError> for Status {
             CaError::Token(_) | CaError::Request(_) | CaError::RequestLength { .. } | CaError::Convert(_) => {
                 Code::InvalidArgument
             }
-            CaError::OtherSwarm | CaError::WrongSecret => Code::PermissionDenied,
+            CaError::OtherSwarm | CaError::WrongSecret | CaError::Grant(_) => Code::PermissionDenied,
             CaError::Root(_) | CaError::Sign { .. } | CaError::Key(_) => Code::Internal,
             CaError::Caller(error) => of_caller(error),
             CaError::Write(error) => of_propose(error),
@@ -89,6 +90,9 @@ impl From<ApiError> for Status {
             ApiError::Lookup(LookupError::Ambiguous { .. } | LookupError::Empty { .. }) => Code::InvalidArgument,
             ApiError::NoCluster => Code::Unavailable,
             ApiError::Token(_) => Code::Internal,
+            ApiError::TokenLife | ApiError::TokenUses { .. } | ApiError::TokenUnlimited => Code::InvalidArgument,
+            ApiError::TokenGone => Code::Aborted,
+            ApiError::TooManyTokens { .. } => Code::ResourceExhausted,
             ApiError::NotDown { .. } | ApiError::RemoveManager { .. } | ApiError::Role { .. } => {
                 Code::FailedPrecondition
             }

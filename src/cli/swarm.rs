@@ -1,10 +1,10 @@
-//! `skep swarm`: making a swarm, joining it, leaving it.
+//! `skep swarm`: making a swarm, joining it, leaving it; [`token`]: who may join; [`update`]: what holds for all of it.
 
+mod token;
 mod update;
 
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
 use skep_proto::model::moment::millis;
 use skep_proto::pb;
@@ -24,7 +24,7 @@ pub(crate) enum SwarmCommand {
     /// Join a swarm as a node
     Join(JoinFlags),
     /// Manage join tokens
-    JoinToken(JoinTokenFlags),
+    JoinToken(token::JoinTokenFlags),
     /// Leave the swarm
     Leave(LeaveFlags),
     /// Update the swarm
@@ -74,20 +74,6 @@ pub(crate) struct JoinFlags {
     remote: String,
 }
 
-/// Flags of `swarm join-token`.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct JoinTokenFlags {
-    /// Only display the token
-    #[arg(short, long)]
-    quiet: bool,
-    /// Rotate the token: the old one admits nobody any more
-    #[arg(long)]
-    rotate: bool,
-    /// What the token's bearer becomes
-    #[arg(value_enum)]
-    role: RoleWord,
-}
-
 /// Flags of `swarm leave`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct LeaveFlags {
@@ -125,7 +111,7 @@ pub(crate) async fn run(daemon: &Daemon, command: SwarmCommand) -> anyhow::Resul
             let reply = daemon.local().swarm_join(flags.request()).await?.into_inner();
             print(&format!("This node joined a swarm as a {}.\n", role_word(reply.role())))?;
         }
-        SwarmCommand::JoinToken(flags) => join_token(daemon, &flags).await?,
+        SwarmCommand::JoinToken(flags) => token::run(daemon, &flags).await?,
         SwarmCommand::Leave(flags) => {
             daemon.local().swarm_leave(pb::SwarmLeaveRequest { force: flags.force }).await?;
             print("Node left the swarm.\n")?;
@@ -159,26 +145,6 @@ impl JoinFlags {
             availability: self.address.availability.wire().into(),
         }
     }
-}
-
-async fn join_token(daemon: &Daemon, flags: &JoinTokenFlags) -> anyhow::Result<()> {
-    let role = flags.role.role();
-    let reply = if flags.rotate {
-        daemon.control().rotate_token(pb::RotateTokenRequest { role: role.into() }).await?
-    } else {
-        daemon.control().get_cluster(pb::Empty {}).await?
-    };
-    let reply = reply.into_inner();
-    let cluster =
-        reply.cluster.context("read the daemon's answer: it holds no cluster; are both of the same version?")?;
-    let token = if role == pb::NodeRole::Manager { cluster.manager_token } else { cluster.worker_token };
-    if flags.quiet {
-        return print(&format!("{token}\n"));
-    }
-    let rotated =
-        if flags.rotate { format!("Successfully rotated {} join token.\n\n", role_word(role)) } else { String::new() };
-    let address = reply.manager_addresses.first().map_or("", String::as_str);
-    print(&format!("{rotated}{}", how_to_join(role, &token, address)))
 }
 
 fn initialized(reply: &pb::SwarmInitReply) -> String {

@@ -259,7 +259,11 @@ impl Control for Answers {
         not_here()
     }
 
-    async fn rotate_token(&self, _: Request<pb::RotateTokenRequest>) -> Result<Response<pb::ClusterReply>, Status> {
+    async fn rotate_token(&self, _: Request<pb::TokenRequest>) -> Result<Response<pb::TokenReply>, Status> {
+        not_here()
+    }
+
+    async fn create_token(&self, _: Request<pb::TokenRequest>) -> Result<Response<pb::TokenReply>, Status> {
         not_here()
     }
 }

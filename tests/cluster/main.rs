@@ -8,4 +8,5 @@ mod joining;
 mod refusals;
 mod services;
 mod survival;
+mod tokens;
 mod traces;

@@ -5,8 +5,8 @@ use skep_proto::model::token::{JoinToken, RootDigest};
 use skep_proto::model::{Availability, NodeDescription};
 use skep_proto::pb;
 use skep_proto::pb::ca_client::CaClient;
+use tonic::Status;
 use tonic::transport::Channel;
-use tonic::{Code, Status};
 
 use super::certificate::{Identity, first};
 use super::error::IdentityError;
@@ -43,7 +43,7 @@ pub async fn join(order: &JoinOrder) -> Result<Identity, IdentityError> {
         description: Some((&order.description).into()),
         availability: pb::Availability::from(order.availability).into(),
     };
-    let reply = CaClient::new(channel).join(message).await.map_err(|status| refused(&order.address, &status))?;
+    let reply = CaClient::new(channel).join(message).await.map_err(|status| not_admitted(&order.address, &status))?;
     Identity::new(reply.into_inner().certificate, key, root)
 }
 
@@ -90,9 +90,12 @@ fn reach(address: &str, result: Result<Channel, ConnectError>) -> Result<Channel
 }
 
 fn refused(address: &str, status: &Status) -> IdentityError {
-    let address = address.to_owned();
-    match status.code() {
-        Code::Unauthenticated | Code::PermissionDenied => IdentityError::WrongToken { address },
-        _ => IdentityError::Refused { address, reason: status.message().to_owned() },
-    }
+    IdentityError::Refused { address: address.to_owned(), reason: status.message().to_owned() }
+}
+
+/// The manager says which token it is that it does not take, and what to do; its sentence begins as ours does.
+fn not_admitted(address: &str, status: &Status) -> IdentityError {
+    let said = status.message();
+    let reason = said.strip_prefix("failed to join: ").unwrap_or(said).to_owned();
+    IdentityError::NotAdmitted { address: address.to_owned(), reason }
 }

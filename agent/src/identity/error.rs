@@ -27,14 +27,13 @@ pub enum IdentityError {
         /// HOST:PORT.
         address: String,
     },
-    /// The secret is not, or no more, the right one.
-    #[error(
-        "join the swarm: the manager at {address} does not accept the token; it may have been rotated: see `swarm \
-         join-token` there"
-    )]
-    WrongToken {
+    /// The manager does not let it in: for its token, mostly.
+    #[error("join the swarm at {address}: {reason}")]
+    NotAdmitted {
         /// HOST:PORT.
         address: String,
+        /// In the manager's words.
+        reason: String,
     },
     /// It was understood and refused.
     #[error("get a certificate from the manager at {address}: {reason}")]

@@ -60,6 +60,29 @@ pub enum ApiError {
         /// Which.
         node: NodeId,
     },
+    /// A token that should live for too long.
+    #[error("make a join token: --expires takes at most 366 days; leave it out for a token that never expires")]
+    TokenLife,
+    /// A token for too many.
+    #[error("make a join token: --uses takes at most {max}; leave it out for a token that any number may use")]
+    TokenUses {
+        /// Bound.
+        max: u32,
+    },
+    /// One more without a limit.
+    #[error("make another join token: the standing one has no limit already; give this one --expires or --uses")]
+    TokenUnlimited,
+    /// All that there is room for admit somebody.
+    #[error(
+        "make another join token: {count} with limits are still good; let some expire, or end them all with --rotate"
+    )]
+    TooManyTokens {
+        /// How many.
+        count: usize,
+    },
+    /// A new token that somebody replaced at once.
+    #[error("make a join token: it was replaced by another one in the same moment; see `swarm join-token`")]
+    TokenGone,
     /// The token that is to be replaced cannot be read.
     #[error("replace the join token")]
     Token(#[from] TokenError),

@@ -9,13 +9,14 @@
 //! - **Crash, leader change.** A call in flight fails with `Unavailable`; whether it was committed is seen by reading again.
 //!   Nothing is retried here, because only the caller knows whether asking twice is harmless.
 //!
-//! Files: [`validate`] (specs beyond their form), [`lookup`] (what a name or prefix means), [`progress`] (has a service
+//! Files: [`validate`] (specs beyond their form), [`tokens`] (who may join), [`lookup`] (what a name or prefix means), [`progress`] (has a service
 //! converged?), [`service`] (the RPCs).
 
 pub mod error;
 pub mod lookup;
 pub mod progress;
 pub mod service;
+pub mod tokens;
 pub mod validate;
 
 pub use error::ApiError;

@@ -1,7 +1,7 @@
 //! What can go wrong with identities.
 
 use skep_proto::convert::ConvertError;
-use skep_proto::model::TokenError;
+use skep_proto::model::{GrantError, TokenError};
 
 use crate::caller::CallerError;
 use crate::store::ProposeError;
@@ -23,6 +23,9 @@ pub enum CaError {
     /// The secret is neither of this cluster's, or no longer.
     #[error("join: the token is not valid (any more); get the current one with `swarm join-token`")]
     WrongSecret,
+    /// The token was good once.
+    #[error(transparent)]
+    Grant(#[from] GrantError),
     /// The signing request is malformed or not signed by the key it names.
     #[error("read the certificate signing request")]
     Request(#[source] rcgen::Error),

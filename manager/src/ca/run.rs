@@ -96,6 +96,7 @@ fn draw_cluster(spec: ClusterSpec, now: Moment) -> Result<Cluster, CaError> {
         root_key: key.serialize_pem(),
         worker_token: draw_token(digest),
         manager_token: draw_token(digest),
+        grants: Vec::new(),
     })
 }
 

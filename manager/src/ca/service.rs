@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use super::certificate::{Root, Subject, sign_request};
 use super::error::CaError;
-use super::token;
+use super::token::{self, Admission};
 use crate::caller::Caller;
 use crate::store::{Change, ProposeError, Refusal, Store, Transaction};
 use crate::sys;
@@ -38,10 +38,10 @@ impl CaService {
 
     async fn admit(&self, request: pb::JoinRequest) -> Result<pb::JoinReply, CaError> {
         let cluster = self.cluster()?;
-        let role = token::role_of(&cluster, &request.token)?;
+        let Admission { role, token } = token::admit(&cluster, &request.token, sys::now())?;
         let node = joining_node(&cluster, request, role)?;
         let (id, reply) = (node.id, reply(node.id, node.certificate.clone(), role));
-        self.write(node).await?;
+        self.write(vec![Change::UseToken(token), Change::PutNode(Box::new(node))]).await?;
         tracing::info!(node.id = %id, ?role, "node joined");
         Ok(reply)
     }
@@ -52,7 +52,7 @@ impl CaService {
             tries += 1;
             let node = self.renewed_node(caller, csr)?;
             let reply = reply(node.id, node.certificate.clone(), node.role);
-            match self.write(node).await {
+            match self.write(vec![Change::PutNode(Box::new(node))]).await {
                 Ok(()) => return Ok(reply),
                 Err(CaError::Write(ProposeError::Refused(Refusal::Stale { .. }))) if tries < RENEW_TRIES => {}
                 Err(error) => return Err(error),
@@ -73,9 +73,15 @@ impl CaService {
         Ok(node)
     }
 
-    async fn write(&self, node: Node) -> Result<(), CaError> {
-        let transaction = Transaction { changes: vec![Change::PutNode(Box::new(node))], at: sys::now() };
-        self.store.propose(transaction).await.map(|_| ()).map_err(CaError::Write)
+    async fn write(&self, changes: Vec<Change>) -> Result<(), CaError> {
+        let written = self.store.propose(Transaction { changes, at: sys::now() }).await;
+        match written {
+            Ok(_) => Ok(()),
+            // Somebody else used the token up since we looked: the same words as if we had seen it.
+            Err(ProposeError::Refused(Refusal::Token(error))) => Err(error.into()),
+            Err(ProposeError::Refused(Refusal::NoToken)) => Err(CaError::WrongSecret),
+            Err(error) => Err(CaError::Write(error)),
+        }
     }
 }
 

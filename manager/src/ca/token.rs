@@ -2,27 +2,41 @@
 
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use skep_proto::model::{Cluster, JoinToken, NodeRole, RootDigest};
+use skep_proto::model::{Cluster, JoinToken, Moment, NodeRole, RootDigest, TokenText};
 
 use super::error::CaError;
 
-/// The role that a token gives.
+/// What a good token gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// What its bearer becomes.
+    pub role: NodeRole,
+    /// The token as the cluster knows it, for [`crate::store::Change::UseToken`].
+    pub token: TokenText,
+}
+
+/// What a token gives. `apply` looks again, because somebody else may use it up meanwhile.
 ///
 /// # Errors
-/// When it is malformed, of another swarm, or its secret is not (or no longer) one of this cluster's.
-pub fn role_of(cluster: &Cluster, token: &str) -> Result<NodeRole, CaError> {
+/// When it is malformed, of another swarm, its secret is none of this cluster's, or it is past its limits.
+pub fn admit(cluster: &Cluster, token: &str, now: Moment) -> Result<Admission, CaError> {
     let token: JoinToken = token.parse()?;
     if digest(&cluster.root_certificate) != Some(token.digest) {
         return Err(CaError::OtherSwarm);
     }
-    // Both are compared whatever the first says, so that the time does not tell which one was nearly right.
-    let manager = same_secret(&token, &cluster.manager_token);
-    let worker = same_secret(&token, &cluster.worker_token);
-    match (manager, worker) {
-        (true, _) => Ok(NodeRole::Manager),
-        (_, true) => Ok(NodeRole::Worker),
-        _ => Err(CaError::WrongSecret),
+    // All are compared whatever the first say, so that the time does not tell which one was nearly right.
+    let standing = [(&cluster.worker_token, NodeRole::Worker), (&cluster.manager_token, NodeRole::Manager)];
+    let granted = cluster.grants.iter().map(|grant| (&grant.token, grant.role));
+    let mut found = None;
+    for (ours, role) in standing.into_iter().chain(granted) {
+        if same_secret(&token, ours) {
+            found = Some(Admission { role, token: TokenText(ours.clone()) });
+        }
     }
+    let admission = found.ok_or(CaError::WrongSecret)?;
+    let grant = cluster.grants.iter().find(|grant| grant.token == admission.token.0);
+    grant.map_or(Ok(()), |grant| grant.check(now))?;
+    Ok(admission)
 }
 
 /// The digest that tokens of this root carry; `None` when the text is no certificate.
@@ -42,8 +56,10 @@ fn same_secret(given: &JoinToken, ours: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use rcgen::KeyPair;
-    use skep_proto::model::{ClusterId, ClusterSpec, Meta, Moment, TokenError, TokenSecret};
+    use skep_proto::model::{ClusterId, ClusterSpec, Grant, GrantError, Meta, TokenError, TokenSecret};
 
     use super::super::certificate::sign_root;
     use super::*;
@@ -64,8 +80,15 @@ mod tests {
             root_key: key.serialize_pem(),
             worker_token: token(digest, 5),
             manager_token: token(digest, 6),
+            grants: Vec::new(),
         };
         (cluster, digest)
+    }
+
+    const NOW: Moment = Moment(1_700_000_000_000);
+
+    fn role_of(cluster: &Cluster, token: &str) -> Result<NodeRole, CaError> {
+        admit(cluster, token, NOW).map(|admission| admission.role)
     }
 
     #[test]
@@ -82,5 +105,27 @@ mod tests {
         let foreign = token(RootDigest::of_der(b"another root"), 5);
         assert!(matches!(role_of(&cluster, &foreign), Err(CaError::OtherSwarm)));
         assert!(matches!(role_of(&cluster, "SWMTKN-1-x"), Err(CaError::Token(TokenError::Shape))));
+    }
+
+    #[test]
+    fn limits_hold_for_the_standing_token_and_for_others() {
+        let (mut cluster, digest) = cluster();
+        let grant = |secret, role| Grant {
+            token: token(digest, secret),
+            role,
+            expires_at: Some(NOW + Duration::from_secs(1)),
+            uses: Some(1),
+            used: 0,
+            is_rotated: false,
+        };
+        cluster.grants = vec![grant(5, NodeRole::Worker), grant(8, NodeRole::Manager)];
+        assert_eq!(role_of(&cluster, &token(digest, 5)).unwrap(), NodeRole::Worker);
+        assert_eq!(role_of(&cluster, &token(digest, 8)).unwrap(), NodeRole::Manager);
+        let late = admit(&cluster, &token(digest, 8), NOW + Duration::from_secs(1));
+        assert!(matches!(late, Err(CaError::Grant(GrantError::Expired { .. }))), "{late:?}");
+        cluster.grants[0].used = 1;
+        let spent = admit(&cluster, &token(digest, 5), NOW);
+        assert!(matches!(spent, Err(CaError::Grant(GrantError::UsedUp { uses: 1, .. }))), "{spent:?}");
+        assert_eq!(role_of(&cluster, &token(digest, 6)).unwrap(), NodeRole::Manager, "it has no limit");
     }
 }

@@ -100,6 +100,7 @@ impl<'a> Work<'a> {
     fn make(&mut self, change: &Change) -> Result<(), Refusal> {
         match change {
             Change::PutCluster(cluster) => self.put_cluster(cluster),
+            Change::UseToken(token) => self.use_token(&token.0),
             Change::PutNode(node) => self.put_node(node),
             Change::SetNodeSpec { node, if_version, spec } => self.set_node_spec(*node, *if_version, spec),
             Change::SetNodeStatus { node, status, description } => {

@@ -2,7 +2,7 @@
 
 use skep_proto::model::{
     Cluster, DesiredState, Moment, Node, NodeDescription, NodeId, NodeSpec, NodeStatus, PortConfig, Service, ServiceId,
-    ServiceSpec, Task, TaskId, TaskStatus, UpdateStatus,
+    ServiceSpec, Task, TaskId, TaskStatus, TokenText, UpdateStatus,
 };
 
 /// Changes that are applied together or not at all, but for the bulk ones, which pass over items that have gone stale.
@@ -19,6 +19,9 @@ pub struct Transaction {
 pub enum Change {
     /// Creates the cluster (`meta.version` 0) or replaces it.
     PutCluster(Box<Cluster>),
+    /// Somebody joins with this token. Refused when it admits nobody (any more); counted when its uses are limited. The node follows
+    /// in the same transaction.
+    UseToken(TokenText),
     /// Creates a node (`meta.version` 0) or replaces it.
     PutNode(Box<Node>),
     /// What the user wants of a node.

@@ -57,8 +57,8 @@ impl Iterator for Head {
     type Item = SnapshotChunk;
 
     fn next(&mut self) -> Option<SnapshotChunk> {
-        let mut chunk =
-            SnapshotChunk { cluster: self.cluster.take().map(|it| (&*it).into()), ..SnapshotChunk::default() };
+        let cluster = self.cluster.take().map(|it| Box::new((&*it).into()));
+        let mut chunk = SnapshotChunk { cluster, ..SnapshotChunk::default() };
         let mut bytes = 0;
         while bytes < CHUNK_BYTES
             && let Some(node) = self.nodes.next()
@@ -96,7 +96,7 @@ impl Rebuild {
     /// When something in it cannot be.
     pub fn add(&mut self, chunk: SnapshotChunk) -> Result<(), RebuildError> {
         if let Some(cluster) = chunk.cluster {
-            self.state.set_cluster(Some(Arc::new(cluster.try_into()?)));
+            self.state.set_cluster(Some(Arc::new((*cluster).try_into()?)));
         }
         for node in chunk.nodes {
             self.node(node.try_into()?)?;

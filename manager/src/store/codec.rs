@@ -9,7 +9,7 @@ use std::sync::Arc;
 use prost::Message;
 
 use skep_proto::convert::{ConvertError, required};
-use skep_proto::model::{NodeId, Revision, Service, ServiceId, TaskId};
+use skep_proto::model::{NodeId, Revision, Service, ServiceId, TaskId, TokenText};
 use skep_proto::pb::{self, change::Change as Wire};
 
 use super::change::{Change, Placed, Reported, Transaction};
@@ -53,6 +53,7 @@ impl From<&Change> for Wire {
     fn from(change: &Change) -> Self {
         match change {
             Change::PutCluster(cluster) => Self::PutCluster((&**cluster).into()),
+            Change::UseToken(token) => Self::UseToken(pb::TokenUse { token: token.0.clone() }),
             Change::PutNode(node) => Self::PutNode((&**node).into()),
             Change::SetNodeSpec { node, if_version, spec } => Self::SetNodeSpec(pb::NodeSpecChange {
                 r#ref: refer(node.to_bytes(), *if_version),
@@ -100,6 +101,7 @@ impl TryFrom<Wire> for Change {
     fn try_from(wire: Wire) -> Result<Self, ConvertError> {
         Ok(match wire {
             Wire::PutCluster(cluster) => Self::PutCluster(Box::new(cluster.try_into()?)),
+            Wire::UseToken(wire) => Self::UseToken(TokenText(wire.token)),
             Wire::PutNode(node) => Self::PutNode(Box::new(node.try_into()?)),
             Wire::SetNodeSpec(change) => set_node_spec(change)?,
             Wire::SetNodeStatus(change) => set_node_status(change)?,

@@ -1,6 +1,6 @@
 //! Why a proposal came to nothing.
 
-use skep_proto::model::{NodeId, Protocol, ServiceId, TaskId};
+use skep_proto::model::{GrantError, NodeId, Protocol, ServiceId, TaskId};
 
 /// Why `apply` refused a transaction; the state is as it was.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +29,12 @@ pub enum Refusal {
     /// There is no cluster yet, or already one.
     #[error("write the cluster: it {0}")]
     Cluster(&'static str),
+    /// The token admits nobody any more.
+    #[error(transparent)]
+    Token(#[from] GrantError),
+    /// Nobody knows the token, or no longer.
+    #[error("join: the token is not valid (any more); get the current one with `swarm join-token`")]
+    NoToken,
     /// The id is taken.
     #[error("create {0}: the id is taken")]
     Exists(String),

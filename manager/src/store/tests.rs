@@ -3,8 +3,8 @@
 mod anything;
 
 use skep_proto::model::{
-    Cluster, ClusterId, ClusterSpec, DesiredState, Meta, Mode, Moment, NodeState, PublishMode, ServiceSpec, Slot, Task,
-    TaskState, TaskStatus, UpdateStatus,
+    Cluster, ClusterId, ClusterSpec, DesiredState, Grant, GrantError, Meta, Mode, Moment, NodeRole, NodeState,
+    PublishMode, ServiceSpec, Slot, Task, TaskState, TaskStatus, TokenText, UpdateStatus,
 };
 
 use super::fixture::{node, node_id, port, service, service_id, spec, status, task, task_id, transaction};
@@ -130,10 +130,8 @@ fn what_is_not_there_or_already_there_is_refused() {
     }
 }
 
-#[test]
-fn the_cluster_is_made_once_and_then_replaced_in_sequence() {
-    let mut play = Play::default();
-    let cluster = |version| Cluster {
+fn cluster(version: u64) -> Cluster {
+    Cluster {
         id: ClusterId::new(1),
         meta: Meta { version, ..Meta::default() },
         spec: ClusterSpec::default(),
@@ -141,7 +139,13 @@ fn the_cluster_is_made_once_and_then_replaced_in_sequence() {
         root_key: String::new(),
         worker_token: String::new(),
         manager_token: String::new(),
-    };
+        grants: Vec::new(),
+    }
+}
+
+#[test]
+fn the_cluster_is_made_once_and_then_replaced_in_sequence() {
+    let mut play = Play::default();
     assert!(matches!(play.refused(vec![Change::PutCluster(Box::new(cluster(1)))]), Refusal::Cluster(_)));
     assert!(play.with(vec![Change::PutCluster(Box::new(cluster(0)))]).cluster);
     assert!(matches!(play.refused(vec![Change::PutCluster(Box::new(cluster(0)))]), Refusal::Cluster(_)));
@@ -149,6 +153,38 @@ fn the_cluster_is_made_once_and_then_replaced_in_sequence() {
     play.with(vec![Change::PutCluster(Box::new(cluster(2)))]);
     let meta = play.state.cluster().unwrap().meta;
     assert_eq!((meta.version, meta.created_at, meta.updated_at), (5, Moment(20), Moment(50)));
+}
+
+#[test]
+fn a_join_counts_and_a_refused_node_counts_nothing() {
+    let mut play = Play::default();
+    let grant = |token: &str, uses| Grant {
+        token: token.into(),
+        role: NodeRole::Worker,
+        expires_at: Some(Moment(90)),
+        uses,
+        used: 0,
+        is_rotated: false,
+    };
+    let cluster = Cluster {
+        worker_token: "standing".into(),
+        grants: vec![grant("two", Some(2)), grant("timed", None)],
+        ..cluster(0)
+    };
+    play.with(vec![Change::PutCluster(Box::new(cluster))]);
+    let join = |token: &str, id| vec![Change::UseToken(TokenText(token.into())), Change::PutNode(Box::new(node(id)))];
+    play.with(join("two", 1));
+    assert!(matches!(play.refused(join("two", 1)), Refusal::Exists(_)));
+    assert_eq!(play.state.cluster().unwrap().grants[0].used, 1, "the node was not made, so nobody has joined");
+    play.with(join("two", 2));
+    let spent = GrantError::UsedUp { role: NodeRole::Worker, uses: 2 };
+    assert_eq!(play.refused(join("two", 3)), Refusal::Token(spent));
+    let version = play.state.cluster().unwrap().meta.version;
+    play.with(join("timed", 3));
+    play.with(join("standing", 4));
+    assert_eq!(play.state.cluster().unwrap().meta.version, version, "what is not counted is not written");
+    assert_eq!(play.refused(join("other", 5)), Refusal::NoToken);
+    assert!(matches!(play.refused(join("timed", 5)), Refusal::Token(GrantError::Expired { .. })));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The cluster object.
 
 use super::error::ConvertError;
-use super::fields::{in_range, meta, meta_out, required, span_ms};
-use crate::model::{Cluster, ClusterId, ClusterSpec};
+use super::fields::{each, in_range, meta, meta_out, moment, moment_ms, required, span_ms};
+use crate::model::{Cluster, ClusterId, ClusterSpec, Grant};
 use crate::pb;
 use std::time::Duration;
 
@@ -54,6 +54,7 @@ impl TryFrom<pb::Cluster> for Cluster {
             root_key: cluster.root_key,
             worker_token: cluster.worker_token,
             manager_token: cluster.manager_token,
+            grants: each(cluster.grants)?,
         })
     }
 }
@@ -67,6 +68,35 @@ impl From<&Cluster> for pb::Cluster {
             root_key: cluster.root_key.clone(),
             worker_token: cluster.worker_token.clone(),
             manager_token: cluster.manager_token.clone(),
+            grants: cluster.grants.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl TryFrom<pb::TokenGrant> for Grant {
+    type Error = ConvertError;
+
+    fn try_from(grant: pb::TokenGrant) -> Result<Self, ConvertError> {
+        Ok(Self {
+            role: grant.role().try_into()?,
+            token: grant.token,
+            expires_at: moment(grant.expires_at),
+            uses: Some(grant.uses).filter(|uses| *uses > 0),
+            used: grant.used,
+            is_rotated: grant.rotated,
+        })
+    }
+}
+
+impl From<&Grant> for pb::TokenGrant {
+    fn from(grant: &Grant) -> Self {
+        Self {
+            token: grant.token.clone(),
+            role: pb::NodeRole::from(grant.role).into(),
+            expires_at: moment_ms(grant.expires_at),
+            uses: grant.uses.unwrap_or(0),
+            used: grant.used,
+            rotated: grant.is_rotated,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Meta;
+use super::grant::Grant;
 use super::id::ClusterId;
 
 /// The cluster: one a state.
@@ -22,6 +23,9 @@ pub struct Cluster {
     pub worker_token: String,
     /// Makes its bearer a manager.
     pub manager_token: String,
+    /// Tokens with limits and tokens past them, oldest first. The two above may be among them; where they are not, they admit for
+    /// ever.
+    pub grants: Vec<Grant>,
 }
 
 impl std::fmt::Debug for Cluster {

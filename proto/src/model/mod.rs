@@ -6,10 +6,11 @@
 //! - [`spec`], [`service`]: what a user asks for, and the service that keeps it.
 //! - [`task`]: one run of one container on one node; its states only grow.
 //! - [`node`], [`cluster`]: the machines, and what they share. [`constraint`]: which machines a task may be on.
-//! - [`token`]: what a machine needs to join.
+//! - [`token`]: what a machine needs to join; [`grant`]: what limits it.
 
 pub mod cluster;
 pub mod constraint;
+pub mod grant;
 pub mod id;
 pub mod moment;
 pub mod name;
@@ -21,6 +22,7 @@ pub mod token;
 
 pub use cluster::{Cluster, ClusterSpec};
 pub use constraint::label_of;
+pub use grant::{Grant, GrantError};
 pub use id::{ClusterId, NodeId, ParseIdError, ServiceId, SessionId, TaskId};
 pub use moment::{Moment, Seed};
 pub use name::{NameError, ServiceName};
@@ -33,7 +35,7 @@ pub use spec::{
     RestartPolicy, ServiceSpec, TaskSpec, UpdateConfig,
 };
 pub use task::{DesiredState, Slot, Task, TaskState, TaskStatus};
-pub use token::{JoinToken, RootDigest, TokenError, TokenSecret};
+pub use token::{JoinToken, RootDigest, TokenError, TokenSecret, TokenText};
 
 /// What every stored object carries besides its id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

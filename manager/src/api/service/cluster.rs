@@ -1,11 +1,12 @@
 //! The cluster.
 
 use skep_proto::convert::required;
-use skep_proto::model::{Cluster, ClusterSpec, JoinToken, NodeRole, TokenSecret};
+use skep_proto::model::{Cluster, ClusterSpec, Moment, TokenSecret};
 use skep_proto::pb;
 
 use super::control::ControlService;
 use crate::api::ApiError;
+use crate::api::tokens::{self, Order};
 use crate::store::{Change, State};
 use crate::sys;
 
@@ -39,20 +40,31 @@ impl ControlService {
     }
 
     /// Replaces the token of a role: who holds the old one can join no more; who has joined stays.
-    pub(super) async fn rotate(&self, role: pb::NodeRole) -> Result<pb::ClusterReply, ApiError> {
-        let role = NodeRole::try_from(role)?;
-        let secret = TokenSecret::new(sys::random_bits());
+    pub(super) async fn rotate(&self, request: &pb::TokenRequest) -> Result<pb::TokenReply, ApiError> {
+        self.write_tokens(request, Order::rotate).await
+    }
+
+    /// Makes a token with limits beside the standing one.
+    pub(super) async fn create_token(&self, request: &pb::TokenRequest) -> Result<pb::TokenReply, ApiError> {
+        self.write_tokens(request, Order::create).await
+    }
+
+    async fn write_tokens(
+        &self,
+        request: &pb::TokenRequest,
+        write: fn(Order, &mut Cluster, TokenSecret, Moment) -> Result<(), ApiError>,
+    ) -> Result<pb::TokenReply, ApiError> {
+        let order = Order::new(request)?;
+        let (secret, now) = (TokenSecret::new(sys::random_bits()), sys::now());
         let change = |state: &State| {
             let mut cluster = Cluster::clone(state.cluster().ok_or(ApiError::NoCluster)?);
-            let old: JoinToken = cluster.worker_token.parse()?;
-            let token = JoinToken { secret, ..old }.to_string();
-            match role {
-                NodeRole::Manager => cluster.manager_token = token,
-                NodeRole::Worker => cluster.worker_token = token,
-            }
+            write(order, &mut cluster, secret, now)?;
             Ok(Change::PutCluster(Box::new(cluster)))
         };
         self.propose_newest(change).await?;
-        self.cluster()
+        let token = self.store.read().cluster().and_then(|cluster| tokens::with_secret(cluster, secret));
+        // Somebody has rotated it away between the commit and now.
+        let token = token.ok_or(ApiError::TokenGone)?;
+        Ok(pb::TokenReply { token, manager_addresses: self.cluster()?.manager_addresses })
     }
 }

@@ -180,8 +180,11 @@ impl Control for ControlService {
         Ok(Response::new(self.change_cluster(self.admit(request)?).await?))
     }
 
-    async fn rotate_token(&self, request: Request<pb::RotateTokenRequest>) -> Answer<pb::ClusterReply> {
-        let role = self.admit(request)?.role();
-        Ok(Response::new(self.rotate(role).await?))
+    async fn rotate_token(&self, request: Request<pb::TokenRequest>) -> Answer<pb::TokenReply> {
+        Ok(Response::new(self.rotate(&self.admit(request)?).await?))
+    }
+
+    async fn create_token(&self, request: Request<pb::TokenRequest>) -> Answer<pb::TokenReply> {
+        Ok(Response::new(self.create_token(&self.admit(request)?).await?))
     }
 }

@@ -108,13 +108,60 @@ async fn a_rotated_token_is_worth_nothing_and_members_stay() {
     let world = World::new(SLOW).await;
     let (member, old) = (world.join().await, world.worker_token());
     let mut control = ControlClient::new(world.connect(Some(&world.founder())).await);
-    let request_rotation = pb::RotateTokenRequest { role: pb::NodeRole::Worker.into() };
-    let rotated = control.rotate_token(request_rotation).await.unwrap().into_inner().cluster.unwrap();
-    assert_ne!(rotated.worker_token, old);
-    let (csr, _) = request();
-    let stale = pb::JoinRequest { token: old, csr, ..Default::default() };
-    let refused = CaClient::new(world.connect(None).await).join(stale).await.unwrap_err();
+    let order = pb::TokenRequest { role: pb::NodeRole::Worker.into(), ..Default::default() };
+    let rotated = control.rotate_token(order).await.unwrap().into_inner().token;
+    assert_eq!(rotated, world.worker_token());
+    assert_ne!(rotated, old);
+    let refused = refused(&world, old).await;
     assert_eq!(refused.code(), Code::PermissionDenied);
+    assert!(refused.message().contains("replaced by another one"), "{refused}");
     world.join().await;
     drop(world.open(&member).await);
+}
+
+async fn refused(world: &World, token: String) -> tonic::Status {
+    let (csr, _) = request();
+    let join = pb::JoinRequest { token, csr, ..Default::default() };
+    CaClient::new(world.connect(None).await).join(join).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_token_for_three_admits_three_of_ten_that_come_at_once() {
+    let world = World::new(SLOW).await;
+    let mut control = ControlClient::new(world.connect(Some(&world.founder())).await);
+    let order = pb::TokenRequest { role: pb::NodeRole::Worker.into(), lives_ms: 3_600_000, uses: 3 };
+    let token = control.create_token(order).await.unwrap().into_inner().token;
+    let join = |_| async {
+        let (csr, _) = request();
+        let join = pb::JoinRequest { token: token.clone(), csr, ..Default::default() };
+        CaClient::new(world.connect(None).await).join(join).await
+    };
+    let results = futures_util::future::join_all((0..10).map(join)).await;
+    let (joined, refusals): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+    assert_eq!((joined.len(), world.store.read().nodes().count()), (3, 4));
+    for refusal in refusals {
+        let refusal = refusal.unwrap_err();
+        assert_eq!(refusal.code(), Code::PermissionDenied);
+        assert!(refusal.message().starts_with("failed to join: the token was good for 3 joins"), "{refusal}");
+    }
+    world.join().await;
+}
+
+#[tokio::test]
+async fn an_expired_token_says_when_it_did() {
+    let world = World::new(SLOW).await;
+    let mut control = ControlClient::new(world.connect(Some(&world.founder())).await);
+    let order = pb::TokenRequest { role: pb::NodeRole::Manager.into(), lives_ms: 1, uses: 0 };
+    let token = control.create_token(order).await.unwrap().into_inner().token;
+    let words = tokio::time::timeout(super::client::PATIENCE, async {
+        loop {
+            let (csr, _) = request();
+            let join = pb::JoinRequest { token: token.clone(), csr, ..Default::default() };
+            if let Err(refused) = CaClient::new(world.connect(None).await).join(join).await {
+                return refused.message().to_owned();
+            }
+        }
+    });
+    let words = words.await.unwrap();
+    assert!(words.contains("the token expired") && words.contains("join-token manager"), "{words}");
 }

@@ -32,6 +32,22 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// The same words whether it was never a token or is forgotten: who tries secrets learns nothing.
+    pub(in super::super) fn use_token(&mut self, token: &str) -> Result<(), Refusal> {
+        let cluster = self.state.cluster().ok_or(Refusal::Cluster("is not there yet"))?;
+        let Some(place) = cluster.grants.iter().position(|grant| grant.token == token) else {
+            let stands = token == cluster.worker_token || token == cluster.manager_token;
+            return if stands { Ok(()) } else { Err(Refusal::NoToken) };
+        };
+        cluster.grants[place].check(self.at)?;
+        if cluster.grants[place].uses.is_some() {
+            let mut after = Cluster { meta: self.stamp(Some(&cluster.meta)), ..Cluster::clone(cluster) };
+            after.grants[place].used += 1;
+            self.write_cluster(after);
+        }
+        Ok(())
+    }
+
     pub(in super::super) fn put_node(&mut self, node: &Node) -> Result<(), Refusal> {
         let before = self.state.node(node.id).cloned();
         match (&before, node.meta.version) {
