@@ -14,10 +14,10 @@
 //! v2 only). The container's init is single-threaded, so the two together cover every hierarchy. *Source:*
 //! `cgroup_procs_write_start` in the kernel, and cgroups(7).
 //!
-//! **What children inherit is written once.** Device rules and the cpuset come down from the parent group (the latter by
-//! `cgroup.clone_children`), which saves some twenty writes per container. On a machine whose devices controller is v2
-//! there is no file to write: rules are an eBPF program, which is not loaded, so that there the capability set (no
-//! `CAP_SYS_RAWIO`, `mknod` but no foreign device node in `/dev`) is what stands between a container and the devices.
+//! **What children inherit is written once.** On v1, device rules and the cpuset come down from the parent group (the latter by
+//! `cgroup.clone_children`), which saves some twenty writes per container. On v2 there is no file for device rules: they are a
+//! [`program`] that the kernel runs. It is loaded once ([`DeviceGuard`]) and put on each container's own group before the shim
+//! starts: the parent group may have members that are no containers, and would bind them too.
 //!
 //! **Who sits in the way makes room.** A v2 group other than the root hands controllers to its children only while it has no process
 //! itself. A daemon in a container, or one whose parent group is its own unit's, finds processes there: they move into a group
@@ -36,8 +36,11 @@ pub mod hierarchy;
 pub mod memory;
 pub mod pids;
 pub mod plan;
+pub mod program;
 pub mod sys;
 
 pub use hierarchy::{Hierarchy, Version, find};
-pub use plan::{Group, Setting, groups, parents};
-pub use sys::{CgroupError, children, ensure_parent, join_file, kill_all, make, oom_killed, remove, remove_parent};
+pub use plan::{Group, Setting, groups, guarded, parents};
+pub use sys::{
+    CgroupError, DeviceGuard, children, ensure_parent, join_file, kill_all, make, oom_killed, remove, remove_parent,
+};

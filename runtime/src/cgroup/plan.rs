@@ -68,6 +68,14 @@ pub fn parents(hierarchies: &[Hierarchy], parent: &str) -> Vec<Group> {
     hierarchies.iter().map(|h| group(h, Path::new(parent), inherited(h))).collect()
 }
 
+/// The group on which a program has to keep devices away from its members: the v2 one, unless a v1 hierarchy has the controller
+/// for that.
+#[must_use]
+pub fn guarded(groups: &[Group]) -> Option<&Group> {
+    let has_rules = groups.iter().any(|g| g.version == Version::V1 && g.has("devices"));
+    groups.iter().find(|g| g.version == Version::V2 && !has_rules)
+}
+
 fn group(hierarchy: &Hierarchy, below: &Path, settings: Vec<Setting>) -> Group {
     let label = hierarchy.mount.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let (version, controllers) = (hierarchy.version, hierarchy.controllers.clone());
@@ -126,6 +134,14 @@ mod tests {
         assert_eq!(made[0].settings[0], Setting::must("memory.limit_in_bytes", 1 << 20));
         let unified: Vec<&str> = made[1].settings.iter().map(|s| s.file.as_str()).collect();
         assert_eq!(unified, ["cpu.max", "pids.max"]);
+    }
+
+    #[test]
+    fn devices_are_guarded_once() {
+        let (v1, v2) = (tree(Version::V1, &["devices"], "/c/devices"), tree(Version::V2, &["memory"], "/c/unified"));
+        let of = |trees: &[Hierarchy]| groups(trees, "skep", "web", &LIMITED);
+        assert_eq!(guarded(&of(&[v1, v2.clone()])), None);
+        assert_eq!(guarded(&of(std::slice::from_ref(&v2))).map(|g| g.dir.clone()), Some("/c/unified/skep/web".into()));
     }
 
     #[test]

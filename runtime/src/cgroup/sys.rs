@@ -9,7 +9,11 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Group, Setting, Version, cpuset, freezer, memory};
+use super::{Group, Setting, Version, cpuset, devices, freezer, memory};
+
+mod guard;
+
+pub use guard::DeviceGuard;
 
 /// What went wrong with a group.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +48,22 @@ pub enum CgroupError {
         #[source]
         source: io::Error,
     },
+    /// The device rules could not be made a program.
+    #[error("load the device rules into the kernel, which needs CONFIG_CGROUP_BPF where cgroups are version 2")]
+    LoadGuard {
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// A group did not take that program.
+    #[error("put the device rules on the cgroup {}", dir.display())]
+    AttachGuard {
+        /// Its directory.
+        dir: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
     /// A directory would not go.
     #[error("remove the cgroup {}", dir.display())]
     Remove {
@@ -67,12 +87,17 @@ const REMOVE_PAUSE: Duration = Duration::from_millis(5);
 /// # Errors
 /// [`CgroupError::Make`] or [`CgroupError::Write`]; a directory that was made stays.
 pub fn make(group: &Group) -> Result<(), CgroupError> {
-    if let Err(source) = fs::create_dir(&group.dir)
-        && source.kind() != io::ErrorKind::AlreadyExists
-    {
-        return Err(CgroupError::Make { dir: group.dir.clone(), source });
-    }
+    make_dir(&group.dir)?;
     group.settings.iter().try_for_each(|setting| write(&group.dir, setting))
+}
+
+fn make_dir(dir: &Path) -> Result<(), CgroupError> {
+    match fs::create_dir(dir) {
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+            Err(CgroupError::Make { dir: dir.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn write(dir: &Path, setting: &Setting) -> Result<(), CgroupError> {
@@ -96,7 +121,6 @@ pub fn ensure_parent(parents: &[Group], mounts: &[PathBuf]) -> Result<(), Cgroup
 }
 
 fn ensure(group: &Group, mount: &Path) -> Result<(), CgroupError> {
-    let fresh = !group.dir.exists();
     for (above, dir) in levels(mount, &group.dir) {
         fs::create_dir_all(&dir).map_err(|source| CgroupError::Make { dir: dir.clone(), source })?;
         match group.version {
@@ -109,11 +133,13 @@ fn ensure(group: &Group, mount: &Path) -> Result<(), CgroupError> {
     if group.version == Version::V2 {
         return hand_down(&group.dir, &group.settings);
     }
-    // The kernel refuses to deny devices to a group that has children; those already have the rules.
-    if fresh || !group.has("devices") {
-        group.settings.iter().try_for_each(|setting| write(&group.dir, setting))?;
+    // The kernel refuses to deny devices to a group that has children, which have its rules. Not whether the group is new is asked:
+    // a daemon may have been killed between making it and writing them.
+    let list = fs::read_to_string(group.dir.join(devices::LIST)).unwrap_or_default();
+    if group.has("devices") && devices::holds(&list) {
+        return Ok(());
     }
-    Ok(())
+    group.settings.iter().try_for_each(|setting| write(&group.dir, setting))
 }
 
 /// The group that takes the processes of a group that hands controllers down. No container is called so: their names have no dot.

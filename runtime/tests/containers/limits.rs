@@ -1,9 +1,10 @@
 //! What the kernel enforces.
 
+use skep_runtime::cgroup::{self, DeviceGuard, Version};
 use skep_runtime::{Resources, Runtime};
 
 use crate::Test;
-use crate::support::{id, in_world, run, shell};
+use crate::support::{BUSYBOX, id, in_world, run, shell};
 
 pub(crate) const TESTS: &[Test] = &[
     ("memory_limit_kills_and_says_so", memory_limit_kills_and_says_so),
@@ -12,6 +13,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("no_process_is_left_in_a_root_group", no_process_is_left_in_a_root_group),
     ("nested_parent_group_works_and_goes_whole", nested_parent_group_works_and_goes_whole),
     ("foreign_devices_cannot_be_opened", foreign_devices_cannot_be_opened),
+    ("device_program_binds_the_members_of_its_group", device_program_binds_the_members_of_its_group),
+    ("device_rules_are_written_even_if_the_group_was_there", device_rules_are_written_even_if_the_group_was_there),
 ];
 
 fn memory_limit_kills_and_says_so() {
@@ -58,17 +61,32 @@ fn no_process_is_left_in_a_root_group() {
 fn foreign_devices_cannot_be_opened() {
     in_world(async |world| {
         let runtime = world.open().await;
-        if !std::path::Path::new("/sys/fs/cgroup/devices").exists() {
-            println!("SKIP foreign_devices_cannot_be_opened: no v1 devices controller");
-            return;
-        }
-        // Busybox without mknod: the node is in the layer.
-        let node = world.image.layers[0].join("memory");
-        let mode = nix::sys::stat::Mode::from_bits_truncate(0o666);
-        nix::sys::stat::mknod(&node, nix::sys::stat::SFlag::S_IFCHR, mode, nix::sys::stat::makedev(1, 1)).unwrap();
-        let (_, output) = run(&runtime, "a", shell("head -c 1 /dev/zero >/dev/null && echo fine; cat /memory")).await;
-        assert!(output.contains("fine") && output.contains("Operation not permitted"), "{output}");
+        let script = "mknod /memory c 1 1 && mknod /disk b 7 0 && echo made; cat /memory; cat /disk; echo x > /disk; \
+                      head -c 1 /dev/zero > /dev/null && head -c 1 /dev/urandom > /dev/null && : < /dev/ptmx && echo fine";
+        let (_, output) = run(&runtime, "a", shell(script)).await;
+        assert!(output.contains("made") && output.contains("fine"), "{output}");
+        assert_eq!(output.matches("peration not permitted").count(), 3, "{output}");
     });
+}
+
+/// Also where v1 rules do this work for containers: the program is the same everywhere, and so is what the kernel makes of it.
+fn device_program_binds_the_members_of_its_group() {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let trees = cgroup::find(&mounts, &|_| String::new());
+    let Some(tree) = trees.iter().find(|h| h.version == Version::V2) else {
+        println!("SKIP device_program_binds_the_members_of_its_group: no cgroup2 mount");
+        return;
+    };
+    let parent = format!("skep-guard-{}", std::process::id());
+    let groups = cgroup::groups(std::slice::from_ref(tree), &parent, "", &Resources::default());
+    DeviceGuard::load().unwrap().attach(&groups[0]).unwrap();
+    let script = "echo 0 > $1/cgroup.procs && mknod $2/disk b 7 0 && : < /dev/null && echo fine; : < $2/disk";
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(BUSYBOX);
+    let output = command.args(["sh", "-c", script, "sh"]).arg(&groups[0].dir).arg(dir.path()).output().unwrap();
+    cgroup::remove(&groups).unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(out == "fine\n" && err.contains("peration not permitted"), "{out} {err}");
 }
 
 fn nested_parent_group_works_and_goes_whole() {
@@ -81,5 +99,18 @@ fn nested_parent_group_works_and_goes_whole() {
         assert_eq!(run(&runtime, "a", spec).await.0.code, 4);
         runtime.purge().await.unwrap();
         world.assert_clean();
+    });
+}
+
+/// As when the daemon before was killed right after it had made the group.
+fn device_rules_are_written_even_if_the_group_was_there() {
+    in_world(async |world| {
+        let parent = std::path::Path::new("/sys/fs/cgroup/devices").join(&world.config.cgroup_parent);
+        if parent.parent().is_some_and(std::path::Path::exists) {
+            std::fs::create_dir(&parent).unwrap();
+        }
+        let runtime = world.open().await;
+        let (_, output) = run(&runtime, "a", shell("mknod /disk b 7 0 && cat /disk")).await;
+        assert!(output.contains("peration not permitted"), "{output}");
     });
 }

@@ -13,9 +13,9 @@ use skep_runtime::{ContainerId, ContainerSpec, Exit, Runtime, RuntimeConfig};
 
 pub(crate) const BUSYBOX: &str = "/usr/bin/busybox";
 
-const APPLETS: [&str; 22] = [
+const APPLETS: [&str; 23] = [
     "sh", "cat", "echo", "sleep", "id", "true", "false", "grep", "touch", "ls", "mount", "hostname", "dd", "tail",
-    "head", "kill", "readlink", "stat", "mkdir", "unshare", "env", "seq",
+    "head", "kill", "readlink", "stat", "mkdir", "unshare", "env", "seq", "mknod",
 ];
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);

@@ -68,6 +68,7 @@ impl Draft<'_> {
         let bundle = self.bundle(&spec, &image, &hostname)?;
         let record = self.record(spec, &image, &bundle, lease)?;
         self.write_files(&bundle, &record)?;
+        self.runtime.guard_devices(&self.groups)?;
         let (link, far) = Link::pair().map_err(|source| self.spawn_failed(source))?;
         let mut shim = self.spawn(far)?;
         match self.follow(&link, lease).and_then(|()| self.finish(&record, &shim)) {

@@ -4,8 +4,8 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use super::backing::Backing;
 use super::registry::{Container, Registry, containers};
 use super::{adopt, create, end, follow, sys, tend};
-use crate::cgroup::{self, Hierarchy, Version};
+use crate::cgroup::{self, DeviceGuard, Group, Hierarchy, Version};
 use crate::container::{
     ContainerId, ContainerInfo, ContainerSpec, ContainerStatus, Exit, RuntimeConfig, RuntimeError, STOP_GRACE_MAX,
 };
@@ -35,6 +35,8 @@ pub struct Runtime {
     /// Whether the directories and groups that containers stand on are there. Made with the first container, so that a node
     /// without any leaves no trace.
     ground: Mutex<bool>,
+    /// Keeps devices from containers where the kernel takes a program for that; made with the ground.
+    guard: OnceLock<DeviceGuard>,
     /// The shim's program on a read-only mount, if the kernel can; executed by the path of the descriptor.
     pub(crate) shim_program: Option<OwnedFd>,
     /// Numbers discarded data directories.
@@ -87,6 +89,7 @@ impl Runtime {
             boot_id,
             registry: Registry::default(),
             ground: Mutex::new(false),
+            guard: OnceLock::new(),
             shim_program,
             discarded: AtomicU64::new(0),
             sweeper: Arc::default(),
@@ -124,9 +127,25 @@ impl Runtime {
         if !*ground {
             adopt::make_dirs(&self.config)?;
             self.ensure_parent()?;
+            self.ensure_guard()?;
             *ground = true;
         }
         Ok(())
+    }
+
+    fn ensure_guard(&self) -> Result<(), RuntimeError> {
+        let parents = cgroup::parents(&self.hierarchies, &self.config.cgroup_parent);
+        if cgroup::guarded(&parents).is_some() && self.guard.get().is_none() {
+            let guard = DeviceGuard::load().map_err(|source| RuntimeError::Cgroup { source })?;
+            let _ = self.guard.set(guard);
+        }
+        Ok(())
+    }
+
+    /// Makes the group of a container on which the guard belongs, and puts it there.
+    pub(crate) fn guard_devices(&self, groups: &[Group]) -> Result<(), RuntimeError> {
+        let attached = self.guard.get().zip(cgroup::guarded(groups)).map(|(guard, group)| guard.attach(group));
+        attached.transpose().map(drop).map_err(|source| RuntimeError::Cgroup { source })
     }
 
     fn mounts(&self) -> Vec<PathBuf> {
