@@ -2,11 +2,11 @@
 #![expect(clippy::disallowed_methods, reason = "driver: makes mounts and files")]
 
 use std::ffi::{CString, OsStr};
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, makedev, mknodat, openat2};
@@ -142,7 +142,7 @@ fn mount_filesystem(kind: &str, at: &str, options: &str, restrict: Restrict) -> 
             return Err(io::Error::other("the image has a link or a file there, where a directory must be"));
         }
         Ok(_) => {}
-        Err(e) if e.kind() == io::ErrorKind::NotFound => fs::create_dir_all(at)?,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => make_directory(Path::new(at))?,
         Err(e) => return Err(e),
     }
     let text = CString::new(options)?;
@@ -192,12 +192,17 @@ fn attach_file(at: &str, read_only: bool, files: &[OwnedFd]) -> io::Result<()> {
     if read_only { Ok(mount_remount(at, MountFlags::BIND | MountFlags::RDONLY, "")?) } else { Ok(()) }
 }
 
+/// Makes a directory that the image lacks, with those above it, for its owner alone to write: there is no umask that would see to it.
+fn make_directory(at: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o755).create(at)
+}
+
 /// Makes a mount point. A dangling link of the image is replaced.
 fn make_empty(at: &Path) -> io::Result<()> {
     if let Some(parent) = at.parent() {
-        fs::create_dir_all(parent)?;
+        make_directory(parent)?;
     }
-    let create = || OpenOptions::new().create(true).append(true).open(at);
+    let create = || OpenOptions::new().create(true).append(true).mode(0o644).open(at);
     match create() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             fs::remove_file(at)?;

@@ -15,6 +15,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("written_files_do_not_reach_the_layer", written_files_do_not_reach_the_layer),
     ("user_is_looked_up_in_the_image", user_is_looked_up_in_the_image),
     ("standard_files_and_nodes_are_there", standard_files_and_nodes_are_there),
+    ("directories_that_the_image_lacks_are_roots", directories_that_the_image_lacks_are_roots),
     ("environment_and_workdir_are_as_asked", environment_and_workdir_are_as_asked),
     ("no_descriptor_leaks_in", no_descriptor_leaks_in),
     ("hundred_layers_make_a_root", hundred_layers_make_a_root),
@@ -178,6 +179,22 @@ fn standard_files_and_nodes_are_there() {
             output.ends_with("10.9.9.9 db\n127.0.0.1\tfront\nnameserver 9.9.9.9\n/proc/self/fd\n666\n"),
             "{output}"
         );
+    });
+}
+
+fn directories_that_the_image_lacks_are_roots() {
+    in_world(async |world| {
+        std::fs::remove_dir_all(world.image.layers[0].join("etc")).unwrap();
+        let runtime = world.open().await;
+        let spec = ContainerSpec {
+            workdir: Some("/srv/deep".to_owned()),
+            ..shell("stat -c '%a %n' /etc /etc/hosts /srv /srv/deep")
+        };
+        let (_, output) = run(&runtime, "a", spec).await;
+        assert_eq!(output, "755 /etc\n644 /etc/hosts\n755 /srv\n755 /srv/deep\n");
+        let user = ContainerSpec { user: Some("4711".to_owned()), ..shell("echo x > /etc/passwd") };
+        let (_, output) = run(&runtime, "b", user).await;
+        assert!(output.contains("Permission denied"), "{output}");
     });
 }
 
