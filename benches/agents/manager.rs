@@ -9,8 +9,8 @@ use anyhow::{Context, ensure};
 use skep_manager::run::{Manager, NewCluster};
 use skep_manager::store::State;
 use skep_proto::model::{
-    Availability, ClusterSpec, Mode, NodeDescription, NodeState, ServiceName, ServiceSpec, TaskSpec, TaskState,
-    UpdateConfig,
+    Availability, ClusterSpec, MinAvailable, Mode, NodeDescription, NodeState, ServiceName, ServiceSpec, TaskSpec,
+    TaskState, UpdateConfig,
 };
 use skep_proto::pb;
 use skep_proto::pb::control_client::ControlClient;
@@ -133,6 +133,7 @@ impl Bench {
             mode: Mode::Replicated { replicas: u32::try_from(replicas)? },
             ports: Vec::new(),
             update: UpdateConfig::default(),
+            min_available: MinAvailable::default(),
         };
         let request = pb::CreateServiceRequest { spec: Some((&spec).into()) };
         ControlClient::new(self.manager.control()).create_service(request).await.context("create a service")?;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use skep_manager::store::{Change, Placed, Reported, State, Touched, Transaction};
 use skep_proto::model::{
-    Availability, DesiredState, Meta, Mode, Moment, Node, NodeDescription, NodeId, NodeRole, NodeSpec, NodeState,
-    NodeStatus, Seed, Service, ServiceId, ServiceName, ServiceSpec, Slot, Task, TaskId, TaskSpec, TaskState,
+    Availability, DesiredState, Meta, MinAvailable, Mode, Moment, Node, NodeDescription, NodeId, NodeRole, NodeSpec,
+    NodeState, NodeStatus, Seed, Service, ServiceId, ServiceName, ServiceSpec, Slot, Task, TaskId, TaskSpec, TaskState,
     TaskStatus, UpdateConfig,
 };
 
@@ -82,6 +82,7 @@ fn service(id: ServiceId) -> Service {
         mode: Mode::Replicated { replicas: PER_SERVICE },
         ports: vec![],
         update: UpdateConfig::default(),
+        min_available: MinAvailable::default(),
     };
     Service {
         id,

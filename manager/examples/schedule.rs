@@ -12,8 +12,8 @@ use rustix::time::{ClockId, clock_gettime};
 use skep_manager::store::{Change, State, Touched, Transaction};
 use skep_manager::{orchestrator, scheduler};
 use skep_proto::model::{
-    Availability, Constraint, Meta, Mode, Moment, Node, NodeDescription, NodeId, NodeRole, NodeSpec, NodeState,
-    NodeStatus, Resources, Seed, Service, ServiceId, ServiceName, ServiceSpec, TaskSpec, UpdateConfig,
+    Availability, Constraint, Meta, MinAvailable, Mode, Moment, Node, NodeDescription, NodeId, NodeRole, NodeSpec,
+    NodeState, NodeStatus, Resources, Seed, Service, ServiceId, ServiceName, ServiceSpec, TaskSpec, UpdateConfig,
 };
 
 const RUNS: usize = 5;
@@ -194,6 +194,7 @@ fn service(id: ServiceId, shape: &Shape, number: u32) -> Service {
         mode: Mode::Replicated { replicas: TASKS / shape.services },
         ports: Vec::new(),
         update: UpdateConfig::default(),
+        min_available: MinAvailable::default(),
     };
     Service {
         id,

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use skep_proto::model::moment::millis;
 use skep_proto::model::{
-    ContainerSpec, Mode, NodeSpec, Placement, PortConfig, PublishMode, Resources, RestartPolicy, ServiceSpec, TaskSpec,
+    ContainerSpec, MinAvailable, Mode, NodeSpec, Placement, PortConfig, PublishMode, Resources, RestartPolicy,
+    ServiceSpec, TaskSpec,
 };
 
 /// A thousandth of a CPU: the least that the kernel's scheduler can keep to.
@@ -116,6 +117,12 @@ pub enum Invalid {
         /// What it takes.
         least_ms: u64,
     },
+    /// A number of tasks for a service that has one on each node.
+    #[error(
+        "keep tasks of a global service available: it has one task on each node, and a drained node gets none; --min-available is \
+         for replicated services"
+    )]
+    GlobalMinimum,
     /// Too many of something.
     #[error("use {count} {what}: at most {max} are supported")]
     TooMany {
@@ -142,6 +149,9 @@ pub fn service(spec: &ServiceSpec) -> Result<(), Invalid> {
     labels(spec.labels.keys())?;
     task(&spec.task)?;
     ports(&spec.ports)?;
+    if spec.mode == Mode::Global && spec.min_available != MinAvailable::default() {
+        return Err(Invalid::GlobalMinimum);
+    }
     host_ports(spec)?;
     size(spec)
 }

@@ -7,11 +7,13 @@
 //! **Shape.** [`plan()`] looks at one service and says what to do next; `run.rs` proposes that and looks again until there is
 //! nothing left to do. Each slot takes one step at a time, in one transaction: the next is planned from the state that
 //! this one led to. A service has slots: numbers ([`replicated`]) or nodes ([`global`]). What a slot needs by itself (a successor, a
-//! start, an end) is in [`slot`], which the policy of [`restart`] serves; [`update`] says which slots leave the old spec
-//! next; [`enforcer`] rejects tasks that may not be where they are; [`reaper`] forgets.
+//! start, an end) is in [`slot`], which the policy of [`restart`] serves; [`courtesy`] is what it needs on a node that is
+//! drained; [`update`] says which slots leave the old spec next; [`enforcer`] rejects tasks that may not be where they are;
+//! [`reaper`] forgets.
 //!
 //! **Invariants.**
-//! - A slot has one task desired RUNNING; two only while an update starts first or a node is down, see [`slot`].
+//! - A slot has one task desired RUNNING; two only while an update starts first or a node is down or drained, see [`slot`].
+//! - A drain stops no running task of which the service would then have fewer than it asks to keep, see [`courtesy`].
 //! - A task desired READY starts when its delay is over and everything stopped in its slot has stopped (or the stop grace
 //!   and a margin have passed, or the node is down).
 //! - A task that ended and its successor are one transaction; a slot is never seen with neither, unless it is finished.
@@ -27,6 +29,7 @@
 //! **Read next**: [`slot`], then [`update`].
 
 mod agenda;
+mod courtesy;
 mod enforcer;
 mod global;
 mod plan;
@@ -42,6 +45,7 @@ mod update;
 mod view;
 
 pub use agenda::{FULL_SCAN_EVERY, REST_FACTOR, REST_FROM};
+pub use courtesy::PLACE_TIME_MAX;
 pub use plan::{CHANGES_MAX, PROPOSED_MAX, Plan, REASONS_MAX, plan};
 pub use reaper::{ORPHANED_AFTER, plan_nodes};
 pub use run::run;

@@ -49,6 +49,8 @@ pub(super) struct Draft {
     now: Moment,
     seed: Seed,
     room: usize,
+    /// How many running tasks may still be stopped on purpose.
+    spare: usize,
     plan: Plan,
 }
 
@@ -64,7 +66,22 @@ pub(super) struct Succession {
 
 impl Draft {
     pub(super) fn new(now: Moment, seed: Seed) -> Self {
-        Self { now, seed, room: CHANGES_MAX, plan: Plan::default() }
+        Self { now, seed, room: CHANGES_MAX, spare: usize::MAX, plan: Plan::default() }
+    }
+
+    /// Lets the plan stop so many running tasks on purpose.
+    pub(super) fn allow(&mut self, spare: usize) {
+        self.spare = spare;
+    }
+
+    /// Whether a running task may be stopped on purpose.
+    pub(super) fn may_stop(&self) -> bool {
+        self.spare > 0
+    }
+
+    /// Notes that one is.
+    pub(super) fn spend(&mut self) {
+        self.spare = self.spare.saturating_sub(1);
     }
 
     /// How many more changes this plan takes.

@@ -7,7 +7,7 @@ use skep_proto::model::{Mode, NodeId, Slot, TaskState};
 use super::plan::Draft;
 use super::slot::{self, Phase};
 use super::view::{Tasks, View};
-use super::{enforcer, reaper, update};
+use super::{courtesy, enforcer, reaper, update};
 use crate::store::Change;
 
 /// Plans a replicated service; `None` when it is none.
@@ -17,6 +17,8 @@ pub(super) fn plan(view: &View<'_>, draft: &mut Draft) -> Option<()> {
     let phases: Vec<Phase> = slots.iter().map(|tasks| slot::phase(view, tasks)).collect();
     let replicas = usize::try_from(replicas).unwrap_or(usize::MAX);
     let ended = shrink(&slots, &phases, replicas, draft);
+    let staying = slots.iter().enumerate().filter(|(index, _)| !ended.contains(index));
+    draft.allow(courtesy::spare(view, staying.map(|(_, tasks)| tasks)));
     let mut rollout = update::Rollout::default();
     for (index, tasks) in slots.iter().enumerate().filter(|(index, _)| !ended.contains(index)) {
         tend(view, tasks, phases[index], &mut rollout, draft);

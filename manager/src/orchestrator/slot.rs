@@ -1,15 +1,17 @@
 //! One slot: what it looks like, and what it needs whatever the service as a whole is doing.
 //!
-//! A slot has at most one task desired RUNNING, but for two cases in which the old one must outlast the start of the new one:
-//! an update that starts first, and a node that went down with a running task (should it come back before its replacement
-//! runs, the task is kept). In both the new one names the old one in `replaces`, and as soon as one of them is seen running
-//! where it should, the other is stopped. A slot has at most one task desired READY: the next one.
+//! A slot has at most one task desired RUNNING, but for three cases in which the old one must outlast the start of the new
+//! one: an update that starts first, a node that is drained ([`super::courtesy`]), and a node that went down with a running
+//! task (should it come back before its replacement runs, the task is kept). In each the new one names the old one in
+//! `replaces`, and as soon as one of them is seen running where it should, the other is stopped. A slot has at most one task
+//! desired READY: the next one.
 
 use std::time::Duration;
 
 use skep_proto::model::spec::STOP_GRACE_DEFAULT;
 use skep_proto::model::{DesiredState, Moment, Slot, Task, TaskState};
 
+use super::courtesy;
 use super::plan::{Draft, Succession, retire};
 use super::restart::{self, Verdict};
 use super::view::{Footing, Tasks, View};
@@ -91,7 +93,10 @@ pub(super) fn settle(view: &View<'_>, tasks: &Tasks<'_>, draft: &mut Draft) -> b
     if head.status.state.is_terminal() {
         return succeed_in_time(view, tasks, head, draft);
     }
-    drop_needless(view, tasks, head, draft) || relocate(view, tasks, head, draft) || promote(view, tasks, head, draft)
+    drop_needless(view, tasks, head, draft)
+        || courtesy::give_up(view, tasks, head, draft)
+        || relocate(view, tasks, head, draft)
+        || promote(view, tasks, head, draft)
 }
 
 /// Stops everything in the slot but one task. What is older has been replaced and stays as history; what is newer was made
@@ -136,11 +141,12 @@ fn succeed(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &mut Draft) {
     }
 }
 
-/// Stops tasks older than the newest that have nothing left to offer: ended, drained, or lost before they ran.
+/// Stops tasks older than the newest that have nothing left to offer: ended, lost or drained before they ran, or drained while
+/// the newest, on another drained node, runs as well.
 fn drop_needless(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &mut Draft) -> bool {
     let needless = |task: &&Task| match view.footing(task) {
         Footing::Firm => task.status.state.is_terminal(),
-        Footing::Drained => true,
+        Footing::Drained => task.status.state != TaskState::Running || courtesy::runs_drained(view, head),
         Footing::Lost => task.status.state != TaskState::Running,
     };
     let older = tasks.wanted().filter(|task| task.id != head.id).filter(needless);
@@ -153,22 +159,28 @@ fn drop_needless(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &mut Dr
 /// Runs the slot elsewhere when its node may not have it any more. It is not the program's doing: no attempt is counted, the
 /// restart condition is not asked, and there is no delay, which exists to keep a failing program from spinning.
 fn relocate(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &mut Draft) -> bool {
-    let footing = view.footing(head);
-    if footing == Footing::Firm || matches!(head.slot, Slot::Node(_)) {
-        return false;
+    match view.footing(head) {
+        Footing::Firm => false,
+        _ if matches!(head.slot, Slot::Node(_)) => false,
+        Footing::Drained => courtesy::relocate(view, tasks, head, draft),
+        Footing::Lost => {
+            replace_lost(view, tasks, head, draft);
+            true
+        }
     }
+}
+
+/// A task that may still run on a node that is down is not given up before its replacement runs.
+fn replace_lost(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &mut Draft) {
     let restarts = restart::carried(view, head);
     let (start_after, last_made) = (head.start_after, tasks.last_made());
     let from = Succession { replaces: Some(head.id), start_after, restarts, last_made };
-    // A task that may still run on a node that is down is not given up before its replacement runs.
-    let outlasts = footing == Footing::Lost && head.status.state == TaskState::Running;
-    let desired = if footing == Footing::Lost { head.desired } else { DesiredState::Ready };
+    let outlasts = head.status.state == TaskState::Running;
     let stop = if outlasts { None } else { retire(head, DesiredState::Shutdown) };
-    let new = draft.task(view.service, head.slot, desired, from);
+    let new = draft.task(view.service, head.slot, head.desired, from);
     draft.together(stop.into_iter().chain([new]).collect(), || {
-        format!("{:?}: task {} is moved, its node is {footing:?}", head.slot, head.id)
+        format!("{:?}: task {} is replaced, its node is lost", head.slot, head.id)
     });
-    true
 }
 
 /// Lets a prepared task start, once its delay is over and what it follows has stopped.

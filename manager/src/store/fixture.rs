@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use skep_proto::model::{
-    Availability, DesiredState, Meta, Mode, Moment, Node, NodeDescription, NodeId, NodeRole, NodeSpec, NodeState,
-    NodeStatus, PortConfig, Protocol, PublishMode, Revision, Service, ServiceId, ServiceName, ServiceSpec, Slot, Task,
-    TaskId, TaskSpec, TaskState, TaskStatus, UpdateConfig,
+    Availability, DesiredState, Meta, MinAvailable, Mode, Moment, Node, NodeDescription, NodeId, NodeRole, NodeSpec,
+    NodeState, NodeStatus, PortConfig, Protocol, PublishMode, Revision, Service, ServiceId, ServiceName, ServiceSpec,
+    Slot, Task, TaskId, TaskSpec, TaskState, TaskStatus, UpdateConfig,
 };
 
 use super::{Change, Transaction};
@@ -46,7 +46,15 @@ pub(crate) fn spec(name: &str, mode: Mode) -> ServiceSpec {
     let name = ServiceName::new(name).unwrap();
     let (mut task, update) = (TaskSpec::default(), UpdateConfig::default());
     task.container.image = "skep/hello".into();
-    ServiceSpec { name, labels: BTreeMap::new(), task, mode, ports: vec![], update }
+    ServiceSpec {
+        name,
+        labels: BTreeMap::new(),
+        task,
+        mode,
+        ports: vec![],
+        update,
+        min_available: MinAvailable::default(),
+    }
 }
 
 /// A replicated service.

@@ -85,7 +85,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        ContainerSpec, Mode, PortConfig, Protocol, PublishMode, ServiceName, ServiceSpec, TaskSpec, UpdateConfig,
+        ContainerSpec, MinAvailable, Mode, PortConfig, Protocol, PublishMode, ServiceName, ServiceSpec, TaskSpec,
+        UpdateConfig,
     };
 
     fn service() -> Service {
@@ -101,6 +102,7 @@ mod tests {
             mode: Mode::Replicated { replicas: 3 },
             ports: vec![port],
             update: UpdateConfig::default(),
+            min_available: MinAvailable::Percent(50),
         };
         Service {
             id: ServiceId::new(5),

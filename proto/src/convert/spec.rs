@@ -3,8 +3,8 @@
 use super::error::ConvertError;
 use super::fields::{each, in_range, port, required, span, span_ms, unknown};
 use crate::model::{
-    Constraint, ContainerSpec, Mode, Placement, PortConfig, Protocol, PublishMode, Resources, RestartCondition,
-    RestartPolicy, ServiceName, ServiceSpec, TaskSpec, UpdateConfig,
+    Constraint, ContainerSpec, MinAvailable, Mode, Placement, PortConfig, Protocol, PublishMode, Resources,
+    RestartCondition, RestartPolicy, ServiceName, ServiceSpec, TaskSpec, UpdateConfig,
 };
 use crate::pb;
 
@@ -22,6 +22,7 @@ impl TryFrom<pb::ServiceSpec> for ServiceSpec {
             mode: required(spec.mode, "service spec", "mode")?.try_into()?,
             ports: each(spec.ports)?,
             update: spec.update.map(UpdateConfig::try_from).transpose()?.unwrap_or_default(),
+            min_available: spec.min_available.unwrap_or_default().try_into()?,
         })
     }
 }
@@ -35,6 +36,35 @@ impl From<&ServiceSpec> for pb::ServiceSpec {
             mode: Some(spec.mode.into()),
             ports: spec.ports.iter().map(Into::into).collect(),
             update: Some((&spec.update).into()),
+            min_available: Some(spec.min_available.into()),
+        }
+    }
+}
+
+impl TryFrom<pb::MinAvailable> for MinAvailable {
+    type Error = ConvertError;
+
+    fn try_from(part: pb::MinAvailable) -> Result<Self, ConvertError> {
+        match (part.tasks, part.percent) {
+            (tasks, 0) => Ok(Self::Tasks(tasks)),
+            (0, percent) => {
+                in_range(percent.into(), "the percentage of tasks that stay available", 0, 100)?;
+                Ok(Self::Percent(percent))
+            }
+            (tasks, _) => {
+                let rule = "it is either a number of tasks or a percentage of them";
+                let field = "the number of tasks that stay available";
+                Err(ConvertError::Form { field, value: format!("{tasks} and {}%", part.percent), rule })
+            }
+        }
+    }
+}
+
+impl From<MinAvailable> for pb::MinAvailable {
+    fn from(part: MinAvailable) -> Self {
+        match part {
+            MinAvailable::Tasks(tasks) => Self { tasks, percent: 0 },
+            MinAvailable::Percent(percent) => Self { tasks: 0, percent },
         }
     }
 }

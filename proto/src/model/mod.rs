@@ -31,8 +31,8 @@ pub use node::{
 };
 pub use service::{Revision, Service, UpdateStatus};
 pub use spec::{
-    Constraint, ContainerSpec, Mode, Placement, PortConfig, Protocol, PublishMode, Resources, RestartCondition,
-    RestartPolicy, ServiceSpec, TaskSpec, UpdateConfig,
+    Constraint, ContainerSpec, MinAvailable, Mode, Placement, PortConfig, Protocol, PublishMode, Resources,
+    RestartCondition, RestartPolicy, ServiceSpec, TaskSpec, UpdateConfig,
 };
 pub use task::{DesiredState, Slot, Task, TaskState, TaskStatus};
 pub use token::{JoinToken, RootDigest, TokenError, TokenSecret, TokenText};

@@ -20,6 +20,38 @@ pub struct ServiceSpec {
     pub ports: Vec<PortConfig>,
     /// How its tasks are replaced when the spec changes.
     pub update: UpdateConfig,
+    /// How many of its tasks keep running while some are moved on purpose.
+    pub min_available: MinAvailable,
+}
+
+/// How many tasks of a replicated service keep running while tasks are moved on purpose, as off a node that is drained. A
+/// node that dies asks nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MinAvailable {
+    /// So many; zero is no demand.
+    Tasks(u32),
+    /// So many of a hundred replicas, rounded up.
+    Percent(u32),
+}
+
+impl Default for MinAvailable {
+    fn default() -> Self {
+        Self::Tasks(0)
+    }
+}
+
+impl MinAvailable {
+    /// How many that is, and never more than there are.
+    #[must_use]
+    pub fn of(self, replicas: u32) -> u32 {
+        match self {
+            Self::Tasks(tasks) => tasks.min(replicas),
+            Self::Percent(percent) => {
+                let exact = (u64::from(replicas) * u64::from(percent)).div_ceil(100);
+                u32::try_from(exact).unwrap_or(u32::MAX).min(replicas)
+            }
+        }
+    }
 }
 
 /// How many tasks a service has.
@@ -222,5 +254,26 @@ pub struct UpdateConfig {
 impl Default for UpdateConfig {
     fn default() -> Self {
         Self { parallelism: 1, delay: Duration::ZERO, start_first: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_the_replicas_is_rounded_up() {
+        let cases = [
+            (MinAvailable::Percent(50), 3, 2),
+            (MinAvailable::Percent(100), 7, 7),
+            (MinAvailable::Percent(1), 1_000_000, 10_000),
+            (MinAvailable::Percent(0), 3, 0),
+            (MinAvailable::Tasks(2), 3, 2),
+            (MinAvailable::Tasks(9), 3, 3),
+            (MinAvailable::default(), 3, 0),
+        ];
+        for (wanted, replicas, tasks) in cases {
+            assert_eq!(wanted.of(replicas), tasks, "{wanted:?} of {replicas}");
+        }
     }
 }

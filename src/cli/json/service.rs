@@ -36,8 +36,8 @@ mod tests {
     use std::time::Duration;
 
     use skep_proto::model::{
-        Constraint, Mode, Placement, PortConfig, Protocol, PublishMode, Resources, ServiceName, ServiceSpec, TaskSpec,
-        UpdateConfig,
+        Constraint, MinAvailable, Mode, Placement, PortConfig, Protocol, PublishMode, Resources, ServiceName,
+        ServiceSpec, TaskSpec, UpdateConfig,
     };
 
     use super::*;
@@ -59,6 +59,7 @@ mod tests {
             mode: Mode::Replicated { replicas: 1 },
             ports: vec![port],
             update: UpdateConfig::default(),
+            min_available: MinAvailable::default(),
         }
     }
 

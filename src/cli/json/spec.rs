@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use skep_proto::model::{
-    ContainerSpec, Mode, Placement, PortConfig, PublishMode, Resources, RestartCondition, RestartPolicy, ServiceSpec,
-    TaskSpec, UpdateConfig,
+    ContainerSpec, MinAvailable, Mode, Placement, PortConfig, PublishMode, Resources, RestartCondition, RestartPolicy,
+    ServiceSpec, TaskSpec, UpdateConfig,
 };
 use skep_proto::pb;
 
@@ -27,6 +27,7 @@ pub(crate) fn service_spec(spec: &ServiceSpec) -> Value {
         "Mode": mode(spec.mode),
         "UpdateConfig": update(&spec.update),
         "EndpointSpec": endpoint(&spec.ports),
+        "MinAvailable": min_available(spec.min_available),
     })
 }
 
@@ -115,6 +116,14 @@ fn update(part: &UpdateConfig) -> Value {
         "Delay": nanos(part.delay),
         "Order": order_word(part),
     })
+}
+
+/// A number, or a percentage as a text; null when there is no demand.
+fn min_available(part: MinAvailable) -> Value {
+    match part {
+        MinAvailable::Tasks(tasks) => number_or_null(tasks.into()),
+        MinAvailable::Percent(percent) => json!(format!("{percent}%")),
+    }
 }
 
 /// The word of an update's order.

@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use skep_proto::model::{Mode, ServiceName, ServiceSpec, TaskSpec, UpdateConfig};
+use skep_proto::model::{MinAvailable, Mode, ServiceName, ServiceSpec, TaskSpec, UpdateConfig};
 use skep_proto::pb;
 use uuid::Uuid;
 
@@ -124,6 +124,7 @@ impl CreateFlags {
             },
             ports: self.publish.iter().map(|text| ports(text)).collect::<anyhow::Result<Vec<_>>>()?.concat(),
             update: UpdateConfig::default(),
+            min_available: MinAvailable::default(),
         };
         let mut words = self.words.iter().cloned();
         spec.task.container.image = words.next().unwrap_or_default();

@@ -94,7 +94,7 @@ fn without(items: Vec<String>, others: &[String]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use skep_proto::model::{Mode, ServiceName, TaskSpec, UpdateConfig};
+    use skep_proto::model::{MinAvailable, Mode, ServiceName, TaskSpec, UpdateConfig};
 
     use super::*;
 
@@ -118,6 +118,7 @@ mod tests {
             mode: Mode::Replicated { replicas: 2 },
             ports: ports("8080:80").unwrap(),
             update: UpdateConfig::default(),
+            min_available: MinAvailable::default(),
         }
     }
 

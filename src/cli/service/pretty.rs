@@ -16,6 +16,9 @@ pub(super) fn pretty(service: &Value) -> String {
     update_status(&mut lines, &service["UpdateStatus"]);
     placement(&mut lines, &task["Placement"]);
     update(&mut lines, &spec["UpdateConfig"]);
+    if !spec["MinAvailable"].is_null() {
+        lines.push(format!("Min Available:\t{}", word(&spec["MinAvailable"])));
+    }
     container(&mut lines, &task["ContainerSpec"]);
     resources(&mut lines, &task["Resources"]);
     lines.push(format!("Endpoint Mode:\t{}", word(&spec["EndpointSpec"]["Mode"])));

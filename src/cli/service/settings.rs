@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use skep_proto::model::{ContainerSpec, Mode, Resources, RestartCondition, RestartPolicy, ServiceSpec, UpdateConfig};
+use skep_proto::model::{
+    ContainerSpec, MinAvailable, Mode, Resources, RestartCondition, RestartPolicy, ServiceSpec, UpdateConfig,
+};
 
 use crate::cli::error::usage;
 use crate::cli::flags::words::words;
@@ -27,6 +29,9 @@ pub(crate) struct Settings {
     restart: RestartSettings,
     #[command(flatten)]
     update: UpdateSettings,
+    /// Tasks that keep running while others are moved off a drained node, as a number or as in 50% (default: 0)
+    #[arg(long, value_name = "NUMBER|PERCENT%", value_parser = parse_min_available)]
+    min_available: Option<MinAvailable>,
 }
 
 #[derive(Args, Clone, Debug, Default)]
@@ -131,8 +136,19 @@ impl Settings {
         self.resources.apply(&mut spec.task.limits, &mut spec.task.reservations);
         self.restart.apply(&mut spec.task.restart);
         self.update.apply(&mut spec.update);
+        set(&mut spec.min_available, self.min_available.as_ref());
         Ok(())
     }
+}
+
+/// A number of tasks, or a percentage of them.
+fn parse_min_available(text: &str) -> Result<MinAvailable, String> {
+    let number = |digits: &str| digits.parse::<u32>().ok();
+    let read = match text.strip_suffix('%') {
+        Some(digits) => number(digits).filter(|percent| *percent <= 100).map(MinAvailable::Percent),
+        None => number(text).map(MinAvailable::Tasks),
+    };
+    read.ok_or_else(|| "it must be a number of tasks, or a percentage from 0% to 100%".to_owned())
 }
 
 /// Sets the number of tasks.
@@ -206,5 +222,19 @@ impl UpdateSettings {
 fn set<T: Clone>(place: &mut T, given: Option<&T>) {
     if let Some(value) = given {
         place.clone_from(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_that_stay_available_are_counted_or_shared_out() {
+        assert_eq!(parse_min_available("2"), Ok(MinAvailable::Tasks(2)));
+        assert_eq!(parse_min_available("50%"), Ok(MinAvailable::Percent(50)));
+        for bad in ["", "%", "-1", "101%", "two", "5 %", "1.5"] {
+            assert!(parse_min_available(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use skep_proto::model::{Constraint, Protocol, ServiceName, UpdateConfig};
+use skep_proto::model::{Constraint, MinAvailable, Protocol, ServiceName, UpdateConfig};
 
 use super::*;
 
@@ -14,6 +14,7 @@ fn spec() -> ServiceSpec {
         mode: Mode::Replicated { replicas: 3 },
         ports: Vec::new(),
         update: UpdateConfig::default(),
+        min_available: MinAvailable::default(),
     }
 }
 
@@ -153,4 +154,11 @@ fn environment_variables_need_a_name() {
 fn a_spec_that_would_not_travel_is_refused() {
     let result = with(|spec| spec.task.container.args = vec!["x".repeat(TEXT_BYTES_MAX + 1)]);
     assert!(matches!(result, Err(Invalid::TooMany { .. })));
+}
+
+#[test]
+fn only_a_replicated_service_has_a_number_of_tasks_to_keep() {
+    let keep = |mode| with(|spec| (spec.mode, spec.min_available) = (mode, MinAvailable::Tasks(9)));
+    assert_eq!(keep(Mode::Replicated { replicas: 3 }), Ok(()), "never more than there are");
+    assert_eq!(keep(Mode::Global), Err(Invalid::GlobalMinimum));
 }

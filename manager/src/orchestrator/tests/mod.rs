@@ -1,5 +1,6 @@
 //! Services in a small cluster, planned and applied until nothing is left to do.
 
+mod drain;
 mod global;
 mod node;
 mod property;

@@ -15,23 +15,9 @@ fn once() -> ServiceSpec {
 }
 
 #[test]
-fn a_drained_nodes_tasks_run_elsewhere_once_they_have_stopped() {
-    let (mut world, service) = World::up(2, once());
-    world.set(1, Availability::Drain);
-    world.plan_out(service);
-    world.place();
-    let shapes = world.of_slot(service, 1);
-    assert_eq!(shapes, [(DesiredState::Shutdown, TaskState::Running), (DesiredState::Ready, TaskState::Assigned)]);
-    world.settle(service);
-    let running = world.running(service);
-    assert_eq!(running.iter().map(|task| task.node).collect::<Vec<_>>(), [Some(node_id(2))]);
-    assert!(running[0].restarts.is_empty());
-}
-
-#[test]
 fn a_stop_that_is_never_confirmed_is_waited_for_up_to_the_grace_and_a_margin() {
     let (mut world, service) = World::up(2, once());
-    world.set(1, Availability::Drain);
+    world.update(service, |spec| spec.task.force_update += 1);
     let plan = world.plan_out(service);
     assert_eq!(plan.wake_at, Some(world.now + Duration::from_secs(20)));
     world.wait(Duration::from_secs(20));
