@@ -209,7 +209,10 @@ async fn watch_once(
 }
 
 /// Waits before another try, or gives up.
-async fn again(tries: &mut u32, status: Status) -> anyhow::Result<()> {
+///
+/// # Errors
+/// What the daemon said, when it does not heal or was said too often.
+pub(crate) async fn again(tries: &mut u32, status: Status) -> anyhow::Result<()> {
     *tries += 1;
     let heals = matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::Aborted | Code::Unknown);
     if !heals || *tries > RETRIES_MAX {

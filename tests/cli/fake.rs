@@ -161,6 +161,7 @@ impl Control for Answers {
     type ServiceLogsStream = Stream_<pb::ServiceLogsReply>;
     type ListTasksStream = Stream_<pb::TaskEntry>;
     type ListNodesStream = Stream_<pb::NodeEntry>;
+    type WatchNodeStream = Stream_<pb::NodeProgress>;
 
     async fn create_service(
         &self,
@@ -240,6 +241,10 @@ impl Control for Answers {
     }
 
     async fn get_node(&self, _: Request<pb::RefRequest>) -> Result<Response<pb::NodeEntry>, Status> {
+        not_here()
+    }
+
+    async fn watch_node(&self, _: Request<pb::RefRequest>) -> Result<Response<Self::WatchNodeStream>, Status> {
         not_here()
     }
 

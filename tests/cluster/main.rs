@@ -5,6 +5,7 @@
 mod support;
 
 mod joining;
+mod moving;
 mod refusals;
 mod services;
 mod survival;

@@ -1,7 +1,6 @@
 //! What the process tests share: machines made of network namespaces, real daemons on them, and waiting for a condition.
 //!
 //! Nothing here sleeps for a fixed time and hopes: [`wait_for`] looks again until the condition holds or its bound is over.
-#![expect(dead_code, reason = "each test binary uses its own part")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -10,10 +10,11 @@
 //!   Nothing is retried here, because only the caller knows whether asking twice is harmless.
 //!
 //! Files: [`validate`] (specs beyond their form), [`tokens`] (who may join), [`lookup`] (what a name or prefix means), [`progress`] (has a service
-//! converged?), [`service`] (the RPCs).
+//! converged?), [`moving`] (is a node what its availability says?), [`service`] (the RPCs).
 
 pub mod error;
 pub mod lookup;
+pub mod moving;
 pub mod progress;
 pub mod service;
 pub mod tokens;

@@ -53,7 +53,7 @@ impl Soft {
     }
 
     /// Replaces the reasons; tells whose changed.
-    pub(super) fn explain(&mut self, waiting: Vec<((ServiceId, u64), String)>) -> BTreeSet<ServiceId> {
+    pub(crate) fn explain(&mut self, waiting: Vec<((ServiceId, u64), String)>) -> BTreeSet<ServiceId> {
         let now: BTreeMap<_, Box<str>> = waiting.into_iter().map(|(group, why)| (group, why.into())).collect();
         let before = std::mem::replace(&mut self.waiting, now);
         let came = self.waiting.iter().filter(|(group, why)| before.get(group) != Some(*why));

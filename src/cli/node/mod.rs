@@ -3,6 +3,7 @@
 mod command;
 mod inspect;
 mod list;
+mod moving;
 mod update;
 
 pub(crate) use command::{AvailabilityWord, NodeCommand, run};

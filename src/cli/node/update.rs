@@ -1,28 +1,25 @@
 //! `node update`.
 
-use std::time::Duration;
-
 use clap::{Args, ValueEnum};
 use skep_proto::pb;
-use tokio::time::{sleep, sleep_until};
-use tonic::Code;
+use tokio::time::sleep_until;
+use tonic::{Code, Status};
 
 use super::AvailabilityWord;
 use super::inspect::get;
+use super::moving::Moving;
 use crate::cli::connect::Daemon;
 use crate::cli::error::{timed_out, usage};
 use crate::cli::flags::labels::labels;
+use crate::cli::format::progress::Screen;
 use crate::cli::format::units::go_duration;
 use crate::cli::json::meta_id;
-use crate::cli::list::collect;
-use crate::cli::output::print;
-use crate::cli::wait::WaitFlags;
+use crate::cli::output::{note, print, progress_target};
+use crate::cli::wait::{WaitFlags, again};
 use crate::exit::Exit;
 
 /// How often an update is worked out anew because the node was written in between; then the user is told.
 const TRIES_MAX: u32 = 5;
-/// Between two looks at a node that is being drained.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// Flags of `node update`.
 #[derive(Args, Clone, Debug)]
@@ -52,30 +49,65 @@ enum RoleWord {
     Manager,
 }
 
-/// Updates the node; a drain is waited for.
+/// Updates the node, and waits until it is what its availability says.
 ///
 /// # Errors
-/// When it is refused, or tasks are left on the node when the time is up.
+/// When it is refused, or tasks have still to move when the time is up.
 pub(super) async fn run(daemon: &Daemon, flags: &UpdateFlags) -> anyhow::Result<Exit> {
     let deadline = flags.wait.deadline();
     let id = change(daemon, flags).await?;
     print(&format!("{}\n", flags.node))?;
-    if flags.wait.detach || flags.availability != Some(AvailabilityWord::Drain) {
+    if flags.wait.detach || flags.availability.is_none() {
         return Ok(Exit::Done);
     }
-    let mut left = 0;
-    tokio::select! {
-        done = drained(daemon, &id, &mut left) => done.map(|()| Exit::Done),
-        () = sleep_until(deadline) => Err(timed_out(format!(
-            "failed to see node {} drained within {}: {left} of its tasks have not stopped yet; skep node ps {id} shows them",
-            flags.node,
-            go_duration(flags.wait.timeout.unwrap_or_default())
-        ))),
+    let (mut moving, mut screen) = (Moving::default(), Screen::new(progress_target()));
+    let done = tokio::select! {
+        done = follow(daemon, &id, &mut moving, (!flags.wait.quiet).then_some(&mut screen)) => done,
+        () = sleep_until(deadline) => {
+            let waited = go_duration(flags.wait.timeout.unwrap_or_default());
+            Err(timed_out(moving.why_not(&flags.node, &waited)))
+        }
         _ = tokio::signal::ctrl_c() => {
             print(&format!("Operation continuing in background.\nUse `skep node ps {id}` to check progress.\n"))?;
-            Ok(Exit::Failed)
+            return Ok(Exit::Failed);
         }
+    };
+    done?;
+    moving.stranded(&flags.node).into_iter().try_for_each(|warning| note(&warning))?;
+    Ok(Exit::Done)
+}
+
+/// Follows the node until nothing is to move any more. A watch that breaks off is taken up again.
+async fn follow(daemon: &Daemon, id: &str, moving: &mut Moving, mut screen: Option<&mut Screen>) -> anyhow::Result<()> {
+    let mut tries = 0;
+    loop {
+        let lost = match daemon.control().watch_node(pb::RefRequest { r#ref: id.to_owned() }).await {
+            Err(status) => status,
+            Ok(stream) => {
+                let mut stream = stream.into_inner();
+                loop {
+                    match stream.message().await {
+                        Err(status) => break status,
+                        Ok(None) => break Status::unavailable("the daemon ended the watch of the node"),
+                        Ok(Some(progress)) => {
+                            // Whoever was heard may be lost again: only tries in a row count.
+                            tries = 0;
+                            moving.take(progress);
+                            draw(moving, screen.as_deref_mut())?;
+                        }
+                    }
+                    if moving.is_done() {
+                        return Ok(());
+                    }
+                }
+            }
+        };
+        again(&mut tries, lost).await?;
     }
+}
+
+fn draw(moving: &Moving, screen: Option<&mut Screen>) -> anyhow::Result<()> {
+    screen.map_or(Ok(()), |screen| print(&screen.draw(&moving.lines())))
 }
 
 /// Writes the changed spec; gives the node's id.
@@ -119,25 +151,6 @@ impl UpdateFlags {
     }
 }
 
-/// Waits until nothing runs on the node any more.
-async fn drained(daemon: &Daemon, id: &str, left: &mut usize) -> anyhow::Result<()> {
-    loop {
-        let request = pb::ListTasksRequest { services: Vec::new(), nodes: vec![id.to_owned()] };
-        let tasks = collect(daemon.control().list_tasks(request).await?.into_inner()).await?;
-        *left = tasks.iter().filter(|entry| exists(entry)).count();
-        if *left == 0 {
-            return Ok(());
-        }
-        sleep(LOOK).await;
-    }
-}
-
-/// Its container is there, or may be.
-fn exists(entry: &pb::TaskEntry) -> bool {
-    let state = entry.task.as_ref().and_then(|task| task.status.as_ref()).map_or(0, |status| status.state);
-    !entry.node_down && (i32::from(pb::TaskState::Assigned)..=i32::from(pb::TaskState::Running)).contains(&state)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -167,19 +180,5 @@ mod tests {
     #[test]
     fn a_label_that_is_not_there_cannot_be_removed() {
         assert!(edited("--label-rm z").is_err());
-    }
-
-    #[test]
-    fn a_node_is_drained_when_nothing_of_it_may_run() {
-        let entry = |state: pb::TaskState, node_down| {
-            let status = pb::TaskStatus { state: state.into(), ..Default::default() };
-            pb::TaskEntry {
-                task: Some(pb::Task { status: Some(status), ..Default::default() }),
-                node_down,
-                ..Default::default()
-            }
-        };
-        assert!(exists(&entry(pb::TaskState::Running, false)) && exists(&entry(pb::TaskState::Assigned, false)));
-        assert!(!exists(&entry(pb::TaskState::Shutdown, false)) && !exists(&entry(pb::TaskState::Running, true)));
     }
 }

@@ -113,6 +113,7 @@ impl Control for ControlService {
     type ServiceLogsStream = Answers<pb::ServiceLogsReply>;
     type ListTasksStream = Answers<pb::TaskEntry>;
     type ListNodesStream = Answers<pb::NodeEntry>;
+    type WatchNodeStream = Answers<pb::NodeProgress>;
 
     async fn create_service(&self, request: Request<pb::CreateServiceRequest>) -> Answer<pb::ServiceReply> {
         Ok(Response::new(self.create(self.admit(request)?).await?))
@@ -159,6 +160,10 @@ impl Control for ControlService {
     async fn get_node(&self, request: Request<pb::RefRequest>) -> Answer<pb::NodeEntry> {
         let asked = self.asked(&request);
         Ok(Response::new(self.node(&self.admit(request)?.r#ref, asked)?))
+    }
+
+    async fn watch_node(&self, request: Request<pb::RefRequest>) -> Answer<Self::WatchNodeStream> {
+        Ok(Response::new(self.watch_moves(&self.admit(request)?.r#ref)?))
     }
 
     async fn update_node(&self, request: Request<pb::UpdateNodeRequest>) -> Answer<pb::NodeEntry> {

@@ -1,13 +1,23 @@
 //! Nodes.
 
+use std::time::Duration;
+
 use skep_proto::convert::required;
 use skep_proto::model::{Node, NodeId, NodeRole, NodeSpec, NodeState};
 use skep_proto::pb;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tonic::Status;
 
 use super::control::{Answers, ControlService};
 use super::list::{PAGE_MAX, listed};
+use super::service::{PROGRESS_MAX, driven, rest};
+use crate::api::moving::moving;
 use crate::api::{ApiError, lookup, validate};
-use crate::store::{Change, State};
+use crate::store::{Change, State, Store};
+
+/// Longest time between two looks at a node that is watched.
+const LOOK: Duration = Duration::from_millis(500);
 
 impl ControlService {
     pub(super) fn nodes(&self, words: &[String], asked: NodeId) -> Result<Answers<pb::NodeEntry>, ApiError> {
@@ -25,6 +35,12 @@ impl ControlService {
 
     pub(super) fn node(&self, word: &str, asked: NodeId) -> Result<pb::NodeEntry, ApiError> {
         Ok(self.node_entry(lookup::node(&self.store.read(), word)?, asked))
+    }
+
+    pub(super) fn watch_moves(&self, word: &str) -> Result<Answers<pb::NodeProgress>, ApiError> {
+        let id = lookup::node(&self.store.read(), word)?.id;
+        let (sender, receiver) = mpsc::channel(PROGRESS_MAX);
+        Ok(Box::pin(driven(receiver, watch(self.store.clone(), id, sender))))
     }
 
     pub(super) async fn change_node(
@@ -67,6 +83,31 @@ impl ControlService {
             reachable: raft_id.is_some_and(|id| self.heard.borrow().contains(&id)),
             self_: node.id == asked,
         }
+    }
+}
+
+/// Sends the progress when it has changed, until nothing more is to move.
+async fn watch(store: Store, id: NodeId, out: mpsc::Sender<Result<pb::NodeProgress, Status>>) {
+    let mut subscription = store.subscribe();
+    let mut sent = None;
+    loop {
+        let Ok(place) = out.reserve().await else { return };
+        let begun = Instant::now();
+        let now = {
+            let state = store.read();
+            moving(&state, &store.soft(), id)
+        };
+        let done = now.converged;
+        if sent.as_ref() != Some(&now) {
+            place.send(Ok(now.clone()));
+            sent = Some(now);
+        }
+        if done {
+            return;
+        }
+        rest(begun.elapsed()).await;
+        // Soft states wake nobody here.
+        let _ = tokio::time::timeout(LOOK, subscription.touched()).await;
     }
 }
 

@@ -21,7 +21,7 @@ use crate::sys;
 /// Services counted under one look at the state: each may have a hundred thousand tasks.
 const SERVICES_PAGE_MAX: usize = 1;
 /// Progress messages between us and a slow watcher; it then gets fewer and newer ones.
-const PROGRESS_MAX: usize = 1;
+pub(super) const PROGRESS_MAX: usize = 1;
 /// Looking at a service of a hundred thousand tasks takes a while; at most this share of the time is spent on one watcher.
 const WATCH_SHARE: u32 = 10;
 
@@ -124,7 +124,7 @@ fn entry(state: &State, _: &Soft, id: ServiceId) -> Option<pb::ServiceEntry> {
 }
 
 /// The stream of a receiver, which also drives what fills it: when the reader goes, both end.
-fn driven<T: Send + 'static>(
+pub(super) fn driven<T: Send + 'static>(
     receiver: mpsc::Receiver<Result<T, Status>>,
     filling: impl Future<Output = ()> + Send + 'static,
 ) -> impl tokio_stream::Stream<Item = Result<T, Status>> + Send {
@@ -164,7 +164,7 @@ async fn watch(
 }
 
 /// Waits in proportion to what a look at the service costs; nothing at all for all but the largest.
-async fn rest(cost: Duration) {
+pub(super) async fn rest(cost: Duration) {
     if cost >= Duration::from_millis(1) {
         tokio::time::sleep(cost * WATCH_SHARE).await;
     }
