@@ -11,6 +11,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
@@ -19,15 +20,23 @@ use tower::service_fn;
 use crate::identity::certificate::MANAGER_OU;
 use crate::identity::{Identity, IdentityError, tls};
 
-/// How long TCP and TLS may take together. A manager in the same continent needs a tenth.
+/// How long TCP may take. A machine that is off answers nothing, and there may be other managers to try before the leader takes this node
+/// for dead.
+const TCP_MAX: Duration = Duration::from_secs(1);
+
+/// How long TCP and TLS may take together. A manager in the same continent needs a tenth; one that thousands of agents come to at once
+/// needs longer.
 const CONNECT_MAX: Duration = Duration::from_secs(3);
 
-/// How long a manager may leave what was sent to it unacknowledged before the kernel gives the connection up: as long as a
-/// manager waits for a silent node. It costs nothing while all is well, and heartbeats see to it that something is always sent.
-const SILENCE_MS_MAX: u32 = 3_000;
+/// How long a manager may leave what was sent to it unacknowledged before the kernel gives the connection up. A node whose leader lost its
+/// power has to be back at the next one within the three seconds that this one waits. Heartbeats see to it that something is always sent.
+const SILENCE_MS_MAX: u32 = 2_000;
 
 /// A ping after so much silence finds a manager that hangs while its kernel goes on acknowledging.
-const PING_AFTER: Duration = Duration::from_secs(5);
+const PING_AFTER: Duration = Duration::from_millis(1_500);
+
+/// How long the answer may take: together with [`PING_AFTER`] no longer than a new leader waits.
+const PING_MAX: Duration = Duration::from_millis(1_400);
 
 /// Why a manager was not reached.
 pub type ConnectError = Box<dyn Error + Send + Sync>;
@@ -91,12 +100,12 @@ fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
     Ok(endpoint
         .connect_timeout(CONNECT_MAX)
         .http2_keep_alive_interval(PING_AFTER)
-        .keep_alive_timeout(Duration::from_millis(SILENCE_MS_MAX.into()))
+        .keep_alive_timeout(PING_MAX)
         .keep_alive_while_idle(true))
 }
 
 async fn secure(address: String, config: Arc<ClientConfig>) -> Result<TokioIo<TlsStream<TcpStream>>, ConnectError> {
-    let stream = TcpStream::connect(&address).await?;
+    let stream = timeout(TCP_MAX, TcpStream::connect(&address)).await??;
     stream.set_nodelay(true)?;
     setsockopt(&stream, sockopt::TcpUserTimeout, &SILENCE_MS_MAX)?;
     let name = ServerName::try_from(MANAGER_OU).expect("a DNS label");

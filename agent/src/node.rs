@@ -211,6 +211,7 @@ impl NodeMachine {
             FromManager::Heartbeat(period) => {
                 self.converse(now, session::Input::Heartbeat(Duration::from_millis(period.heartbeat_ms)))
             }
+            FromManager::Managers(managers) => self.converse(now, session::Input::Managers(managers.addresses)),
             FromManager::Ack(ack) => {
                 self.reporter.ack(ack.seq);
                 Some(ack.refused).filter(|why| !why.is_empty()).map(Effect::Refused).into_iter().collect()

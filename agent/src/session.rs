@@ -1,23 +1,31 @@
 //! When to connect, to which manager, when to say that the node lives, and when to give a connection up: a pure machine.
 //!
-//! It ends only when the node was removed or its owner stops it. Whatever else happens, it tries another manager: at once when
-//! one named the leader, otherwise after a delay that doubles and is drawn at random, so that a thousand agents which lost
-//! one leader do not come back in one instant.
+//! It ends only when the node was removed or its owner stops it. Whatever else happens, it tries another manager: almost at
+//! once when one named the leader, and while there are managers that were not tried, in an order drawn at random so that a thousand
+//! agents which lost one leader do not all come to the same. When all were tried in vain it begins a new round after a delay that doubles, and
+//! tries those it was begun with, too: should every manager it knows have moved, the address that an operator gave may still be good.
+//! A manager that answers and knows of no leader has waited for one before it said so, hence the delay is short after a round with such an answer.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use skep_proto::model::{Moment, Seed};
 
-/// Delay before the second try. A leader that was killed is replaced in a second; a tenth of it is soon enough and no storm.
+/// Longest delay before a leader that was named, or another manager of the same round, is tried: a thousand agents need not come in one
+/// instant.
+pub const HASTE_MAX: Duration = Duration::from_millis(100);
+
+/// Delay before the second round. A leader that was killed is replaced in a second; a tenth of it is soon enough and no storm.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(100);
 
-/// Longest delay between two tries. A cluster that comes back has all its agents within so many seconds.
-pub const BACKOFF_MAX: Duration = Duration::from_secs(8);
+/// Longest delay between two rounds. A cluster that comes back has its agents back before it takes them for lost: a new leader waits
+/// three seconds.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
-/// How long a connection may take until the manager's welcome.
-pub const GREETING_MAX: Duration = Duration::from_secs(5);
+/// How long a connection may take until the manager's welcome. A manager that knows of no leader waits three seconds for one.
+pub const GREETING_MAX: Duration = Duration::from_secs(7);
 
-/// How many hints at a leader are followed at once without a welcome between. Two managers that each take the other for the leader
+/// How many hints at a leader are followed without a welcome between. Two managers that each take the other for the leader
 /// are left alone for a moment then.
 pub const HINTS_MAX: u32 = 3;
 
@@ -45,6 +53,8 @@ pub enum Input {
     },
     /// Another rhythm.
     Heartbeat(Duration),
+    /// Every manager, now.
+    Managers(Vec<String>),
     /// The manager does not serve this node.
     Farewell {
         /// Nor will any other.
@@ -85,10 +95,19 @@ enum Phase {
 #[derive(Debug)]
 pub struct Session {
     managers: Vec<String>,
+    /// What it was begun with.
+    given: Vec<String>,
     phase: Phase,
     current: String,
-    failures: u32,
+    /// Tried in this round.
+    tried: BTreeSet<String>,
+    /// A manager of this round answered, and knew of no leader.
+    is_answered: bool,
+    /// Rounds in vain, one after the other.
+    rounds: u32,
     hints: u32,
+    /// Who leads, as the last manager said.
+    hinted: Option<String>,
     period: Duration,
     seed: Seed,
 }
@@ -97,11 +116,16 @@ impl Session {
     /// Begins with the managers that are known, and tries the first of them at the first tick.
     #[must_use]
     pub fn new(managers: Vec<String>, seed: Seed, now: Moment) -> Self {
+        let managers = bounded(managers);
         Self {
-            managers: bounded(managers),
+            given: managers.clone(),
+            managers,
             phase: Phase::Waiting { until: now },
             current: String::new(),
-            failures: 0,
+            tried: BTreeSet::new(),
+            is_answered: false,
+            rounds: 0,
+            hinted: None,
             hints: 0,
             period: Duration::from_secs(1),
             seed,
@@ -145,6 +169,8 @@ impl Session {
             (_, Input::Lost) => self.lost(now),
             (_, Input::Welcome { heartbeat, managers }) => self.welcome(now, heartbeat, managers),
             (_, Input::Heartbeat(period)) => self.rhythm(now, period),
+            (Phase::Open { .. }, Input::Managers(managers)) => self.remember(managers).into_iter().collect(),
+            (_, Input::Managers(_)) => Vec::new(),
             (_, Input::Farewell { removed: true, .. }) => {
                 self.phase = Phase::Removed;
                 vec![Effect::Disconnect, Effect::Removed]
@@ -175,42 +201,69 @@ impl Session {
             return Vec::new();
         };
         self.current.clone_from(&address);
+        self.tried.insert(address.clone());
         self.phase = Phase::Greeting { until: now + GREETING_MAX };
         vec![Effect::Connect(address)]
     }
 
-    /// Another manager than the last, unless there is only one; the first of the list to begin with, since it served last.
+    /// Managers that were not tried in this round. The first round is of those that are known, the later ones of those that were
+    /// given, too.
+    fn untried(&self) -> Vec<&String> {
+        let given = self.given.iter().filter(|m| self.rounds > 0 && !self.managers.contains(m));
+        self.managers.iter().chain(given).filter(|m| !self.tried.contains(*m)).collect()
+    }
+
+    /// The leader, if a manager named it. The first of the list to begin with, since it served last; then any that was not tried in
+    /// this round.
     fn choose(&mut self) -> Option<String> {
+        if let Some(leader) = self.hinted.take() {
+            return Some(leader);
+        }
         if self.current.is_empty() {
             return self.managers.first().cloned();
         }
-        let others: Vec<&String> = self.managers.iter().filter(|m| **m != self.current).collect();
-        let count = u128::try_from(others.len()).expect("a list of at most 64");
-        let drawn = self.seed.draw().checked_rem(count).and_then(|i| usize::try_from(i).ok());
-        let chosen = drawn.and_then(|i| others.get(i).copied()).or(self.managers.first());
-        chosen.cloned()
+        let bits = self.seed.draw();
+        let untried = self.untried();
+        let count = u128::try_from(untried.len()).expect("two lists of at most 64");
+        let drawn = bits.checked_rem(count).and_then(|i| usize::try_from(i).ok());
+        drawn.and_then(|i| untried.get(i).copied()).or(self.managers.first()).cloned()
     }
 
+    /// The delay is drawn, so that many do not come together.
     fn lost(&mut self, now: Moment) -> Vec<Effect> {
-        let ceiling = BACKOFF_MIN.saturating_mul(1 << self.failures.min(10)).min(BACKOFF_MAX);
-        self.failures = self.failures.saturating_add(1);
+        if self.is_open() {
+            // The one that served is the likeliest to be gone.
+            self.tried = BTreeSet::from([self.current.clone()]);
+        }
         self.hints = 0;
-        self.phase = Phase::Waiting { until: now + self.between(ceiling / 2, ceiling) };
+        let delay = if self.untried().is_empty() { self.next_round() } else { self.between(Duration::ZERO, HASTE_MAX) };
+        self.phase = Phase::Waiting { until: now + delay };
         vec![Effect::Disconnect]
+    }
+
+    fn next_round(&mut self) -> Duration {
+        self.rounds = if self.is_answered { 1 } else { self.rounds.saturating_add(1) };
+        self.is_answered = false;
+        self.tried.clear();
+        let ceiling = BACKOFF_MIN.saturating_mul(1 << (self.rounds - 1).min(10)).min(BACKOFF_MAX);
+        self.between(ceiling / 2, ceiling)
     }
 
     fn refused(&mut self, now: Moment, leader: String) -> Vec<Effect> {
         if leader.is_empty() || self.hints >= HINTS_MAX {
+            self.is_answered |= !self.is_open();
             return self.lost(now);
         }
         self.hints += 1;
-        let mut effects = vec![Effect::Disconnect];
-        effects.extend(self.connect(now, Some(leader)));
-        effects
+        self.hinted = Some(leader);
+        // All agents of a manager hear it in one instant.
+        self.phase = Phase::Waiting { until: now + self.between(Duration::ZERO, HASTE_MAX) };
+        vec![Effect::Disconnect]
     }
 
     fn welcome(&mut self, now: Moment, period: Duration, managers: Vec<String>) -> Vec<Effect> {
-        (self.failures, self.hints) = (0, 0);
+        (self.rounds, self.hints, self.is_answered) = (0, 0, false);
+        self.tried.clear();
         self.period = period.max(HEARTBEAT_MIN);
         self.phase = Phase::Open { next_beat: now + self.beat() };
         let mut effects = vec![Effect::Began];

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -55,13 +57,79 @@ fn delays_double_up_to_the_bound_and_a_welcome_resets_them() {
     assert!(session.wake_at().unwrap().since(now) <= BACKOFF_MIN);
 }
 
-#[test]
-fn a_lost_manager_is_followed_by_another() {
-    let mut session = session(&["a:1", "b:1"]);
-    session.step(NOW, Input::Tick);
-    session.step(NOW, Input::Lost);
+/// Lets the delay pass and says which manager is tried then, with the delay.
+fn next(session: &mut Session, now: &mut Moment) -> (String, Duration) {
     let at = session.wake_at().unwrap();
-    assert_eq!(session.step(at, Input::Tick), [connect("b:1")]);
+    let delay = at.since(*now);
+    *now = at;
+    let effects = session.step(at, Input::Tick);
+    let [Effect::Connect(address)] = effects.as_slice() else { panic!("{effects:?}") };
+    (address.clone(), delay)
+}
+
+#[test]
+fn every_other_manager_is_tried_almost_at_once_before_any_is_tried_again() {
+    for seed in 0..50 {
+        let managers: Vec<String> = ["a:1", "b:1", "c:1", "d:1", "e:1"].map(str::to_owned).to_vec();
+        let mut session = Session::new(managers.clone(), Seed::new(seed), NOW);
+        let mut now = NOW;
+        session.step(now, Input::Tick);
+        session.step(now, Input::Welcome { heartbeat: Duration::from_secs(1), managers: managers.clone() });
+        session.step(now, Input::Lost);
+        let mut tried = BTreeSet::new();
+        for _ in 1..5 {
+            let (address, delay) = next(&mut session, &mut now);
+            assert!(delay <= HASTE_MAX && address != "a:1" && tried.insert(address), "{tried:?}");
+            session.step(now, Input::Lost);
+        }
+        let (_, delay) = next(&mut session, &mut now);
+        assert!((BACKOFF_MIN / 2..=BACKOFF_MIN).contains(&delay), "{delay:?}");
+    }
+}
+
+#[test]
+fn the_address_it_was_begun_with_is_not_forgotten_when_all_managers_have_moved() {
+    let mut session = session(&["given:1"]);
+    let mut now = NOW;
+    session.step(now, Input::Tick);
+    session.step(now, welcome(&["a:1", "b:1"]));
+    session.step(now, Input::Farewell { removed: false, leader: "b:1".to_owned() });
+    assert_eq!(next(&mut session, &mut now).0, "b:1");
+    session.step(now, welcome(&["a:1", "b:1"]));
+    assert_eq!(session.managers(), ["b:1", "a:1"]);
+    session.step(now, Input::Lost);
+    let mut tried = Vec::new();
+    for _ in 0..4 {
+        tried.push(next(&mut session, &mut now).0);
+        session.step(now, Input::Lost);
+    }
+    assert_eq!(tried[0], "a:1");
+    assert!(tried.contains(&"given:1".to_owned()), "{tried:?}");
+}
+
+#[test]
+fn managers_that_wait_for_a_leader_are_asked_again_soon_however_long_it_takes() {
+    let mut session = open(&["a:1", "b:1", "c:1"]);
+    let mut now = NOW;
+    session.step(now, Input::Lost);
+    for _ in 0..30 {
+        let (_, delay) = next(&mut session, &mut now);
+        assert!(delay <= BACKOFF_MIN, "{delay:?}");
+        session.step(now, farewell(""));
+    }
+}
+
+#[test]
+fn managers_that_come_and_go_are_remembered_while_the_session_lives() {
+    let mut session = open(&["a:1", "b:1"]);
+    let managers = |all: &[&str]| Input::Managers(all.iter().map(ToString::to_string).collect());
+    let list = ["a:1", "b:1", "c:1"].map(str::to_owned).to_vec();
+    assert_eq!(session.step(NOW, managers(&["c:1", "b:1", "a:1"])), [Effect::Remember(list)]);
+    assert_eq!(session.step(NOW, managers(&["a:1", "b:1", "c:1"])), []);
+    session.step(NOW, managers(&["a:1", "d:1"]));
+    assert_eq!(session.managers(), ["a:1", "d:1"]);
+    session.step(NOW, Input::Lost);
+    assert_eq!(session.step(NOW, managers(&["e:1"])), [], "nobody says it any more");
 }
 
 #[test]
@@ -73,14 +141,26 @@ fn silence_instead_of_a_welcome_is_a_failure() {
 }
 
 #[test]
-fn a_hint_at_the_leader_is_followed_at_once_but_not_for_ever() {
-    let mut session = session(&["a:1", "b:1"]);
-    session.step(NOW, Input::Tick);
+fn a_hint_at_the_leader_is_followed_almost_at_once_but_not_for_ever() {
+    let mut session = session(&["a:1", "b:1", "c:1"]);
+    let mut now = NOW;
+    session.step(now, Input::Tick);
     for _ in 0..HINTS_MAX {
-        assert_eq!(session.step(NOW, farewell("b:1")), [Effect::Disconnect, connect("b:1")]);
+        assert_eq!(session.step(now, farewell("z:1")), [Effect::Disconnect]);
+        let (address, delay) = next(&mut session, &mut now);
+        assert!(address == "z:1" && delay <= HASTE_MAX, "{address} {delay:?}");
     }
-    assert_eq!(session.step(NOW, farewell("b:1")), [Effect::Disconnect]);
-    assert!(session.wake_at().unwrap() > NOW);
+    assert_eq!(session.step(now, farewell("z:1")), [Effect::Disconnect]);
+    assert_ne!(next(&mut session, &mut now).0, "z:1", "they take each other for the leader");
+}
+
+#[test]
+fn an_open_session_follows_its_manager_to_the_next_leader() {
+    let mut session = open(&["a:1", "b:1"]);
+    let mut now = NOW;
+    assert_eq!(session.step(now, farewell("b:1")), [Effect::Disconnect]);
+    let (address, delay) = next(&mut session, &mut now);
+    assert!(address == "b:1" && delay <= HASTE_MAX);
 }
 
 #[test]

@@ -165,6 +165,28 @@ async fn a_hint_at_the_leader_is_followed_and_remembered() {
 }
 
 #[tokio::test]
+async fn a_manager_that_came_while_the_session_lived_is_remembered_and_turned_to() {
+    let (dir, mut manager) = (tempfile::tempdir().unwrap(), Manager::start().await);
+    let mut other = Manager::start().await;
+    let executor: Arc<SimExecutor> = Arc::default();
+    let (agent, visit) = running(dir.path(), &mut manager, &executor, &ids(1..3)).await;
+    let addresses = vec![manager.address.clone(), other.address.clone()];
+    visit.say(Said::Managers(pb::Managers { addresses })).await;
+    let view = agent.view();
+    wait_for("the other one is known", || view.borrow().managers.contains(&other.address)).await;
+    drop((visit, manager));
+    let mut visit = other.visit().await;
+    visit.welcome(&[]).await;
+    visit.until(ids(1..3), TaskState::Running).await;
+    agent.shutdown(false).await.unwrap();
+    let nobody = config(dir.path(), &[]);
+    let agent = Agent::start_with(nobody, Arc::clone(&executor) as _, Arc::new(Plain)).await.unwrap();
+    other.visit().await;
+    assert_eq!(executor.counts().started, 2, "no task notices");
+    drop(agent);
+}
+
+#[tokio::test]
 async fn a_restarted_daemon_takes_up_what_it_finds() {
     let (dir, mut manager) = (tempfile::tempdir().unwrap(), Manager::start().await);
     let executor: Arc<SimExecutor> = Arc::default();

@@ -17,6 +17,9 @@ const SLOT_MS: u64 = 50;
 /// A deadline that comes up so late means that we were asleep (a stopped process, a moved virtual machine): the beats lie
 /// unread in our sockets, and everybody gets another grace.
 const STALL: Duration = Duration::from_millis(1_000);
+/// How long an agent may take to notice that its manager is gone without a word, and to find another one, whatever its period is:
+/// its ping goes unanswered after so long.
+const RETURN_TIME_MIN: Duration = Duration::from_secs(3);
 /// What one agent's way to a new leader costs us: its TLS handshake and its complete set.
 const RETURN_COST: Duration = Duration::from_millis(2);
 
@@ -82,7 +85,7 @@ impl Rhythm {
 /// Docker doubles its grace; in a small cluster that only keeps the tasks of a dead leader's machine waiting.
 #[must_use]
 pub fn return_grace(period: Duration, nodes: usize) -> Duration {
-    grace(period) + RETURN_COST.saturating_mul(u32::try_from(nodes).unwrap_or(u32::MAX))
+    grace(period).max(RETURN_TIME_MIN) + RETURN_COST.saturating_mul(u32::try_from(nodes).unwrap_or(u32::MAX))
 }
 
 /// When each watched node is to be looked at.
@@ -187,6 +190,11 @@ mod tests {
         assert_eq!(jittered(SECOND, NodeId::new(0)), SECOND);
         assert_eq!(jittered(SECOND, NodeId::new(99)), Duration::from_millis(901));
         assert_eq!(return_grace(SECOND, 3), Duration::from_millis(3_006));
+        assert_eq!(
+            return_grace(SECOND / 10, 0),
+            Duration::from_secs(3),
+            "a quick heartbeat is noticed to be gone no sooner"
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! dismiss.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use skep_proto::model::{Moment, Node, NodeDescription, NodeId, NodeState, NodeStatus};
@@ -62,7 +63,7 @@ pub struct Settings {
     /// Before jitter.
     pub period: Duration,
     /// HOST:PORT of every manager.
-    pub managers: Vec<String>,
+    pub managers: Arc<[String]>,
 }
 
 /// Something to do.
@@ -211,10 +212,10 @@ fn read_settings(state: &State) -> (Settings, usize) {
     let (mut nodes, mut managers) = (0, Vec::new());
     for node in state.nodes() {
         nodes += 1;
-        managers.extend(node.manager.as_ref().map(|manager| manager.address.clone()));
+        managers.extend(node.manager.as_ref().map(|manager| manager.address.clone()).filter(|at| !at.is_empty()));
     }
     let wanted = state.cluster().map(|cluster| cluster.spec.heartbeat).unwrap_or_default();
-    (Settings { managers, period: scaled(wanted, nodes) }, nodes)
+    (Settings { managers: managers.into(), period: scaled(wanted, nodes) }, nodes)
 }
 
 #[cfg(test)]

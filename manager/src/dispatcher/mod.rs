@@ -9,6 +9,8 @@
 //!   to the leader's memory. A heartbeat costs one store to an atomic, and no timer is kept a node ([`heartbeat`]).
 //! - **Slow agents.** A session computes differences only when the last ones are sent, so a slow reader gets fewer, larger
 //!   messages, never a backlog. When our own log is slow, a session stops reading and its node is not blamed for the silence.
+//! - **Managers that do not lead** serve nobody. They send an agent to the leader, and hold its stream while there is none: with the
+//!   first word of an election's end it is served or sent on ([`elsewhere`]). Agents hear when managers come, go or move.
 //! - **Crash, leader change.** Nothing survives, nothing must: agents find the new leader, describe themselves and report every
 //!   task anew. Stored node states stay as they are, so that nothing flaps; a node that was alive gets a grace in which
 //!   thousands of handshakes fit before it is called Down.
@@ -20,6 +22,7 @@
 
 pub mod assignments;
 pub mod batch;
+pub mod elsewhere;
 pub mod error;
 pub mod heartbeat;
 pub mod keeper;

@@ -9,8 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::batch::{Batch, Input, Told};
 use super::keeper::{Effect, Event, Keeper, Settings};
-use super::registry::farewell;
-use super::service::{Desk, Dispatcher, NO_LEADER};
+use super::service::{Desk, Dispatcher};
 use crate::store::{ProposeError, Subscription};
 use crate::sys;
 
@@ -32,10 +31,10 @@ impl Dispatcher {
         let sessions = TaskTracker::new();
         let settings = keeping.settings.subscribe();
         let desk = Desk { inputs, events, settings, sessions: sessions.clone(), stop: stop.clone() };
-        *self.desk.write() = Some(desk);
+        self.desk.send_replace(Some(desk));
         tokio::join!(keeping.run(happening, stop.clone()), self.carry(waiting, stop.clone()), async {
             stop.cancelled().await;
-            *self.desk.write() = None;
+            self.desk.send_replace(None);
             sessions.close();
             sessions.wait().await;
         });
@@ -77,7 +76,7 @@ impl Dispatcher {
                 }
             }
             Told::Again => {}
-            Told::Deposed => self.registry.end_all(&farewell(NO_LEADER)),
+            Told::Deposed => self.registry.end_all(&self.elsewhere()),
         }
         result.inspect_err(|error| tracing::warn!(%error, "reports not committed"))
     }

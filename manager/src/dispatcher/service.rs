@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::RwLock;
 use skep_proto::model::{NodeId, SessionId};
 use skep_proto::pb;
 use skep_proto::pb::agent_message::Message as Heard;
@@ -15,9 +14,10 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::batch::Input;
+use super::elsewhere::{elsewhere, leader_address};
 use super::error::DispatchError;
 use super::keeper::{Event, Parting, Settings};
-use super::registry::{Line, Registry, farewell};
+use super::registry::{Line, Registry};
 use super::session::say;
 use super::talk::{Act, Talk};
 use crate::caller::{Caller, Peer};
@@ -30,9 +30,9 @@ const HELLO_TIME_MAX: Duration = Duration::from_secs(10);
 const OUT_MAX: usize = 4;
 /// Time that parting words get to leave.
 const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
-
-/// Why a manager that is not the leader serves nobody.
-pub(super) const NO_LEADER: &str = "this manager does not lead the swarm";
+/// How long a stream waits for somebody to lead, which is longer than an election takes and shorter than agents wait for a welcome.
+/// An agent that is told nothing before has not to ask again and again.
+const ELECTION_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// What one stream answers with.
 type Outgoing = mpsc::Sender<Result<pb::ManagerMessage, Status>>;
@@ -43,7 +43,9 @@ pub struct Dispatcher {
     pub(super) store: Store,
     pub(super) registry: Registry,
     pub(super) clock: Clock,
-    pub(super) desk: Arc<RwLock<Option<Desk>>>,
+    pub(super) desk: watch::Sender<Option<Desk>>,
+    own: u64,
+    leader: watch::Receiver<Option<u64>>,
 }
 
 /// Where sessions leave word for the loops of the term.
@@ -58,14 +60,41 @@ pub(super) struct Desk {
 }
 
 impl Dispatcher {
-    /// Serves the nodes of this state.
+    /// Serves the nodes of this state when `own` is the Raft id that leads.
     #[must_use]
-    pub fn new(store: Store) -> Self {
-        Self { store, registry: Registry::default(), clock: Clock::start(), desk: Arc::default() }
+    pub fn new(store: Store, own: u64, leader: watch::Receiver<Option<u64>>) -> Self {
+        let (registry, desk) = (Registry::default(), watch::Sender::new(None));
+        Self { store, registry, clock: Clock::start(), desk, own, leader }
     }
 
     fn sign_in(&self, caller: Caller) -> Result<NodeId, DispatchError> {
         Ok(caller.require_node(&self.store.read())?.node)
+    }
+
+    /// Parting words of a manager that does not lead (any more).
+    pub(super) fn elsewhere(&self) -> pb::Farewell {
+        elsewhere(&self.store.read(), self.own, *self.leader.borrow())
+    }
+
+    /// The desk of this term. Waits while nobody is known to lead; `None` when it is another manager, or the wait was in vain.
+    async fn desk(&self) -> Option<Desk> {
+        let (mut desk, mut leader) = (self.desk.subscribe(), self.leader.clone());
+        let decided = async {
+            loop {
+                let open = desk.borrow_and_update().clone();
+                let known = *leader.borrow_and_update();
+                let is_elsewhere = leader_address(&self.store.read(), self.own, known).is_some();
+                if open.is_some() || is_elsewhere {
+                    return open;
+                }
+                tokio::select! {
+                    Ok(()) = desk.changed() => {}
+                    Ok(()) = leader.changed() => {}
+                    else => return None,
+                }
+            }
+        };
+        tokio::time::timeout(ELECTION_TIME_MAX, decided).await.ok().flatten()
     }
 }
 
@@ -77,17 +106,20 @@ impl pb::dispatcher_server::Dispatcher for Dispatcher {
         &self,
         request: Request<Streaming<pb::AgentMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        let node = self.sign_in(Caller::of(request.extensions()))?;
+        let caller = Caller::of(request.extensions());
+        self.sign_in(caller)?;
+        let desk = self.desk().await;
+        // Not before the wait: the node may have been removed meanwhile.
+        let node = self.sign_in(caller)?;
         let peer = Peer::of(request.extensions());
         let (out, stream) = mpsc::channel(OUT_MAX);
-        let desk = self.desk.read().clone();
         match desk {
             Some(desk) => {
                 let visit = Visit { dispatcher: self.clone(), desk: desk.clone(), node, peer };
                 desk.sessions.spawn(visit.run(request.into_inner(), out));
             }
             None => {
-                let words = say(Said::Farewell(farewell(NO_LEADER)));
+                let words = say(Said::Farewell(self.elsewhere()));
                 out.try_send(Ok(words)).expect("the channel is new and has room");
             }
         }
@@ -149,9 +181,8 @@ struct Talking {
     talk: Talk,
     node: NodeId,
     line: Arc<Line>,
-    store: Store,
+    dispatcher: Dispatcher,
     desk: Desk,
-    clock: Clock,
     inbound: Streaming<pb::AgentMessage>,
     out: Outgoing,
     watch: Watch,
@@ -160,7 +191,7 @@ struct Talking {
 
 impl Talking {
     fn new(visit: &Visit, line: Arc<Line>, inbound: Streaming<pb::AgentMessage>, out: Outgoing) -> Self {
-        let store = visit.dispatcher.store.clone();
+        let store = &visit.dispatcher.store;
         let mut desk = visit.desk.clone();
         // Before the first look, so that nothing falls between the two.
         let watch = store.watch_node(visit.node);
@@ -170,9 +201,8 @@ impl Talking {
             node: visit.node,
             watch,
             commits: line.commits(),
-            clock: visit.dispatcher.clock,
+            dispatcher: visit.dispatcher.clone(),
             line,
-            store,
             desk,
             inbound,
             out,
@@ -193,7 +223,7 @@ impl Talking {
         let (idle, listens) = (self.talk.is_idle(), self.talk.listens());
         let message = tokio::select! {
             words = self.line.farewell() => return Err(Parting::Dismissed(words)),
-            () = self.desk.stop.cancelled() => return Err(Parting::Dismissed(farewell(NO_LEADER))),
+            () = self.desk.stop.cancelled() => return Err(Parting::Dismissed(self.dispatcher.elsewhere())),
             place = self.out.reserve(), if !idle => {
                 let place = place.map_err(|_| Parting::Lost)?;
                 if let Some(message) = self.talk.next_message() {
@@ -202,19 +232,19 @@ impl Talking {
                 None
             }
             place = self.desk.inputs.reserve(), if !listens => {
-                let place = place.map_err(|_| Parting::Dismissed(farewell(NO_LEADER)))?;
+                let place = place.map_err(|_| Parting::Dismissed(self.dispatcher.elsewhere()))?;
                 if let Some(input) = self.talk.take_report() {
                     place.send(input);
                 }
-                self.line.heard(self.clock.now());
+                self.line.heard(self.dispatcher.clock.now());
                 None
             }
             message = self.inbound.message(), if listens => {
-                self.line.heard(self.clock.now());
+                self.line.heard(self.dispatcher.clock.now());
                 Some(message.ok().flatten().ok_or(Parting::Lost)?)
             }
             () = self.watch.changed(), if idle => {
-                self.talk.refresh(&self.store.read());
+                self.talk.refresh(&self.dispatcher.store.read());
                 None
             }
             Ok(()) = self.commits.changed(), if idle => {
@@ -237,7 +267,7 @@ impl Talking {
             // Nearly all messages: nothing to look up, nothing to lock.
             return Ok(());
         }
-        let acts = self.talk.hear(message, &self.store.read());
+        let acts = self.talk.hear(message, &self.dispatcher.store.read());
         match acts {
             Ok(acts) => {
                 for act in acts {
@@ -254,7 +284,7 @@ impl Talking {
 
     async fn act(&mut self, act: Act) -> Result<(), Parting> {
         match act {
-            Act::Note(statuses) => self.store.note_statuses(statuses),
+            Act::Note(statuses) => self.dispatcher.store.note_statuses(statuses),
             Act::Hold => self.line.hold(),
             Act::Foreign(task) => {
                 tracing::warn!(node.id = %self.node, task.id = %task, "a node reported on another node's task; refused");

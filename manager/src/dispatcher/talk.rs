@@ -43,6 +43,8 @@ pub struct Talk {
     queue: VecDeque<pb::ManagerMessage>,
     /// A report that the log has no room for yet.
     report: Option<Input>,
+    /// As the agent was told.
+    told: Settings,
 }
 
 impl Talk {
@@ -51,8 +53,8 @@ impl Talk {
     pub fn new(node: NodeId, session: SessionId, settings: &Settings, state: &State) -> Self {
         let period = millis(jittered(settings.period, node));
         let mut machine = Session::new(node);
-        let welcome = machine.welcome(state, session, period, settings.managers.clone());
-        Self { machine, node, session, queue: VecDeque::from([welcome]), report: None }
+        let welcome = machine.welcome(state, session, period, settings.managers.to_vec());
+        Self { machine, node, session, queue: VecDeque::from([welcome]), report: None, told: settings.clone() }
     }
 
     /// Everything was said: the next thing may be computed.
@@ -87,10 +89,17 @@ impl Talk {
         self.queue.push_back(self.machine.committed(seq));
     }
 
-    /// The rhythm may have changed.
+    /// The rhythm or the managers may have changed.
     pub fn settled(&mut self, settings: &Settings) {
-        let heartbeat_ms = millis(jittered(settings.period, self.node));
-        self.queue.push_back(say(Said::Heartbeat(pb::HeartbeatPeriod { heartbeat_ms })));
+        let told = std::mem::replace(&mut self.told, settings.clone());
+        if told.period != settings.period {
+            let heartbeat_ms = millis(jittered(settings.period, self.node));
+            self.queue.push_back(say(Said::Heartbeat(pb::HeartbeatPeriod { heartbeat_ms })));
+        }
+        if told.managers != settings.managers {
+            let addresses = settings.managers.to_vec();
+            self.queue.push_back(say(Said::Managers(pb::Managers { addresses })));
+        }
     }
 
     /// Hears a message.

@@ -56,7 +56,7 @@ impl Front {
         let NodeIdentity { node, certificate, key, root } = identity;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let logs = LogBroker::new(store.clone(), stop.clone());
-        let dispatcher = Dispatcher::new(store.clone());
+        let dispatcher = Dispatcher::new(store.clone(), raft_id, leader.clone());
         let control = ControlService::new(store.clone(), reader(&logs), *node, leader.clone(), heard.clone());
         let routes = Routes::new(DispatcherServer::new(dispatcher.clone()))
             .add_service(CaServer::new(CaService::new(store.clone())))

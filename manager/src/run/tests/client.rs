@@ -130,7 +130,8 @@ impl World {
     }
 }
 
-async fn call(channel: Channel) -> Agent {
+/// Opens the stream and says nothing.
+pub(super) async fn call(channel: Channel) -> Agent {
     let (out, stream) = mpsc::channel(16);
     let inbound = DispatcherClient::new(channel).session(ReceiverStream::new(stream)).await.unwrap().into_inner();
     Agent { out, inbound }

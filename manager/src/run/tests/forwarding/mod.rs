@@ -1,5 +1,6 @@
 //! What a manager does that does not lead.
 
+mod agents;
 mod echo;
 mod group;
 mod leaders;
