@@ -1,7 +1,7 @@
 //! Runs a virtual machine and listens to what it says.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -13,16 +13,18 @@ use crate::modules;
 use crate::parts::Parts;
 
 /// Bound on a whole run. On a quiet machine it takes a tenth of that; an emulator on a busy one is slow.
-const RUN_MAX: Duration = Duration::from_secs(280);
+const RUN_MAX: Duration = Duration::from_secs(900);
 
 /// Memory of the machine, MiB. It holds the programs three times over while it boots: archive, first root, and last root.
-const MEMORY_MIB: &str = "2048";
+const MEMORY_MIB: &str = "1024";
 
 /// `quiet` and the level: of the kernel's own messages only a panic, so that nothing falls between the words of a claim.
 const KERNEL_WORDS: &str = "console=ttyS0 quiet loglevel=1 panic=-1 cgroup_no_v1=all";
 
 /// What is special in one machine.
 pub(crate) struct Guest<'a> {
+    /// Names the file beside the machine's parts into which it speaks, for who wants to listen meanwhile.
+    pub(crate) name: &'a str,
     /// The program under test and its name in the machine.
     pub(crate) program: (&'a str, &'a Path),
     /// The shell script that makes claims.
@@ -54,7 +56,8 @@ pub(crate) fn run(parts: &Parts, guest: &Guest<'_>) -> Transcript {
     command.arg("-kernel").arg(&parts.kernel).arg("-initrd").arg(root.path());
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("start the emulator");
     let mut emulator = Emulator(child);
-    let transcript = listen(emulator.0.stdout.take().expect("its output is a pipe"));
+    let record = File::create(parts.place.join(guest.name).with_extension("console")).expect("make the record");
+    let transcript = listen(emulator.0.stdout.take().expect("its output is a pipe"), record);
     let status = emulator.0.wait().expect("wait for the emulator");
     assert!(status.success(), "the emulator ended with {status}: {transcript}");
     transcript
@@ -79,11 +82,13 @@ fn write_root(parts: &Parts, guest: &Guest<'_>, file: File) -> io::Result<()> {
 }
 
 /// Reads until the end of the output, which is the end of the emulator.
-fn listen(console: impl io::Read + Send + 'static) -> Transcript {
+fn listen(console: impl io::Read + Send + 'static, mut record: File) -> Transcript {
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(console).split(b'\n').map_while(Result::ok) {
-            let _ = sender.send(String::from_utf8_lossy(&line).trim_end().to_owned());
+            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+            let _ = writeln!(record, "{line}");
+            let _ = sender.send(line);
         }
     });
     collect(&lines)

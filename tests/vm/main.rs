@@ -18,12 +18,17 @@ use machine::{Guest, Transcript};
 use parts::Parts;
 
 /// What only cgroups do. That these are among the claims shows that the machine has what the test is about.
-const ENFORCED: [&str; 4] = [
+const ENFORCED: [&str; 6] = [
     "memory_limit_kills_and_says_so",
     "pids_limit_stops_forks",
     "cpu_quota_is_in_force",
     "no_process_is_left_in_a_root_group",
+    "foreign_devices_cannot_be_opened",
+    "device_program_binds_the_members_of_its_group",
 ];
+
+/// The claims about the whole product, in order: later ones build on what earlier ones left.
+const PRODUCT: &str = concat!(include_str!("guest/lib"), include_str!("guest/product"), include_str!("guest/nested"));
 
 /// Fails unless the machine had all controllers, came to its end, and every claim held.
 fn assert_all_hold(transcript: &Transcript) {
@@ -41,7 +46,8 @@ fn assert_all_hold(transcript: &Transcript) {
 fn containers_keep_their_promises_on_unified_cgroups() {
     let Some(parts) = Parts::find() else { return };
     let program = parts::container_tests();
-    let guest = Guest { program: ("containers", &program), claims: include_str!("guest/containers") };
+    let guest =
+        Guest { name: "containers", program: ("containers", &program), claims: include_str!("guest/containers") };
     let transcript = machine::run(&parts, &guest);
     assert_all_hold(&transcript);
     let claims = transcript.claims();
@@ -52,6 +58,6 @@ fn containers_keep_their_promises_on_unified_cgroups() {
 fn the_product_keeps_its_promises_on_unified_cgroups() {
     let Some(parts) = Parts::find() else { return };
     let skep = Path::new(env!("CARGO_BIN_EXE_skep"));
-    let guest = Guest { program: ("skep", skep), claims: include_str!("guest/product") };
+    let guest = Guest { name: "product", program: ("skep", skep), claims: PRODUCT };
     assert_all_hold(&machine::run(&parts, &guest));
 }

@@ -10,6 +10,8 @@ const REMEDY: &str = "run tests/vm/prepare";
 
 /// Everything that a virtual machine is made of but its program.
 pub(crate) struct Parts {
+    /// Where they are, and what a machine says goes.
+    pub(crate) place: PathBuf,
     /// The kernel.
     pub(crate) kernel: PathBuf,
     /// Its modules, somewhere below.
@@ -49,6 +51,7 @@ impl Parts {
             modules: place.join("kernel/lib/modules"),
             busybox: busybox.ok_or("busybox: install busybox-static")?,
             emulator: emulator(&place).ok_or(format!("qemu-system-x86_64: {REMEDY}"))?,
+            place,
         })
     }
 
