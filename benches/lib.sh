@@ -45,6 +45,15 @@ busybox_tar() {
   rm -rf "$dir"
 }
 
-# Builds the release binary, and says where it is.
-build_skep() { cargo build --release --locked >&2; }
-skep_binary() { ls "$PWD"/target/*/release/skep "$PWD"/target/release/skep 2>/dev/null | head -n 1; }
+# Builds in release mode: build ARGUMENTS-FOR-CARGO...
+build() { cargo build --release --locked "$@" >&2; }
+
+# Where the build put something: built FILE. The folder has the target's name in it, or not, as the configuration says.
+built() {
+  local file
+  for file in "${CARGO_TARGET_DIR:-$PWD/target}"/{*/,}release/"$1"; do
+    [ -x "$file" ] && { printf '%s\n' "$file"; return; }
+  done
+  say "the build made no $1"
+  return 1
+}

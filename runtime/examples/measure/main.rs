@@ -17,6 +17,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use peer::Peer;
 use skep_runtime::image::{Image, ImageConfig};
 use skep_runtime::{ContainerId, ContainerSpec, Runtime, RuntimeConfig};
@@ -30,25 +32,31 @@ fn main() -> ExitCode {
     let mode = text(1).unwrap_or_else(|| "warm".to_owned());
     let count = text(2).and_then(|c| c.parse().ok()).unwrap_or(50);
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    tokio.expect("a runtime starts").block_on(measure(&mode, count));
-    ExitCode::SUCCESS
+    tokio.expect("a runtime starts").block_on(measure(mode, count))
 }
 
-async fn measure(mode: &str, count: usize) {
+/// Whatever becomes of the measuring, nothing of it stays.
+async fn measure(mode: String, count: usize) -> ExitCode {
     let root = std::env::temp_dir().join(format!("skep-measure-{}", std::process::id()));
     let runtime = Runtime::open_bare(config(&root), image(&root)).await.expect("the runtime opens");
-    match mode {
-        "parallel" => parallel(&runtime, count).await,
-        "memory" => memory(&runtime, count).await,
-        "versus" => {
-            versus(&runtime, &root, count, Duration::ZERO).await;
-            versus(&runtime, &root, count.div_ceil(4), Duration::from_millis(100)).await;
-        }
-        "idle" => sequence(&runtime, count, Duration::from_millis(100)).await,
-        _ => sequence(&runtime, count, Duration::ZERO).await,
-    }
+    let (lent, dir) = (Arc::clone(&runtime), root.clone());
+    let done = tokio::spawn(async move { carry_out(&lent, &dir, &mode, count).await }).await;
     runtime.purge().await.expect("nothing stays");
     std::fs::remove_dir_all(&root).expect("the directory goes");
+    if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+async fn carry_out(runtime: &Arc<Runtime>, root: &Path, mode: &str, count: usize) {
+    match mode {
+        "parallel" => parallel(runtime, count).await,
+        "memory" => memory(runtime, count).await,
+        "versus" => {
+            versus(runtime, root, count, Duration::ZERO).await;
+            versus(runtime, root, count.div_ceil(4), Duration::from_millis(100)).await;
+        }
+        "idle" => sequence(runtime, count, Duration::from_millis(100)).await,
+        _ => sequence(runtime, count, Duration::ZERO).await,
+    }
 }
 
 fn config(root: &Path) -> RuntimeConfig {
@@ -129,33 +137,53 @@ async fn sequence(runtime: &Arc<Runtime>, count: usize, rest: Duration) {
 async fn versus(runtime: &Arc<Runtime>, root: &Path, count: usize, rest: Duration) {
     let parent = format!("skep-measure-{}", std::process::id());
     let peers = ["crun", "runc"].map(|name| Peer::new(name, root, &root.join("layer"), &parent));
-    let mut times: [Vec<Duration>; 3] = Default::default();
+    let mut runs: [Vec<Run>; 3] = Default::default();
     // The first few warm caches up.
     for number in 0..3 * (count + 2) {
         tokio::time::sleep(rest).await;
         let side = (number + number / 3) % 3;
-        let begin = Instant::now();
+        let (begin, used) = (Instant::now(), processor());
         match side.checked_sub(1) {
             None => whole(runtime, &id(number)).await,
             Some(peer) => peers[peer].run(&format!("c{number}")),
         }
         if number >= 6 {
-            times[side].push(begin.elapsed());
+            runs[side].push(Run { wall: begin.elapsed(), processor: processor() - used });
         }
     }
-    peers.iter().for_each(Peer::remove);
-    print_versus(&mut times, rest);
+    print_versus(&runs, rest);
 }
 
-fn print_versus(times: &mut [Vec<Duration>; 3], rest: Duration) {
+/// What one container's whole life took.
+struct Run {
+    wall: Duration,
+    processor: Duration,
+}
+
+/// Processor time of this process and of all that it has started and seen end, in user and in kernel mode: unlike the wall's,
+/// it does not count what else the machine does.
+fn processor() -> Duration {
+    let used = [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN].map(|who| getrusage(who).expect("it is readable"));
+    let times = used.iter().flat_map(|usage| [usage.user_time(), usage.system_time()]);
+    times.map(|time| Duration::from_micros(time.num_microseconds().unsigned_abs())).sum()
+}
+
+fn print_versus(runs: &[Vec<Run>; 3], rest: Duration) {
     let filter = if peer::has_profile() { "with" } else { "WITHOUT" };
     println!("create, start, exit, delete; {rest:?} of rest before each; theirs {filter} a system call filter");
-    times.iter_mut().for_each(|times| times.sort_unstable());
-    let median = |side: usize| times[side][times[side].len() / 2];
-    for (side, name) in ["skep", "crun", "runc"].iter().enumerate() {
-        let ratio = median(side).as_secs_f64() / median(0).as_secs_f64();
-        let p95 = times[side][times[side].len() * 95 / 100];
-        println!("{name:6} median {:>8.2?}  p95 {p95:>8.2?}  {ratio:.2} times ours", median(side));
+    let sorted = |side: usize, of: fn(&Run) -> Duration| {
+        let mut times: Vec<Duration> = runs[side].iter().map(of).collect();
+        times.sort_unstable();
+        times
+    };
+    for (what, of) in [("wall", (|run| run.wall) as fn(&Run) -> Duration), ("processor", |run| run.processor)] {
+        let ours = sorted(0, of);
+        for (side, name) in ["skep", "crun", "runc"].iter().enumerate() {
+            let times = sorted(side, of);
+            let (median, p95) = (times[times.len() / 2], times[times.len() * 95 / 100]);
+            let ratio = median.as_secs_f64() / ours[ours.len() / 2].as_secs_f64();
+            println!("{what:9} {name:4} median {median:>8.2?}  p95 {p95:>8.2?}  {ratio:.2} times ours");
+        }
     }
 }
 

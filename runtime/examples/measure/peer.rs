@@ -58,8 +58,11 @@ impl Peer {
         assert!(done.status.success(), "{}: {}", self.name, String::from_utf8_lossy(&done.stderr));
     }
 
+}
+
+impl Drop for Peer {
     /// Removes what it keeps about its containers.
-    pub(crate) fn remove(&self) {
+    fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.state);
     }
 }
