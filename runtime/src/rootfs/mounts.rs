@@ -10,7 +10,7 @@ use crate::cgroup::{Group, Version};
 /// Directories that make the root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overlay {
-    /// The image's layers, lowest first.
+    /// The base layer and the image's, lowest first.
     pub layers: Vec<PathBuf>,
     /// What the container writes.
     pub upper: PathBuf,
@@ -127,6 +127,9 @@ impl fmt::Display for Step {
 /// Files that the runtime generates for each container, in the order of their descriptors.
 pub const FILES: [&str; 3] = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
 
+/// Directories of an image's root that something is mounted on or in.
+pub const MOUNT_POINTS: [&str; 4] = ["/dev", "/etc", "/proc", "/sys"];
+
 const PLAIN: Restrict = Restrict { no_exec: false, no_dev: false, read_only: false };
 const CLOSED: Restrict = Restrict { no_exec: true, no_dev: true, read_only: false };
 const SEALED: Restrict = Restrict { no_exec: true, no_dev: true, read_only: true };
@@ -239,6 +242,8 @@ fn v1_options(group: &Group) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn group(version: Version, controllers: &[&str], label: &str) -> Group {
@@ -307,5 +312,18 @@ mod tests {
     #[test]
     fn named_tree_is_mounted_without_controllers() {
         assert_eq!(v1_options(&group(Version::V1, &["name=systemd"], "systemd")), "none,name=systemd");
+    }
+
+    #[test]
+    fn everything_is_mounted_on_a_mount_point() {
+        let at = |step: &Step| match step {
+            Step::Mount { at, .. } => Some(at.clone()),
+            Step::File { at, .. } => Some((*at).to_owned()),
+            _ => None,
+        };
+        let steps = plan(&RootView { read_only: false, groups: &[] });
+        for at in steps.iter().filter_map(at) {
+            assert!(MOUNT_POINTS.iter().any(|point| Path::new(&at).starts_with(point)), "{at}");
+        }
     }
 }

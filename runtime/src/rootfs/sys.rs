@@ -77,7 +77,7 @@ const OPTIONS_MAX: usize = 4095;
 /// The old call, for kernels without `lowerdir+`. Layers are named from their common parent to fit into its 4 KiB; if they still
 /// do not, they get shorter names.
 fn mount_in_one_call(overlay: &Overlay) -> io::Result<()> {
-    let parent = overlay.layers.first().and_then(|l| l.parent()).unwrap_or(Path::new("/"));
+    let parent = overlay.layers.last().and_then(|l| l.parent()).unwrap_or(Path::new("/"));
     chdir(parent)?;
     let short = |layer: &PathBuf| escaped(layer.strip_prefix(parent).unwrap_or(layer));
     let names: Vec<Vec<u8>> = overlay.layers.iter().rev().map(short).collect();

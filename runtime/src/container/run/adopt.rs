@@ -3,36 +3,24 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use super::create::{failed, is_alive, pid, read_state};
+use super::create::{is_alive, pid, read_state};
 use super::facade::Runtime;
 use super::link::Link;
 use super::registry::{Container, Dirs, Life, Record, containers};
-use super::{end, watch};
+use super::{end, ground, watch};
 use crate::cgroup;
-use crate::container::{ContainerId, RuntimeConfig, RuntimeError};
+use crate::container::{ContainerId, RuntimeError};
 use crate::shim::protocol::{Identity, file};
-
-/// Makes the directories that containers lie in.
-pub(crate) fn make_dirs(config: &RuntimeConfig) -> Result<(), RuntimeError> {
-    for root in [&config.run_dir, &config.data_dir] {
-        let dir = containers(root);
-        fs::create_dir_all(&dir).map_err(failed("make", &dir))?;
-        // What containers write is for root alone; inside them, mounts lead past this directory.
-        fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).map_err(failed("close", &dir))?;
-    }
-    Ok(())
-}
 
 /// Takes over what is whole and removes the rest.
 pub(crate) fn adopt_all(runtime: &Arc<Runtime>) -> Result<(), RuntimeError> {
-    make_dirs(&runtime.config)?;
+    ground::make(&runtime.config)?;
     for name in names(&containers(&runtime.config.run_dir)) {
         match adopt(runtime, &name) {
             Some(container) => {

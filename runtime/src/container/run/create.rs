@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::iter;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -15,7 +16,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::facade::Runtime;
 use super::link::Link;
 use super::registry::{Container, Dirs, Life, Record};
-use super::{end, watch};
+use super::{end, ground, watch};
 use crate::cgroup::{self, Group};
 use crate::container::{ContainerId, ContainerSpec, RuntimeError, command, files, signal};
 use crate::image::Image;
@@ -97,7 +98,7 @@ impl Draft<'_> {
         let data = &self.dirs.data;
         Ok(Bundle {
             overlay: Overlay {
-                layers: image.layers.clone(),
+                layers: iter::once(ground::base(&self.runtime.config.data_dir)).chain(image.layers.iter().cloned()).collect(),
                 upper: data.join("upper"),
                 work: data.join("work"),
                 target: self.dirs.run.clone(),

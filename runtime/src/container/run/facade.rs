@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::backing::Backing;
 use super::registry::{Container, Registry, containers};
-use super::{adopt, create, end, follow, sys, tend};
+use super::{adopt, create, end, follow, ground, sys, tend};
 use crate::cgroup::{self, DeviceGuard, Group, Hierarchy, Version};
 use crate::container::{
     ContainerId, ContainerInfo, ContainerSpec, ContainerStatus, Exit, RuntimeConfig, RuntimeError, STOP_GRACE_MAX,
@@ -125,7 +125,7 @@ impl Runtime {
     fn ensure_ground(&self) -> Result<(), RuntimeError> {
         let mut ground = self.ground.lock();
         if !*ground {
-            adopt::make_dirs(&self.config)?;
+            ground::make(&self.config)?;
             self.ensure_parent()?;
             self.ensure_guard()?;
             *ground = true;
@@ -305,6 +305,7 @@ impl Runtime {
             end::remove_dir(&containers(&self.config.data_dir)),
             end::remove_dir(&containers(&self.config.run_dir)),
             end::remove_dir(&end::trash(&self.config.data_dir)),
+            end::remove_dir(&ground::base(&self.config.data_dir)),
         ];
         // The caller's own files may be in there; then it stays.
         let _ = fs::remove_dir(&self.config.run_dir);
