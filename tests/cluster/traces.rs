@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use crate::support::{Machine, World, can_run};
 
@@ -22,11 +21,17 @@ fn traces(machine: &Machine) -> Vec<String> {
     found.extend(links.lines().filter(|line| !line.contains(" lo:") && !line.contains(" eth0@")).map(str::to_owned));
     let rules = machine.run(&["nft", "list", "ruleset"]);
     found.extend(String::from_utf8_lossy(&rules.stdout).lines().map(str::to_owned));
-    let shims = Command::new("pgrep").args(["-af", &run_dir]).output().unwrap();
     let daemon = machine.pid().to_string();
-    let foreign = |line: &&str| !line.starts_with(&daemon) && !line.contains("pgrep");
-    found.extend(String::from_utf8_lossy(&shims.stdout).lines().filter(foreign).map(str::to_owned));
+    found.extend(files(Path::new("/proc")).into_iter().filter(|process| names(process, &run_dir, &daemon)));
     found
+}
+
+/// Whether it is the directory of a process that names `run_dir` or works there, other than the daemon.
+fn names(process: &str, run_dir: &str, daemon: &str) -> bool {
+    let arguments = fs::read(format!("{process}/cmdline")).unwrap_or_default();
+    let workdir = fs::read_link(format!("{process}/cwd")).unwrap_or_default();
+    let named = String::from_utf8_lossy(&arguments).contains(run_dir) || workdir.starts_with(run_dir);
+    named && !process.ends_with(&format!("/{daemon}"))
 }
 
 fn files(dir: &Path) -> Vec<String> {

@@ -8,6 +8,7 @@
 //! - `memory`: proportional set size of the shims of COUNT running containers.
 #![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a measuring tool: owns a clock and prints")]
 
+mod meter;
 mod peer;
 
 use std::ffi::OsString;
@@ -17,8 +18,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike;
+use meter::Meter;
 use peer::Peer;
 use skep_runtime::image::{Image, ImageConfig};
 use skep_runtime::{ContainerId, ContainerSpec, Runtime, RuntimeConfig};
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 
 /// Whatever becomes of the measuring, nothing of it stays.
 async fn measure(mode: String, count: usize) -> ExitCode {
-    let root = std::env::temp_dir().join(format!("skep-measure-{}", std::process::id()));
+    let root = std::env::temp_dir().join(name());
     let runtime = Runtime::open_bare(config(&root), image(&root)).await.expect("the runtime opens");
     let (lent, dir) = (Arc::clone(&runtime), root.clone());
     let done = tokio::spawn(async move { carry_out(&lent, &dir, &mode, count).await }).await;
@@ -59,12 +59,17 @@ async fn carry_out(runtime: &Arc<Runtime>, root: &Path, mode: &str, count: usize
     }
 }
 
+/// Of everything that is made.
+fn name() -> String {
+    format!("skep-measure-{}", std::process::id())
+}
+
 fn config(root: &Path) -> RuntimeConfig {
     let executable = std::env::current_exe().expect("this program has a path");
     RuntimeConfig {
         data_dir: root.join("data"),
         run_dir: Path::new("/dev/shm").join(root.file_name().expect("it has a name")),
-        cgroup_parent: format!("skep-measure-{}", std::process::id()),
+        cgroup_parent: format!("{}/containers", name()),
         shim_command: vec![executable.clone().into(), "shim".into()],
         builtin_executable: executable,
         bridge_name: "unused".to_owned(),
@@ -133,22 +138,23 @@ async fn sequence(runtime: &Arc<Runtime>, count: usize, rest: Duration) {
     }
 }
 
-/// Ours and theirs in turn, each first as often as the others, because what runs first finds other caches.
+/// Ours and theirs in turn, each first as often as the others, because what runs first finds other caches. The tenth percentile says
+/// what a quiet machine would take when this one is not.
 async fn versus(runtime: &Arc<Runtime>, root: &Path, count: usize, rest: Duration) {
-    let parent = format!("skep-measure-{}", std::process::id());
+    let (meter, parent) = (Meter::new(&name()), name());
     let peers = ["crun", "runc"].map(|name| Peer::new(name, root, &root.join("layer"), &parent));
     let mut runs: [Vec<Run>; 3] = Default::default();
     // The first few warm caches up.
     for number in 0..3 * (count + 2) {
         tokio::time::sleep(rest).await;
         let side = (number + number / 3) % 3;
-        let (begin, used) = (Instant::now(), processor());
+        let (begin, used) = (Instant::now(), meter.used());
         match side.checked_sub(1) {
             None => whole(runtime, &id(number)).await,
             Some(peer) => peers[peer].run(&format!("c{number}")),
         }
         if number >= 6 {
-            runs[side].push(Run { wall: begin.elapsed(), processor: processor() - used });
+            runs[side].push(Run { wall: begin.elapsed(), processor: meter.used() - used });
         }
     }
     print_versus(&runs, rest);
@@ -158,14 +164,6 @@ async fn versus(runtime: &Arc<Runtime>, root: &Path, count: usize, rest: Duratio
 struct Run {
     wall: Duration,
     processor: Duration,
-}
-
-/// Processor time of this process and of all that it has started and seen end, in user and in kernel mode: unlike the wall's,
-/// it does not count what else the machine does.
-fn processor() -> Duration {
-    let used = [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN].map(|who| getrusage(who).expect("it is readable"));
-    let times = used.iter().flat_map(|usage| [usage.user_time(), usage.system_time()]);
-    times.map(|time| Duration::from_micros(time.num_microseconds().unsigned_abs())).sum()
 }
 
 fn print_versus(runs: &[Vec<Run>; 3], rest: Duration) {
@@ -180,9 +178,13 @@ fn print_versus(runs: &[Vec<Run>; 3], rest: Duration) {
         let ours = sorted(0, of);
         for (side, name) in ["skep", "crun", "runc"].iter().enumerate() {
             let times = sorted(side, of);
-            let (median, p95) = (times[times.len() / 2], times[times.len() * 95 / 100]);
-            let ratio = median.as_secs_f64() / ours[ours.len() / 2].as_secs_f64();
-            println!("{what:9} {name:4} median {median:>8.2?}  p95 {p95:>8.2?}  {ratio:.2} times ours");
+            let at = |percent: usize| times[times.len() * percent / 100];
+            let ratio = |percent: usize| at(percent).as_secs_f64() / ours[ours.len() * percent / 100].as_secs_f64();
+            let (median, tenth, p95) = (at(50), at(10), at(95));
+            let (of_medians, of_tenths) = (ratio(50), ratio(10));
+            println!(
+                "{what:9} {name:4} median {median:>8.2?} ({of_medians:.2} times ours)  p10 {tenth:>8.2?} ({of_tenths:.2})  p95 {p95:>8.2?}"
+            );
         }
     }
 }

@@ -57,7 +57,6 @@ impl Peer {
         let done = done.expect("the runtime is installed");
         assert!(done.status.success(), "{}: {}", self.name, String::from_utf8_lossy(&done.stderr));
     }
-
 }
 
 impl Drop for Peer {

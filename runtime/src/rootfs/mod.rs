@@ -1,7 +1,7 @@
 //! The root filesystem of a container: what is mounted where, in which order, and why in that order.
 //!
 //! **Owns** nothing on the machine: every mount lives in the container's own mount namespace and is gone with its last
-//! process, even if everything else of the runtime was killed. Input: layer directories, a writable layer, three
+//! process, even if everything else of the runtime was killed. Input: layer directories, a writable layer, the texts of three
 //! generated files. Output: [`mounts::plan`], a list of [`Step`]s that [`sys`] carries out inside the container's init.
 //!
 //! **An image is not trusted.** Its `/etc` or `/proc` may be a symbolic link to anywhere. So every step but the very first runs

@@ -3,10 +3,10 @@
 
 use std::ffi::{CString, OsStr};
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, makedev, mknodat, openat2};
@@ -29,14 +29,28 @@ pub fn make_private() -> io::Result<()> {
     Ok(mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?)
 }
 
-/// Opens the generated files in `dir` as mounts that can be attached after the pivot.
+/// Bytes of all generated files. The container can write into them: beyond this it is told that the device is full. The memory counts
+/// as the container's.
+const FILES_SPACE: &str = "mode=755,size=4m";
+
+/// Makes the generated files in a filesystem of their own in memory, over `dir`, and opens them as mounts that can be attached
+/// after the pivot. They go with the container, and neither the machine's disk nor its memory pays for what is written into them.
 ///
 /// # Errors
 /// The kernel's refusal.
-pub fn open_files(dir: &Path) -> io::Result<Vec<OwnedFd>> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let name = |at: &str| dir.join(at.trim_start_matches("/etc/"));
-    FILES.iter().map(|at| Ok(open_tree(CWD, name(at), flags)?)).collect()
+pub fn make_files(dir: &Path, contents: &[String]) -> io::Result<Vec<OwnedFd>> {
+    let space = CString::new(FILES_SPACE)?;
+    mount("tmpfs", dir, "tmpfs", flags(Restrict { no_exec: true, no_dev: true, read_only: false }), Some(&*space))?;
+    let make = |(at, text): (&&str, &String)| {
+        let path = dir.join(at.trim_start_matches("/etc/"));
+        let mut file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        file.write_all(text.as_bytes())?;
+        // Every user of the container may read it, whatever this process's umask.
+        file.set_permissions(fs::Permissions::from_mode(0o644))?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        Ok(open_tree(CWD, &path, flags)?)
+    };
+    FILES.iter().zip(contents).map(make).collect()
 }
 
 /// Mounts the overlay on its target and makes it the root; the old root is gone afterwards.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Group;
 use crate::rootfs::Overlay;
+use crate::rootfs::mounts::FILES;
 use crate::security::CapabilitySet;
 
 /// Names in a container's run directory.
@@ -29,8 +30,10 @@ pub struct Bundle {
     pub overlay: Overlay,
     /// Whether the root is read-only.
     pub read_only: bool,
-    /// Where the log files go and the generated ones lie.
+    /// Where the log files go.
     pub log_dir: PathBuf,
+    /// Contents of the generated files, in the order of [`FILES`].
+    pub files: [String; FILES.len()],
     /// Program and arguments.
     pub command: Vec<String>,
     /// Environment, `NAME=value`.

@@ -17,9 +17,9 @@ const INTO_CGROUP: u64 = 0x2_0000_0000;
 /// Which side of the clone this is.
 #[derive(Debug)]
 pub enum Cloned {
-    /// The container's init.
+    /// The one that was born.
     Child,
-    /// The shim, with the child's id in the machine's namespace and a descriptor for it.
+    /// The one that was there, with the child's id in the machine's namespace and a descriptor for it.
     Parent(u32, OwnedFd),
 }
 
@@ -28,10 +28,22 @@ pub enum Cloned {
 /// # Errors
 /// The kernel's refusal.
 pub fn clone_init(group: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
+    clone(NAMESPACES, group)
+}
+
+/// Clones the calling process as it is.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn clone_shim() -> io::Result<Cloned> {
+    clone(0, None)
+}
+
+fn clone(namespaces: i32, group: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
     let mut pidfd: RawFd = -1;
     // SAFETY: all-zero is a valid `clone_args`: it asks for nothing.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = u64::from((NAMESPACES | libc::CLONE_PIDFD).cast_unsigned());
+    args.flags = u64::from((namespaces | libc::CLONE_PIDFD).cast_unsigned());
     args.pidfd = (&raw mut pidfd).addr() as u64;
     args.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
     if let Some(group) = group {
@@ -70,7 +82,24 @@ pub fn ignore_signals() {
     }
 }
 
-/// Gives every signal its default back and unblocks all, for the container's program.
+/// Undoes [`ignore_signals`] for the container's program.
+pub fn heed_signals() {
+    for number in IGNORED {
+        dispose(number, libc::SIG_DFL);
+    }
+}
+
+/// Lets children go without being waited for.
+pub fn forget_children() {
+    dispose(libc::SIGCHLD, libc::SIG_IGN);
+}
+
+/// Undoes [`forget_children`].
+pub fn mind_children() {
+    dispose(libc::SIGCHLD, libc::SIG_DFL);
+}
+
+/// Gives every signal its default back and unblocks all, whatever was inherited.
 pub fn reset_signals() {
     for number in 1..=libc::SIGRTMAX() {
         dispose(number, libc::SIG_DFL);

@@ -67,12 +67,13 @@ impl World {
     }
 }
 
-/// Shims whose arguments name a directory below `root`.
+/// Shims of containers with a run directory below `root`.
 pub(crate) fn shims(root: &Path) -> Vec<u32> {
     let pids = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok());
     let ours = |pid: &u32| {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&line).contains(root.to_str().unwrap())
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        // Of a removed directory the kernel says so behind its name.
+        name == "skep:shim\n" && std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|dir| dir.starts_with(root))
     };
     pids.filter(ours).collect()
 }

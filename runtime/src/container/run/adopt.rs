@@ -2,21 +2,19 @@
 #![expect(clippy::disallowed_methods, reason = "driver: reads the run directory")]
 
 use std::fs;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rustix::process::{PidfdFlags, pidfd_open};
 
-use super::create::{is_alive, pid, read_state};
+use super::create::{hold, read_state};
 use super::facade::Runtime;
 use super::link::Link;
 use super::registry::{Container, Dirs, Life, Record, containers};
 use super::{end, ground, watch};
 use crate::cgroup;
 use crate::container::{ContainerId, RuntimeError};
-use crate::shim::protocol::{Identity, file};
+use crate::shim::protocol::file;
 
 /// Takes over what is whole and removes the rest.
 pub(crate) fn adopt_all(runtime: &Arc<Runtime>) -> Result<(), RuntimeError> {
@@ -86,12 +84,6 @@ fn republish(runtime: &Runtime, id: &ContainerId, record: &Record) {
     if let Err(e) = runtime.backing.publish(id, record.lease, &record.spec.ports) {
         tracing::warn!(container.id = %id, error = %e, "the ports of an adopted container cannot be published");
     }
-}
-
-/// A pidfd of exactly that process: opened first, then compared, so that the id cannot pass to another in between.
-fn hold(who: Identity) -> Option<OwnedFd> {
-    let pidfd = pidfd_open(pid(who.pid)?, PidfdFlags::empty()).ok()?;
-    is_alive(who).then_some(pidfd)
 }
 
 /// Removes whatever there is under that name.

@@ -4,10 +4,9 @@
 use std::fs::{self, File};
 use std::io;
 use std::iter;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -65,19 +64,22 @@ impl Draft<'_> {
     fn build(&self, spec: ContainerSpec) -> Result<Arc<Container>, RuntimeError> {
         let image = self.runtime.backing.pin(&spec.image, self.id)?;
         let lease = self.runtime.backing.lease(self.id)?;
-        let hostname = self.hostname(&spec);
-        let bundle = self.bundle(&spec, &image, &hostname)?;
+        let bundle = self.bundle(&spec, &image, lease)?;
         let record = self.record(spec, &image, &bundle, lease)?;
-        self.write_files(&bundle, &record)?;
+        self.write_files(&bundle)?;
         self.runtime.guard_devices(&self.groups)?;
         let (link, far) = Link::pair().map_err(|source| self.spawn_failed(source))?;
-        let mut shim = self.spawn(far)?;
-        match self.follow(&link, lease).and_then(|()| self.finish(&record, &shim)) {
+        self.runtime.nursery.bear(&self.dirs.run, &far).map_err(|source| self.spawn_failed(source))?;
+        drop(far);
+        match self.follow(&link, lease).and_then(|()| self.finish(&record)) {
             Ok((life, pidfd)) => Ok(self.container(record, life, link, pidfd)),
             Err(e) => {
-                drop(link);
-                let _ = shim.kill();
-                let _ = shim.wait();
+                // Whoever removes what is left must not meet a shim that still makes something. One that has finished waits for
+                // nothing but its init.
+                if let Ok(state) = read_state(&self.dirs.run) {
+                    watch::kill(state.init);
+                }
+                link.hang_up();
                 Err(e)
             }
         }
@@ -88,7 +90,8 @@ impl Draft<'_> {
         spec.hostname.clone().unwrap_or_else(|| id[..id.len().min(HOSTNAME_LENGTH)].to_owned())
     }
 
-    fn bundle(&self, spec: &ContainerSpec, image: &Image, hostname: &str) -> Result<Bundle, RuntimeError> {
+    fn bundle(&self, spec: &ContainerSpec, image: &Image, lease: Option<Lease>) -> Result<Bundle, RuntimeError> {
+        let hostname = &self.hostname(spec);
         let command = command::command(spec, &image.config);
         if command.is_empty() {
             return Err(RuntimeError::NoCommand { id: self.id.clone(), image: spec.image.clone() });
@@ -98,13 +101,16 @@ impl Draft<'_> {
         let data = &self.dirs.data;
         Ok(Bundle {
             overlay: Overlay {
-                layers: iter::once(ground::base(&self.runtime.config.data_dir)).chain(image.layers.iter().cloned()).collect(),
+                layers: iter::once(ground::base(&self.runtime.config.data_dir))
+                    .chain(image.layers.iter().cloned())
+                    .collect(),
                 upper: data.join("upper"),
                 work: data.join("work"),
                 target: self.dirs.run.clone(),
             },
             read_only: spec.read_only,
             log_dir: self.dirs.logs(),
+            files: generated(spec, hostname, lease),
             command,
             env: command::environment(spec, &image.config, hostname),
             user: spec.user.clone().or_else(|| image.config.user.clone()).unwrap_or_default(),
@@ -135,7 +141,7 @@ impl Draft<'_> {
         })
     }
 
-    fn write_files(&self, bundle: &Bundle, record: &Record) -> Result<(), RuntimeError> {
+    fn write_files(&self, bundle: &Bundle) -> Result<(), RuntimeError> {
         let Dirs { run, data } = &self.dirs;
         for dir in [run, data, &bundle.overlay.upper, &bundle.overlay.work] {
             fs::create_dir(dir).map_err(failed("make", dir))?;
@@ -143,28 +149,7 @@ impl Draft<'_> {
         // The writable layer's mode is that of the container's root, whatever this process's umask.
         let open = fs::Permissions::from_mode(0o755);
         fs::set_permissions(&bundle.overlay.upper, open).map_err(failed("open", &bundle.overlay.upper))?;
-        let spec = &record.spec;
-        let address = record.lease.map(|l| l.address);
-        // In the data directory, because the container can write into them as much as it likes, and the run directory is in memory.
-        write_public(&data.join("hostname"), format!("{}\n", bundle.hostname).as_bytes())?;
-        write_public(&data.join("hosts"), files::hosts(&bundle.hostname, address, &spec.hosts).as_bytes())?;
-        let machine = if spec.dns.is_empty() { fs::read_to_string("/etc/resolv.conf") } else { Ok(String::new()) };
-        write_public(
-            &data.join("resolv.conf"),
-            files::resolv_conf(&spec.dns, &machine.unwrap_or_default()).as_bytes(),
-        )?;
         write(&run.join(file::BUNDLE), &serde_json::to_vec(bundle).expect("a bundle is plain data with text keys"))
-    }
-
-    fn spawn(&self, far: OwnedFd) -> Result<Child, RuntimeError> {
-        let words = &self.runtime.config.shim_command;
-        let (program, leading) =
-            words.split_first().ok_or_else(|| self.spawn_failed(io::ErrorKind::InvalidInput.into()))?;
-        let sealed = self.runtime.shim_program.as_ref().map(|fd| format!("/proc/self/fd/{}", fd.as_raw_fd()));
-        let mut shim = Command::new(sealed.map_or_else(|| program.clone(), Into::into));
-        shim.args(leading).arg(&self.dirs.run).env_clear();
-        shim.stdin(far).stdout(Stdio::null()).stderr(Stdio::null());
-        shim.spawn().map_err(|source| self.spawn_failed(source))
     }
 
     fn spawn_failed(&self, source: io::Error) -> RuntimeError {
@@ -195,10 +180,10 @@ impl Draft<'_> {
     }
 
     /// The record goes last: it says that everything else is there.
-    fn finish(&self, record: &Record, shim: &Child) -> Result<(Life, OwnedFd), RuntimeError> {
+    fn finish(&self, record: &Record) -> Result<(Life, OwnedFd), RuntimeError> {
         let state = read_state(&self.dirs.run)?;
-        let pidfd = pid(shim.id()).and_then(|p| pidfd_open(p, PidfdFlags::empty()).ok());
-        let pidfd = pidfd.ok_or_else(|| self.spawn_failed(io::ErrorKind::NotFound.into()))?;
+        let ended = || RuntimeError::Shim { id: self.id.clone(), source: io::ErrorKind::UnexpectedEof.into() };
+        let pidfd = hold(state.shim).ok_or_else(ended)?;
         let text = serde_json::to_vec(record).expect("a record is plain data with text keys");
         write(&self.dirs.run.join("record.new"), &text)?;
         let path = self.dirs.run.join(file::RECORD);
@@ -228,6 +213,12 @@ pub(crate) fn pid(number: u32) -> Option<Pid> {
     Pid::from_raw(i32::try_from(number).ok()?)
 }
 
+/// A pidfd of exactly that process: opened first, then compared, so that the id cannot pass to another in between.
+pub(crate) fn hold(who: Identity) -> Option<OwnedFd> {
+    let pidfd = pidfd_open(pid(who.pid)?, PidfdFlags::empty()).ok()?;
+    is_alive(who).then_some(pidfd)
+}
+
 /// Whether that process still runs.
 pub(crate) fn is_alive(who: Identity) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", who.pid)).unwrap_or_default();
@@ -248,8 +239,12 @@ fn write(path: &Path, contents: &[u8]) -> Result<(), RuntimeError> {
     fs::write(path, contents).map_err(failed("write", path))
 }
 
-/// Writes a file that every user of the container may read.
-fn write_public(path: &Path, contents: &[u8]) -> Result<(), RuntimeError> {
-    write(path, contents)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).map_err(failed("open", path))
+/// The files that every container has of its own, in the order of the rootfs's list.
+fn generated(spec: &ContainerSpec, hostname: &str, lease: Option<Lease>) -> [String; 3] {
+    let machine = if spec.dns.is_empty() { fs::read_to_string("/etc/resolv.conf") } else { Ok(String::new()) };
+    [
+        format!("{hostname}\n"),
+        files::hosts(hostname, lease.map(|l| l.address), &spec.hosts),
+        files::resolv_conf(&spec.dns, &machine.unwrap_or_default()),
+    ]
 }

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::backing::Backing;
+use super::nursery::Nursery;
 use super::registry::{Container, Registry, containers};
 use super::{adopt, create, end, follow, ground, sys, tend};
 use crate::cgroup::{self, DeviceGuard, Group, Hierarchy, Version};
@@ -37,8 +38,8 @@ pub struct Runtime {
     ground: Mutex<bool>,
     /// Keeps devices from containers where the kernel takes a program for that; made with the ground.
     guard: OnceLock<DeviceGuard>,
-    /// The shim's program on a read-only mount, if the kernel can; executed by the path of the descriptor.
-    pub(crate) shim_program: Option<OwnedFd>,
+    /// Where shims are born.
+    pub(crate) nursery: Nursery,
     /// Numbers discarded data directories.
     pub(crate) discarded: AtomicU64,
     /// Wakes the sweeper.
@@ -79,7 +80,7 @@ impl Runtime {
         let hierarchies = find_hierarchies()?;
         let boot = Path::new("/proc/sys/kernel/random/boot_id");
         let boot_id = fs::read_to_string(boot).map_err(create::failed("read", boot))?.trim().to_owned();
-        let shim_program = seal(&config);
+        let nursery = Nursery::new(config.shim_command.clone(), seal(&config));
         let trash = end::trash(&config.data_dir);
         fs::create_dir_all(&trash).map_err(create::failed("make", &trash))?;
         let runtime = Arc::new(Self {
@@ -90,7 +91,7 @@ impl Runtime {
             registry: Registry::default(),
             ground: Mutex::new(false),
             guard: OnceLock::new(),
-            shim_program,
+            nursery,
             discarded: AtomicU64::new(0),
             sweeper: Arc::default(),
             sweeping: Mutex::default(),
@@ -298,6 +299,7 @@ impl Runtime {
     fn purge_machine(&self) -> Result<(), RuntimeError> {
         let mut ground = self.ground.lock();
         *ground = false;
+        self.nursery.close();
         let parents = cgroup::parents(&self.hierarchies, &self.config.cgroup_parent);
         let results = [
             self.backing.remove_all(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::shim::protocol::{DATAGRAM_MAX, Reply, Request, file};
 
@@ -53,6 +53,13 @@ impl Link {
             (_, None) => Err(io::Error::new(io::ErrorKind::InvalidData, "the shim's answer is not understood")),
             (_, Some(reply)) => Ok(reply),
         }
+    }
+
+    /// Says that nobody will ever own the container, and waits until shim and init have gone, which closes their side. One that
+    /// does not go within the bound hangs in the kernel; the removal of its groups kills it.
+    pub(crate) fn hang_up(self) {
+        let _ = rustix::net::shutdown(&self.0, Shutdown::Write);
+        while self.receive().is_ok() {}
     }
 
     pub(crate) fn ask(&self, request: Request) -> io::Result<Reply> {

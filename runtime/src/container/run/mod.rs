@@ -1,7 +1,7 @@
 //! The calls that move containers on.
 //!
 //! One file per act: [`create`], [`end`] (signal, stop, remove), [`adopt`] (what `open` finds), [`watch`] (the wait for the end),
-//! [`link`] (the connection to a shim), [`backing`] (images and network, or neither for tests), [`registry`] (who is there),
+//! [`link`] (the connection to a shim), [`nursery`] (where shims are born), [`backing`] (images and network, or neither for tests), [`registry`] (who is there),
 //! [`tend`] (the network as it should be), [`ground`] (what all containers stand on).
 
 pub(crate) mod adopt;
@@ -12,6 +12,7 @@ pub(crate) mod facade;
 pub(crate) mod follow;
 pub(crate) mod ground;
 pub(crate) mod link;
+pub(crate) mod nursery;
 pub(crate) mod registry;
 pub(crate) mod sys;
 pub(crate) mod tend;

@@ -2,11 +2,11 @@
 #![expect(clippy::disallowed_methods, reason = "driver: owns the clock, the waiting tasks and the exit records")]
 
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::process::{PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
+use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::create::{is_alive, pid};
 use super::facade::Runtime;
@@ -48,10 +48,6 @@ async fn wait_for(shim: OwnedFd) {
 
 /// The shim has ended: what it wrote is how the container ended; if it wrote nothing, it was killed.
 pub(crate) fn settle(runtime: &Runtime, container: &Container) {
-    if let Some(shim) = &container.shim {
-        // Not ours to reap if an earlier daemon started it.
-        let _ = waitid(WaitId::PidFd(shim.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
-    }
     let recorded = fs::read(container.dirs.exit()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let exit: Exit = recorded.unwrap_or_else(|| bury(container));
     container.link.lock().take();

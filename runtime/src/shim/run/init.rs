@@ -81,7 +81,7 @@ impl Init {
     /// Standard streams of its own; everything else is closed by `execve`.
     fn detach(&self) -> io::Result<()> {
         rustix::process::setsid()?;
-        sys::reset_signals();
+        sys::heed_signals();
         reset_oom_score()?;
         let null = OpenOptions::new().read(true).open("/dev/null")?;
         nix::unistd::dup2_stdin(&null)?;
@@ -93,7 +93,7 @@ impl Init {
 
     fn enter_root(&mut self) -> io::Result<()> {
         rootfs::sys::make_private()?;
-        self.files = rootfs::sys::open_files(&self.bundle.log_dir)?;
+        self.files = rootfs::sys::make_files(&self.bundle.overlay.target, &self.bundle.files)?;
         rootfs::sys::enter(&self.bundle.overlay)
     }
 

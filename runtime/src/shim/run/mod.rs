@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "driver: owns the container's process, its clock and its files")]
 
 mod init;
+mod nursery;
 mod supervise;
 
 use std::ffi::OsString;
@@ -20,21 +21,27 @@ use super::protocol::{Bundle, Failure, Identity, Reply, file, start_ticks};
 use super::sys::{self, Cloned};
 use crate::cgroup::{self, Version};
 use init::Init;
+use nursery::Order;
 use supervise::{Child, Shim};
 
 /// Connections that may wait to be accepted; the daemon opens one, a person with a debugging tool another.
 const BACKLOG: i32 = 4;
 
-/// Runs a shim: `args` is the container's run directory, standard input a socket to the daemon. Returns when the container has
-/// ended, or in the container's init if that could not become the program.
+/// Runs the nursery; standard input is the socket that orders come from. Returns when the daemon is gone; in a shim, when its
+/// container has ended; in a container's init, if that could not become the program.
 #[must_use]
 pub fn main(args: &[OsString]) -> ExitCode {
-    let [dir] = args else { return ExitCode::from(2) };
-    let _ = rustix::thread::set_name(c"skep:shim");
+    let ([], Ok(orders)) = (args, nursery::open()) else { return ExitCode::from(2) };
+    nursery::serve(orders).map_or(ExitCode::SUCCESS, shim)
+}
+
+/// From the shim's birth on.
+fn shim(order: Order) -> ExitCode {
+    let Order { dir, control } = order;
+    sys::mind_children();
     let _ = rustix::process::setsid();
-    sys::ignore_signals();
-    let Ok(control) = io::stdin().as_fd().try_clone_to_owned() else { return ExitCode::from(2) };
-    match make(Path::new(dir)) {
+    let _ = rustix::thread::set_name(c"skep:shim");
+    match make(&dir) {
         Ok(Made::Init(init)) => init.run(),
         Ok(Made::Shim(made)) => hold(made.0, made.1, control),
         Err(failure) => {
