@@ -101,10 +101,20 @@ impl Bench {
             if there >= wanted {
                 return Ok(());
             }
-            ensure!(begun.elapsed() < PATIENCE, "wait for {wanted} of them: there are {there}");
+            ensure!(begun.elapsed() < PATIENCE, "wait for {wanted} of them: there are {there}; {}", self.census());
             let pause = (looked.elapsed() * COUNTING_SHARE).max(Duration::from_millis(2));
             tokio::time::sleep(pause).await;
         }
+    }
+
+    /// How many nodes and tasks are in which state, to see what is waited for.
+    fn census(&self) -> String {
+        let mut counts = std::collections::BTreeMap::<String, usize>::new();
+        let state = self.manager.store().read();
+        let nodes = state.nodes().map(|node| format!("{:?} nodes", node.status.state));
+        let tasks = state.tasks().map(|task| format!("{:?} tasks to be {:?}", task.status.state, task.desired));
+        nodes.chain(tasks).for_each(|what| *counts.entry(what).or_default() += 1);
+        format!("{counts:?}")
     }
 
     async fn work(&self) -> anyhow::Result<()> {

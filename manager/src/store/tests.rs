@@ -281,28 +281,30 @@ fn desired_only_grows() {
 type Prepare = fn(&mut Play) -> Change;
 
 #[test]
-fn a_stale_placement_is_passed_over() {
-    let cases: [(&str, Prepare); 5] = [
-        ("another version", |_| Change::Assign(vec![Placed { task: task_id(2), if_version: 1, node: node_id(2) }])),
-        ("no such node", |play| play.place(2, 9)),
-        ("a node that is down", |play| {
+fn a_stale_placement_is_passed_over_and_what_still_waits_is_looked_at_again() {
+    let cases: [(&str, bool, Prepare); 5] = [
+        ("another version", true, |_| {
+            Change::Assign(vec![Placed { task: task_id(2), if_version: 1, node: node_id(2) }])
+        }),
+        ("no such node", true, |play| play.place(2, 9)),
+        ("a node that is down", true, |play| {
             let down = Change::SetNodeStatus { node: node_id(2), status: status(NodeState::Down), description: None };
             play.with(vec![down]);
             play.place(2, 2)
         }),
-        ("no longer wanted", |play| {
+        ("no longer wanted", false, |play| {
             play.with(vec![play.desire(2, DesiredState::Remove)]);
             play.place(2, 2)
         }),
-        ("ended", |play| {
+        ("ended", false, |play| {
             play.with(vec![report(2, None, TaskState::Shutdown)]);
             play.place(2, 2)
         }),
     ];
-    for (why, prepare) in cases {
+    for (why, scheduling, prepare) in cases {
         let mut play = Play::begun();
         let change = prepare(&mut play);
-        assert!(play.with(vec![change]).is_empty(), "{why}");
+        assert_eq!(play.with(vec![change]), Touched { scheduling, ..Touched::default() }, "{why}");
         assert_eq!(play.state.task(task_id(2)).unwrap().node, None, "{why}");
     }
 }

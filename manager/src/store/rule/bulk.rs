@@ -11,7 +11,10 @@ impl Work<'_> {
         for item in placed {
             let Some(handle) = self.state.tasks.find(item.task) else { continue };
             let takes = self.state.nodes.get(&item.node).is_some_and(|entry| entry.takes);
-            if !takes || !may_assign(self.state.tasks.get(handle), item) {
+            let task = self.state.tasks.get(handle);
+            if !takes || !may_assign(task, item) {
+                // It changed between plan and entry, and the change woke nobody, because the task waited before, too.
+                self.effects.touched.scheduling |= super::super::index::waits(task);
                 continue;
             }
             let status = TaskStatus::new(TaskState::Assigned, self.at, "assigned");
