@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::Path;
 
-const FILES: [&str; 8] = ["types", "objects", "store", "dispatcher", "logs", "ca", "control", "local"];
+const FILES: [&str; 9] = ["types", "objects", "store", "dispatcher", "logs", "ca", "control", "local", "raft"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let paths: Vec<String> = FILES.iter().map(|name| format!("skep/v1/{name}.proto")).collect();

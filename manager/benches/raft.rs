@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use skep_manager::raft::{Options, Raft};
+use skep_manager::raft::{Birth, Options, Raft};
 use skep_manager::store::{Change, Store, Transaction};
 use skep_proto::model::{
     Availability, Meta, Moment, Node, NodeDescription, NodeId, NodeRole, NodeSpec, NodeState, NodeStatus, Seed,
@@ -82,7 +82,8 @@ fn main() {
     runtime.block_on(async {
         let (store, proposals) = Store::new();
         let started = Instant::now();
-        let raft = Raft::start(&dir.join("raft"), store.clone(), proposals, Options::default()).unwrap();
+        let raft =
+            Raft::start(&dir.join("raft"), Birth::Found, store.clone(), proposals, (Options::default(), None)).unwrap();
         raft.leadership().wait_for(|leadership| leadership.is_leader).await.unwrap();
         println!("empty directory to leading: {:?}", started.elapsed());
         for proposers in [1, 64, 1_000] {
@@ -97,7 +98,8 @@ fn main() {
         let count = store.read().nodes().count();
         let (store, proposals) = Store::new();
         let started = Instant::now();
-        let raft = Raft::start(&dir.join("raft"), store.clone(), proposals, Options::default()).unwrap();
+        let raft =
+            Raft::start(&dir.join("raft"), Birth::Found, store.clone(), proposals, (Options::default(), None)).unwrap();
         raft.leadership().wait_for(|leadership| leadership.is_leader).await.unwrap();
         println!("restart with {count} objects to leading: {:?}", started.elapsed());
         assert_eq!(store.read().nodes().count(), count);

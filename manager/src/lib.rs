@@ -18,8 +18,10 @@ pub mod dispatcher;
 #[cfg(test)]
 mod fixture;
 pub mod forward;
+pub mod group;
 pub mod leader;
 pub mod logs;
+pub mod membership;
 pub mod net;
 pub mod orchestrator;
 pub mod raft;

@@ -13,6 +13,7 @@ use crate::caller::CallerError;
 use crate::dispatcher::DispatchError;
 use crate::forward::ForwardError;
 use crate::logs::LogError;
+use crate::membership::MembershipError;
 use crate::store::{ProposeError, Refusal};
 
 fn status(code: Code, error: &(dyn Error + 'static)) -> Status {
@@ -129,6 +130,24 @@ impl From<ForwardError> for Status {
             ForwardError::Full { .. } => Code::ResourceExhausted,
             ForwardError::Caller(error) => of_caller(error),
             ForwardError::Envelope { .. } => Code::PermissionDenied,
+        };
+        status(code, &error)
+    }
+}
+
+impl From<MembershipError> for Status {
+    fn from(error: MembershipError) -> Self {
+        let code = match &error {
+            MembershipError::Caller(error) => of_caller(error),
+            MembershipError::NoRaftId | MembershipError::Address { .. } => Code::InvalidArgument,
+            MembershipError::Unreachable { .. }
+            | MembershipError::Another { .. }
+            | MembershipError::Silent { .. }
+            | MembershipError::NotWanted { .. }
+            | MembershipError::Quorum(_) => Code::FailedPrecondition,
+            MembershipError::Slow { .. } => Code::DeadlineExceeded,
+            MembershipError::NotLeader => Code::Unavailable,
+            MembershipError::Write(error) => of_propose(error),
         };
         status(code, &error)
     }

@@ -1,11 +1,15 @@
-//! Clock and chance, for the drivers of this crate. Whatever decides gets the results as values.
+//! Clock, chance and the group of managers, for the drivers of this crate. Whatever decides gets the results as values.
 #![expect(clippy::disallowed_methods, reason = "driver: owns the clock")]
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use async_trait::async_trait;
 use skep_proto::model::Moment;
 use skep_proto::model::moment::millis;
+use tokio::sync::watch;
 use tokio::time::Instant;
+
+use crate::group::{ChangeError, Group, MemberChange};
 
 /// The wall clock: for what people read and other machines compare. It may jump.
 #[must_use]
@@ -51,4 +55,26 @@ impl Clock {
     pub fn instant(&self, at: Moment) -> Instant {
         self.started + at.since(self.at)
     }
+}
+
+/// What can be asked of the group of managers.
+#[async_trait]
+pub trait Consensus: Send + Sync + std::fmt::Debug {
+    /// This member's Raft id.
+    fn own_id(&self) -> u64;
+
+    /// The group as this member sees it. How far the others are is brought up to date with every tick.
+    fn group(&self) -> watch::Receiver<Group>;
+
+    /// Changes the group and waits until the change is in force.
+    ///
+    /// # Errors
+    /// When this member does not lead, or another change is under way.
+    async fn change(&self, change: MemberChange) -> Result<(), ChangeError>;
+
+    /// Hands leadership to this member, or to whichever is best. Whether it comes to that is seen in the group.
+    async fn transfer(&self, to: Option<u64>);
+
+    /// A member is (also) reached at this address.
+    fn learn(&self, id: u64, address: &str);
 }

@@ -5,11 +5,13 @@
 //! again. One change at a time: a second caller waits for the first.
 
 mod news;
+mod numbers;
+mod seat;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,15 +21,14 @@ use skep_agent::identity::client::JoinOrder;
 use skep_agent::identity::{self, Identity};
 use skep_agent::sys::Executor;
 use skep_agent::{Agent, AgentConfig};
-use skep_manager::run::{Manager, ManagerConfig, NewCluster};
-use skep_proto::model::{NodeDescription, NodeState};
+use skep_manager::run::{Manager, NewCluster};
+use skep_proto::model::{NodeDescription, NodeRole};
 use skep_runtime::Runtime;
 use tokio::sync::Mutex;
 
 use super::disk::{self, SWARM_FORMAT, SwarmFile};
 use super::gate::Gate;
-use super::metrics::ClusterSample;
-use super::standing::{InitOrder, Standing};
+use super::standing::{InitOrder, Place};
 
 /// What a machine answers to calls about a cluster that it is no part of.
 const NOT_IN_A_SWARM: &str = "this node is not a swarm manager: it is not part of a swarm; use `skep swarm init` to make a \
@@ -55,6 +56,8 @@ pub(crate) struct Setting {
     pub labels: BTreeMap<String, String>,
     /// The containers.
     pub runtime: Arc<Runtime>,
+    /// Where this node is now to be reached, `IP|INTERFACE[:PORT]`, instead of where it was.
+    pub advertise: Option<String>,
     /// The cluster's calls on the local socket.
     pub gate: Gate,
 }
@@ -127,8 +130,9 @@ impl Membership {
         let Some(swarm) = disk::read_swarm(&self.setting.data_dir)? else { return Ok(State::Inactive) };
         let identity = identity::disk::load(&self.setting.data_dir)?;
         let identity = identity.context("find the node's certificate: certificates/ in the data directory is empty")?;
+        let swarm = self.with_new_addresses(swarm)?;
         let manager = match swarm.manager {
-            true => Some(Manager::open(self.manager_config(&swarm, &identity)?).await?),
+            true => Some(self.open_manager(&swarm, &identity).await?),
             false => None,
         };
         self.activate(swarm, identity, manager).await
@@ -179,19 +183,39 @@ impl Membership {
     ///
     /// # Errors
     /// When it is part of one already, or the managers refuse; then it is no part of any.
-    pub(crate) async fn join(self: &Arc<Self>, advertise: String, order: JoinOrder) -> anyhow::Result<Identity> {
+    pub(crate) async fn join(self: &Arc<Self>, place: Place, order: JoinOrder) -> anyhow::Result<Identity> {
         let mut state = self.state.lock().await;
         self.require_inactive(&state)?;
         self.clear_remains().await?;
-        let identity = identity::client::join(&order).await?;
-        identity::disk::store(&self.setting.data_dir, &identity)?;
-        let managers = vec![order.address.clone()];
-        let swarm = SwarmFile { format: SWARM_FORMAT, manager: false, listen: String::new(), advertise, managers };
-        disk::write_swarm(&self.setting.data_dir, &swarm)?;
-        *state = self.activate(swarm, identity.clone(), None).await?;
+        let joined = self.enter(&place, &order).await;
+        if joined.is_err() {
+            self.clear_remains().await?;
+        }
+        let (identity, active) = joined?;
+        *state = active;
         self.set_gate(&state);
         self.follow(&state);
         Ok(identity)
+    }
+
+    async fn enter(&self, place: &Place, order: &JoinOrder) -> anyhow::Result<(Identity, State)> {
+        let identity = identity::client::join(order).await?;
+        identity::disk::store(&self.setting.data_dir, &identity)?;
+        let manager = identity.role == NodeRole::Manager;
+        let swarm = SwarmFile {
+            format: SWARM_FORMAT,
+            manager,
+            listen: place.listen.to_string(),
+            advertise: if manager { self.address_toward(place, &order.address)? } else { place.advertise.clone() },
+            managers: vec![order.address.clone()],
+        };
+        disk::write_swarm(&self.setting.data_dir, &swarm)?;
+        let manager = match manager {
+            true => Some(Manager::join(self.manager_config(&swarm, &identity)?).await?),
+            false => None,
+        };
+        let state = self.activate(swarm, identity.clone(), manager).await?;
+        Ok((identity, state))
     }
 
     /// Stops being part of a swarm and removes everything that came with it.
@@ -202,14 +226,14 @@ impl Membership {
         let mut state = self.state.lock().await;
         match std::mem::replace(&mut *state, State::Inactive) {
             State::Inactive => bail!("leave the swarm: this node is not part of a swarm"),
-            State::Active(active) if active.manager.is_some() && !force => {
-                *state = State::Active(active);
-                bail!(
-                    "leave the swarm: this node is its last manager, and leaving erases all current state of the swarm; \
-                     use --force to do so"
-                )
+            State::Active(active) => {
+                if let Some(manager) = active.manager.as_ref().filter(|_| !force) {
+                    let refusal = seat::why_not_leave(&manager.group());
+                    *state = State::Active(active);
+                    return Err(refusal);
+                }
+                self.go(*active).await?;
             }
-            State::Active(active) => self.go(*active).await?,
             State::Failed(why) if !force => {
                 let refusal = anyhow!(
                     "leave the swarm: leaving erases what this node has kept of it, and it may still be repaired ({why}); \
@@ -224,9 +248,12 @@ impl Membership {
         self.clear_remains().await
     }
 
-    /// The agent first, so that the managers hear of it; the manager after it.
+    /// The vote first, while there is somebody to take it; then the agent, so that the managers hear of it; the manager after it.
     async fn go(&self, active: Active) -> anyhow::Result<()> {
         self.setting.gate.close(NOT_IN_A_SWARM);
+        if let Some(manager) = &active.manager {
+            seat::give_up_the_vote(manager).await;
+        }
         let left = active.agent.leave().await;
         if let Some(manager) = active.manager {
             manager.shutdown().await;
@@ -245,41 +272,6 @@ impl Membership {
             if let Some(manager) = active.manager {
                 manager.shutdown().await;
             }
-        }
-    }
-
-    /// What to tell about it.
-    pub(crate) async fn standing(&self) -> Standing {
-        match &*self.state.lock().await {
-            State::Inactive => Standing::Inactive,
-            State::Failed(why) => Standing::Failed(why.clone()),
-            State::Active(active) => Standing::Active {
-                swarm: Box::new(active.swarm.clone()),
-                identity: Box::new(active.identity.clone()),
-                counts: active.manager.as_ref().and_then(Manager::counts),
-            },
-        }
-    }
-
-    /// Numbers about the cluster; managers only. Counts every task, which is cheap enough for a page read a few times a minute.
-    pub(crate) async fn cluster_sample(&self) -> Option<ClusterSample> {
-        let state = self.state.lock().await;
-        let State::Active(active) = &*state else { return None };
-        let manager = active.manager.as_ref()?;
-        let seen = manager.store().read();
-        let mut sample =
-            ClusterSample { leader: manager.leads(), applied_index: seen.index(), ..ClusterSample::default() };
-        seen.services().for_each(|_| sample.services += 1);
-        seen.nodes().for_each(|node| *sample.nodes.entry(node_word(node.status.state)).or_default() += 1);
-        seen.tasks().for_each(|task| *sample.tasks.entry(task.status.state.name()).or_default() += 1);
-        Some(sample)
-    }
-
-    /// The tokens and the address that others join with; managers only.
-    pub(crate) async fn worker_token(&self) -> Option<String> {
-        match &*self.state.lock().await {
-            State::Active(active) => active.manager.as_ref().and_then(Manager::worker_token),
-            _ => None,
         }
     }
 
@@ -322,18 +314,6 @@ impl Membership {
         Ok(State::Active(Box::new(Active { swarm, identity, agent, manager })))
     }
 
-    fn manager_config(&self, swarm: &SwarmFile, identity: &Identity) -> anyhow::Result<ManagerConfig> {
-        Ok(ManagerConfig {
-            state_dir: self.state_dir(),
-            node: identity.node,
-            listen: swarm.listen.parse().with_context(|| format!("use {:?} as the listen address", swarm.listen))?,
-            advertise: swarm.advertise.clone(),
-            certificate: identity.certificate.clone(),
-            key: identity.key.clone(),
-            root: identity.root.clone(),
-        })
-    }
-
     fn state_dir(&self) -> PathBuf {
         self.setting.data_dir.join("manager")
     }
@@ -362,25 +342,25 @@ impl Membership {
     /// Removes what membership leaves on the machine, whatever of it is there; `swarm.json` last.
     async fn clear_remains(&self) -> anyhow::Result<()> {
         self.setting.runtime.purge().await?;
-        for name in ["manager", "agent"] {
-            let dir = self.setting.data_dir.join(name);
-            match fs::remove_dir_all(&dir) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(error).with_context(|| format!("remove {}", dir.display()));
-                }
-                _ => {}
-            }
-        }
+        self.forget_state().await?;
+        remove_dir(&self.setting.data_dir.join("agent"))?;
         identity::disk::remove(&self.setting.data_dir)?;
         disk::forget_swarm(&self.setting.data_dir)
     }
+
+    /// Removes what a manager keeps of the cluster.
+    async fn forget_state(&self) -> anyhow::Result<()> {
+        let dir = self.state_dir();
+        tokio::task::spawn_blocking(move || remove_dir(&dir)).await?
+    }
 }
 
-fn node_word(state: NodeState) -> &'static str {
-    match state {
-        NodeState::Unknown => "unknown",
-        NodeState::Ready => "ready",
-        NodeState::Down => "down",
+fn remove_dir(dir: &Path) -> anyhow::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", dir.display()))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -24,6 +24,9 @@ pub(crate) struct DaemonOptions {
     /// Label of this engine, for constraints on engine.labels
     #[arg(long, value_name = "KEY=VALUE")]
     pub label: Vec<String>,
+    /// Address at which the other nodes reach this one from now on, if it has moved: IP or INTERFACE, with or without :PORT
+    #[arg(long, value_name = "ADDR")]
+    pub advertise_addr: Option<String>,
     /// Group in each cgroup hierarchy under which containers live
     #[arg(long, default_value = "skep", value_name = "NAME")]
     pub cgroup_parent: String,

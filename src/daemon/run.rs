@@ -68,6 +68,7 @@ async fn run(options: &DaemonOptions) -> anyhow::Result<Exit> {
         hostname: options.node_name()?,
         labels: options.labels()?,
         runtime: Arc::clone(&runtime),
+        advertise: options.advertise_addr.clone(),
         gate: gate.clone(),
     };
     let socket = listen(&options.run_dir.join("skep.sock"))?;

@@ -24,6 +24,15 @@ pub(crate) enum Standing {
     Failed(String),
 }
 
+/// Where a node is to be found.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// Where it listens, should it be a manager.
+    pub listen: std::net::SocketAddr,
+    /// IP that it was told to be reached at; empty: the others see.
+    pub advertise: String,
+}
+
 /// What `swarm init` was asked for, addresses settled.
 #[derive(Clone, Debug)]
 pub(crate) struct InitOrder {

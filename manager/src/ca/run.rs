@@ -12,9 +12,6 @@ use super::token;
 use crate::store::{Change, Transaction};
 use crate::sys;
 
-/// The first manager's Raft id; ids grow and are never used again.
-pub const FIRST_RAFT_ID: u64 = 1;
-
 /// What a user says when a cluster is founded.
 #[derive(Clone, Debug)]
 pub struct Charter {
@@ -33,6 +30,8 @@ pub struct Charter {
 pub struct NodeIdentity {
     /// CN.
     pub node: NodeId,
+    /// O.
+    pub cluster: ClusterId,
     /// PEM chain.
     pub certificate: String,
     /// PEM of its key, PKCS 8.
@@ -54,6 +53,8 @@ pub struct Founding {
     identity: NodeIdentity,
     cluster: Cluster,
     node: Node,
+    /// HOST:PORT of the first manager.
+    address: String,
 }
 
 impl Founding {
@@ -67,7 +68,7 @@ impl Founding {
         let node = NodeId::new(sys::random_bits());
         let identity = draw_identity(&cluster, node, now)?;
         let node = first_node(new, &identity);
-        Ok(Self { identity, cluster, node })
+        Ok(Self { identity, cluster, node, address: new.advertise.clone() })
     }
 
     /// What the first manager proves itself with.
@@ -76,10 +77,11 @@ impl Founding {
         &self.identity
     }
 
-    /// The cluster's first transaction.
+    /// The cluster's first transaction, given the Raft id that the first manager has.
     #[must_use]
-    pub fn transaction(&self) -> Transaction {
-        let (cluster, node) = (Box::new(self.cluster.clone()), Box::new(self.node.clone()));
+    pub fn transaction(&self, raft_id: u64) -> Transaction {
+        let manager = Some(ManagerStatus { raft_id, address: self.address.clone() });
+        let (cluster, node) = (Box::new(self.cluster.clone()), Box::new(Node { manager, ..self.node.clone() }));
         Transaction { changes: vec![Change::PutCluster(cluster), Change::PutNode(node)], at: sys::now() }
     }
 }
@@ -112,7 +114,7 @@ fn draw_identity(cluster: &Cluster, node: NodeId, now: Moment) -> Result<NodeIde
     let subject = Subject { node, role: NodeRole::Manager, cluster: cluster.id };
     let certificate = sign_request(&Root::of(cluster), &request, subject, now)?;
     let (key, root) = (key.serialize_pem(), cluster.root_certificate.clone());
-    Ok(NodeIdentity { node, certificate, key, root })
+    Ok(NodeIdentity { node, cluster: cluster.id, certificate, key, root })
 }
 
 fn first_node(new: &Charter, identity: &NodeIdentity) -> Node {
@@ -124,7 +126,7 @@ fn first_node(new: &Charter, identity: &NodeIdentity) -> Node {
         description: new.description.clone(),
         status: NodeStatus::new(NodeState::Unknown, "founded the swarm", ""),
         role,
-        manager: Some(ManagerStatus { raft_id: FIRST_RAFT_ID, address: new.advertise.clone() }),
+        manager: None,
         certificate: identity.certificate.clone(),
     }
 }

@@ -67,6 +67,12 @@ impl Dispatcher {
         Self { store, registry, clock: Clock::start(), desk, own, leader }
     }
 
+    /// The same sessions, for the loops of one term.
+    #[must_use]
+    pub fn in_term(&self, term: u64) -> Self {
+        Self { store: self.store.in_term(term), ..self.clone() }
+    }
+
     fn sign_in(&self, caller: Caller) -> Result<NodeId, DispatchError> {
         Ok(caller.require_node(&self.store.read())?.node)
     }

@@ -1,13 +1,13 @@
 //! Which calls are the leader's, which may be asked twice, and what to do with one now.
 
 use skep_proto::model::NodeId;
-use skep_proto::pb::{ca_server, control_server};
+use skep_proto::pb::{ca_server, control_server, membership_server};
 
 use crate::store::State;
 
 /// Calls that any manager answers although their service is the leader's: a joiner may ask whomever it reaches for the root, which never
-/// changes without every manager knowing.
-const ANYWHERE: [(&str, &str); 1] = [(ca_server::SERVICE_NAME, "GetRoot")];
+/// changes without every manager knowing; and whoever asks who is at an address means that one.
+const ANYWHERE: [(&str, &str); 2] = [(ca_server::SERVICE_NAME, "GetRoot"), (membership_server::SERVICE_NAME, "Probe")];
 
 /// The leader, as the state knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,11 +33,11 @@ pub enum Turn {
     Decline(u64),
 }
 
-/// Whether only the leader can answer the call: all that people ask of the cluster, and joining.
+/// Whether only the leader can answer the call: all that people ask of the cluster, and joining and leaving.
 #[must_use]
 pub fn is_the_leaders(path: &str) -> bool {
     let (service, method) = parts(path);
-    let leaders = [control_server::SERVICE_NAME, ca_server::SERVICE_NAME];
+    let leaders = [control_server::SERVICE_NAME, ca_server::SERVICE_NAME, membership_server::SERVICE_NAME];
     leaders.contains(&service) && !ANYWHERE.contains(&(service, method))
 }
 
@@ -77,10 +77,23 @@ mod tests {
 
     #[test]
     fn the_leader_is_asked_about_the_cluster_and_by_joiners() {
-        for path in ["/skep.v1.Control/CreateService", "/skep.v1.Control/ServiceLogs", "/skep.v1.Ca/Join"] {
+        for path in [
+            "/skep.v1.Control/CreateService",
+            "/skep.v1.Control/ServiceLogs",
+            "/skep.v1.Ca/Join",
+            "/skep.v1.Membership/Join",
+        ] {
             assert!(is_the_leaders(path), "{path}");
         }
-        for path in ["/skep.v1.Ca/GetRoot", "/skep.v1.Dispatcher/Session", "/skep.v1.Raft/Send", "/x", "", "//"] {
+        for path in [
+            "/skep.v1.Ca/GetRoot",
+            "/skep.v1.Dispatcher/Session",
+            "/skep.v1.Raft/Exchange",
+            "/skep.v1.Membership/Probe",
+            "/x",
+            "",
+            "//",
+        ] {
             assert!(!is_the_leaders(path), "{path}");
         }
     }

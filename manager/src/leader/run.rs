@@ -1,5 +1,6 @@
 //! Waits for leadership, holds it, waits for its end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -7,29 +8,39 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::dispatcher::Dispatcher;
+use crate::group::Leadership;
 use crate::store::Store;
-use crate::{allocator, orchestrator, scheduler};
+use crate::sys::Consensus;
+use crate::{allocator, membership, orchestrator, scheduler};
 
 /// After a loop has ended by itself: time for the news of who leads to arrive, so that we do not start in vain.
 const RESTART_DELAY: Duration = Duration::from_millis(50);
 
-/// Runs the leader-only loops whenever `own` leads, until `stop`.
-pub async fn lead(
-    store: Store,
-    dispatcher: Dispatcher,
-    own: u64,
-    mut leader: watch::Receiver<Option<u64>>,
-    stop: CancellationToken,
-) {
+/// What the loops stand on.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    /// The state.
+    pub store: Store,
+    /// The sessions, which are served only while this manager leads.
+    pub dispatcher: Dispatcher,
+    /// The group of managers.
+    pub consensus: Arc<dyn Consensus>,
+}
+
+/// Runs the leader-only loops whenever this manager leads, until `stop`.
+pub async fn lead(ground: Ground, mut leadership: watch::Receiver<Leadership>, stop: CancellationToken) {
     loop {
-        tokio::select! {
+        let won = tokio::select! {
             () = stop.cancelled() => return,
-            seen = leader.wait_for(|id| *id == Some(own)) => if seen.is_err() { return },
-        }
-        tracing::info!(raft.id = own, "this manager leads");
-        term(&store, &dispatcher, own, &mut leader, &stop).await;
-        store.forget_soft();
-        tracing::info!(raft.id = own, "this manager leads no more");
+            won = leadership.wait_for(|now| now.is_leader) => match won {
+                Ok(won) => won.term,
+                Err(_) => return,
+            },
+        };
+        tracing::info!(raft.term = won, "this manager leads");
+        term(&ground, won, &mut leadership, &stop).await;
+        ground.store.forget_soft();
+        tracing::info!(raft.term = won, "this manager leads no more");
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(RESTART_DELAY) => {}
@@ -38,18 +49,12 @@ pub async fn lead(
 }
 
 /// One term: returns when every loop of it has ended.
-async fn term(
-    store: &Store,
-    dispatcher: &Dispatcher,
-    own: u64,
-    leader: &mut watch::Receiver<Option<u64>>,
-    stop: &CancellationToken,
-) {
+async fn term(ground: &Ground, won: u64, leadership: &mut watch::Receiver<Leadership>, stop: &CancellationToken) {
     let token = stop.child_token();
-    let mut loops = start(store, dispatcher, &token);
+    let mut loops = start(ground, won, &token);
     tokio::select! {
         () = stop.cancelled() => {}
-        _ = leader.wait_for(|id| *id != Some(own)) => {}
+        _ = leadership.wait_for(|now| !now.is_leader || now.term != won) => {}
         ended = loops.join_next() => report(ended),
     }
     token.cancel();
@@ -58,14 +63,17 @@ async fn term(
     }
 }
 
-/// The order is explained in [`super`].
-fn start(store: &Store, dispatcher: &Dispatcher, token: &CancellationToken) -> JoinSet<()> {
+/// The order is explained in [`super`]. Whatever the loops propose counts in this term only, so that one that is slow to end cannot act
+/// beside another leader, nor beside its own successor.
+fn start(ground: &Ground, term: u64, token: &CancellationToken) -> JoinSet<()> {
+    let store = ground.store.in_term(term);
     let mut loops = JoinSet::new();
-    let (serving, stop) = (dispatcher.clone(), token.clone());
+    let (serving, stop) = (ground.dispatcher.in_term(term), token.clone());
     loops.spawn(async move { serving.run(stop).await });
+    loops.spawn(membership::run(store.clone(), Arc::clone(&ground.consensus), token.clone()));
     loops.spawn(allocator::run(store.clone(), token.clone()));
     loops.spawn(scheduler::run(store.clone(), token.clone()));
-    loops.spawn(orchestrator::run(store.clone(), token.clone()));
+    loops.spawn(orchestrator::run(store, token.clone()));
     loops
 }
 

@@ -1,4 +1,4 @@
-//! The raft directory: `key`, `wal/` and `snap/`.
+//! The raft directory: `member` (who this is), `key`, `wal/` and `snap/`.
 #![expect(clippy::disallowed_methods, reason = "driver: owns the raft directory")]
 
 pub(super) mod snapshot;
@@ -13,11 +13,33 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::error::RaftError;
 use super::seal::{DataKey, KEY_LEN};
+use crate::sys;
+
+/// What an empty directory becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Birth {
+    /// The first member of a new cluster.
+    Found,
+    /// A member of a cluster that will be told of it.
+    Join,
+    /// Nothing: what was written before must be there.
+    Resume,
+}
+
+/// Who this member is. Written once, before anything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// Drawn at random: a number that was never used is never used again, even by a cluster that was taken back to a backup.
+    pub(super) raft_id: u64,
+    /// It is the one voter that its cluster began with.
+    pub(super) founded: bool,
+}
 
 /// The directory, locked for this process.
 #[derive(Debug)]
 pub(super) struct RaftDir {
     path: PathBuf,
+    pub(super) member: Identity,
     pub(super) key: DataKey,
     /// Held open: the lock ends with it.
     _lock: File,
@@ -25,14 +47,19 @@ pub(super) struct RaftDir {
 
 impl RaftDir {
     /// Opens or makes the directory with its key.
-    pub(super) fn open(path: &Path) -> Result<Self, RaftError> {
+    pub(super) fn open(path: &Path, birth: Birth) -> Result<Self, RaftError> {
+        if birth == Birth::Resume && read_member(path)?.is_none() {
+            return Err(RaftError::Empty { path: path.to_owned() });
+        }
         for dir in [path.to_owned(), path.join("wal"), path.join("snap")] {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
             made.map_err(RaftError::file("create", &dir))?;
         }
         let lock = lock(&path.join("lock"))?;
         let key = key(path)?;
-        Ok(Self { path: path.to_owned(), key, _lock: lock })
+        let member = read_member(path)?.map_or_else(|| make_member(path, birth), Ok)?;
+        snapshot::delete_unfinished(&path.join("snap"))?;
+        Ok(Self { path: path.to_owned(), member, key, _lock: lock })
     }
 
     /// The directory.
@@ -54,6 +81,32 @@ impl RaftDir {
     pub(super) fn snap(&self) -> PathBuf {
         self.path.join("snap")
     }
+}
+
+/// Who this member is; `None` in a directory that was never used.
+fn read_member(dir: &Path) -> Result<Option<Identity>, RaftError> {
+    let path = dir.join("member");
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(RaftError::File { action: "read", path, source }),
+    };
+    let member = text.trim_end().split_once(' ').and_then(|(how, id)| {
+        let founded = ["joined", "founded"].iter().position(|word| *word == how)? == 1;
+        Some(Identity { raft_id: id.parse().ok().filter(|id| *id != 0)?, founded })
+    });
+    member.map(Some).ok_or(RaftError::Member { path })
+}
+
+fn make_member(dir: &Path, birth: Birth) -> Result<Identity, RaftError> {
+    if !list(&dir.join("wal"))?.is_empty() || !list(&dir.join("snap"))?.is_empty() {
+        return Err(RaftError::Member { path: dir.join("member") });
+    }
+    let bits = u64::try_from(sys::random_bits() >> 64).expect("the upper half of 128 bits");
+    let member = Identity { raft_id: bits.max(1), founded: birth == Birth::Found };
+    let how = if member.founded { "founded" } else { "joined" };
+    write_file(dir, "member", format!("{how} {}\n", member.raft_id).as_bytes())?;
+    Ok(member)
 }
 
 fn lock(path: &Path) -> Result<File, RaftError> {
@@ -89,13 +142,18 @@ fn make_key(dir: &Path, path: &Path) -> Result<DataKey, RaftError> {
         return Err(RaftError::Key { path: path.to_owned(), why: "it is missing" });
     }
     let bytes = random();
-    let temporary = dir.join("key.tmp");
+    write_file(dir, "key", &bytes)?;
+    Ok(DataKey::new(&bytes))
+}
+
+/// Writes a small file so that a crash leaves all of it or nothing.
+fn write_file(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), RaftError> {
+    let (path, temporary) = (dir.join(name), dir.join(format!("{name}.tmp")));
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary);
     let mut file = file.map_err(RaftError::file("create", &temporary))?;
-    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(RaftError::file("write", &temporary))?;
-    fs::rename(&temporary, path).map_err(RaftError::file("rename", &temporary))?;
-    sync_dir(dir)?;
-    Ok(DataKey::new(&bytes))
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(RaftError::file("write", &temporary))?;
+    fs::rename(&temporary, &path).map_err(RaftError::file("rename", &temporary))?;
+    sync_dir(dir)
 }
 
 /// Random bytes for a key or a salt.

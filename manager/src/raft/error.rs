@@ -31,6 +31,21 @@ pub enum RaftError {
         /// What is wrong.
         why: &'static str,
     },
+    /// There is no state where one must be.
+    #[error("open the cluster's state in {path}: it is empty")]
+    Empty {
+        /// The raft directory.
+        path: PathBuf,
+    },
+    /// Who this member is cannot be read, or is missing beside a log.
+    #[error(
+        "read who this manager is from {path}: it is missing or damaged, so nothing was changed; restore this manager's raft \
+         directory from a backup, or move it away and let the manager join the cluster anew"
+    )]
+    Member {
+        /// The file.
+        path: PathBuf,
+    },
     /// A log file is damaged where it cannot be a torn last write.
     #[error(
         "read the log: {path} is damaged at byte {offset} and acknowledged writes follow, so nothing was changed; restore this \

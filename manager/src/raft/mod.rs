@@ -1,16 +1,19 @@
 //! How what was agreed on survives: consensus, the log and its snapshots. The only place that names the raft crate.
 //!
 //! # What it owns
-//! The raft directory (`key`, `wal/`, `snap/`, a lock) and one thread, `skep:raft`. At present the group has one voter; the machine is
-//! the crate's and takes ticks and messages as a larger group needs them.
+//! The raft directory (`member`, `key`, `wal/`, `snap/`, a lock), one thread, `skep:raft`, and the streams to the other members.
 //!
 //! # In and out
 //! Proposals come from the store's queue. Each becomes one log entry, all that wait share one record and one sync, and each gets its own
-//! answer after it was applied. [`Raft::leadership`] says whether this manager leads and has applied all that it must know first.
+//! answer after it was applied. A proposal without changes is a read: it is answered when this member has made sure that it still
+//! leads and has applied everything acknowledged before. A proposal may name the term that it was computed in; in another one it
+//! is refused, which is what fences off the loops of a leader that was. [`Raft::leadership`] says who leads; this member is named only
+//! once it has applied all that it must know first. The group itself changes one member at a time ([`crate::sys::Consensus`]); who
+//! belongs to it is not decided here.
 //!
 //! # The caller's duties to the machine, in this order
-//! Persist, then send, then apply (`machine.rs` has them one by one). A leader's own messages may go before, since followers count
-//! their own disks.
+//! Send what a leader sends, persist, send what promises what was persisted, apply (`machine.rs` has them one by one). A leader's own
+//! messages go first, since followers count their own disks.
 //!
 //! # What always holds
 //! - An acknowledged write was synced. One sync makes exactly one record durable (`record.rs`), hence at a start: a damaged record with
@@ -28,7 +31,13 @@
 //! # Crash and change of leader
 //! A start reads the newest snapshot and the log behind it. The commit index is not worth a sync: a new leader's first entry commits what
 //! is before it, and until that entry is applied the manager does not say that it leads. A proposer whose leader went is told that the
-//! change may or may not have been made.
+//! change may or may not have been made. A leader that stops, or whose disk has become slow, hands over to the member that is furthest. A
+//! connection that breaks is taken for the end of whoever was at its other end, and shortens the election. A member whose disk is full
+//! hears and says nothing, so that the others go on without it.
+//!
+//! # A member far behind
+//! Entries before the last snapshot are kept in memory for a while; a member that needs older ones is sent the snapshot, from file to
+//! file. A new cluster's log begins behind an entry that nobody has, so that whoever joins is sent a snapshot and knows the founder.
 //!
 //! # Why not
 //! - *An embedded database*: it would write two to fifty times the bytes for the one access pattern that there is, appending.
@@ -36,19 +45,27 @@
 //! - *Async file I/O*: the thread has nothing else to do than to wait for the disk. It sleeps without a timer when alone.
 //!
 //! # Where to read next
-//! `machine.rs`, then `run/turn.rs` for one round of it, `record.rs` and `segment.rs` for the files, `disk/` for what happens to them.
+//! `machine.rs`, then `member.rs` (what waits on it), `run/turn.rs` for one round of it, `net/` for the ways to the others, `record.rs` and
+//! `segment.rs` for the files, `disk/` for what happens to them, `testing/` for members that the simulator drives.
 
 mod disk;
 mod error;
 mod log;
 mod machine;
+mod member;
+mod net;
 mod pending;
+mod reads;
 mod record;
 pub mod run;
 mod saved;
 mod seal;
 mod segment;
 mod snapshot;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
+pub use disk::Birth;
 pub use error::RaftError;
-pub use run::{Leadership, Options, Raft, Status};
+pub use net::{RaftService, Wiring};
+pub use run::{Handle, Options, Raft, Status};

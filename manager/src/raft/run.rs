@@ -2,46 +2,48 @@
 
 mod drain;
 mod driver;
+mod shore;
+mod snapshots;
 mod turn;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use async_trait::async_trait;
+use raft::eraftpb::{Message, SnapshotMetadata};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use super::disk::RaftDir;
+use super::disk::{Birth, RaftDir};
 use super::error::RaftError;
-use crate::store::{Proposal, Store};
+use super::member::ChangeReply;
+use super::net::{Book, Links, Wiring};
+use crate::group::{ChangeError, Group, Leadership, MemberChange};
+use crate::store::{Proposal, State, Store};
+use crate::sys::Consensus;
 use driver::{Driver, Wires};
 
-/// Commands that may wait for the thread: a shutdown and a finished snapshot. More never come.
-const COMMANDS_MAX: usize = 4;
+/// Commands that may wait for the thread. At the bound the streams of other members are read no further, so that they wait at the
+/// sender.
+const COMMANDS_MAX: usize = 1024;
+
+/// Longest that a leader that is told to resign waits for its successor, in election times: the successor is up to date or nearly so.
+const RESIGN_ELECTIONS: u32 = 2;
 
 /// How this member behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// This member's number; never used again once it was removed.
-    pub raft_id: u64,
-    /// One tick: a leader's heartbeat. A tenth of the election time, so that nine lost ones are no reason for an election.
-    pub tick: Duration,
+    /// A leader's heartbeat. A tenth of the election time, so that nine lost ones are no reason for an election.
+    pub heartbeat: Duration,
     /// Silence after which a follower stands for election.
     pub election: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { raft_id: 1, tick: Duration::from_millis(100), election: Duration::from_secs(1) }
+        Self { heartbeat: Duration::from_millis(100), election: Duration::from_secs(1) }
     }
-}
-
-/// Whether this manager leads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Leadership {
-    /// It leads and has applied everything that was committed before it came to lead.
-    pub is_leader: bool,
-    /// Raft's term.
-    pub term: u64,
 }
 
 /// What can be said of the member, for people and metrics.
@@ -66,49 +68,99 @@ pub struct Status {
 /// The running member.
 #[derive(Debug)]
 pub struct Raft {
-    commands: mpsc::Sender<Command>,
+    handle: Handle,
     leadership: watch::Receiver<Leadership>,
     status: watch::Receiver<Status>,
     thread: JoinHandle<()>,
 }
 
+/// What others may ask of the member. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    raft_id: u64,
+    commands: mpsc::Sender<Command>,
+    group: watch::Receiver<Group>,
+    book: Book,
+    dir: Arc<RaftDir>,
+}
+
+/// A snapshot that came from another member, whole, on our disk but not yet under its name.
+#[derive(Debug)]
+pub(super) struct Received {
+    /// The message that announced it.
+    pub(super) message: Message,
+    /// Where it lies.
+    pub(super) path: PathBuf,
+    /// What it holds.
+    pub(super) state: Box<State>,
+    /// Its size.
+    pub(super) bytes: u64,
+}
+
 /// What the thread is told besides proposals.
 #[derive(Debug)]
-enum Command {
+pub(super) enum Command {
+    /// Ends it.
     Shutdown,
-    /// A snapshot was written, or not.
+    /// Messages came.
+    Step(Vec<Message>),
+    /// The stream from a member ended.
+    Lost(u64),
+    /// Messages to a member were dropped.
+    Unreachable(u64),
+    /// A snapshot reached a member, or not.
+    SnapshotSent { to: u64, arrived: bool },
+    /// A snapshot came.
+    Received(Box<Received>),
+    /// Our own snapshot was written, or not.
     Snapshot(Result<Snapshotted, RaftError>),
+    /// The group is to change.
+    Change(MemberChange, ChangeReply),
+    /// Leadership is to go to this member, or to whichever is best.
+    Transfer(Option<u64>),
 }
 
 /// A durable snapshot.
 #[derive(Debug)]
-struct Snapshotted {
+pub(super) struct Snapshotted {
+    about: SnapshotMetadata,
     index: u64,
     bytes: u64,
 }
 
 impl Raft {
-    /// Recovers the state into the store and starts the thread, which takes proposals from the queue that [`Store::new`] gave.
-    /// A directory that is empty founds a cluster of one.
+    /// Recovers the state into the store and starts the thread, which takes proposals from the queue that [`Store::new`] gave. Without
+    /// `wiring` it reaches nobody, which is enough for a member that is alone. To be called within a tokio runtime.
     ///
     /// # Errors
-    /// When the directory cannot be used or what is in it is damaged; nothing was changed then.
+    /// When the directory cannot be used, is empty where a state must be, or what is in it is damaged; nothing was changed then.
     pub fn start(
         dir: &Path,
+        birth: Birth,
         store: Store,
         proposals: mpsc::Receiver<Proposal>,
-        options: Options,
+        (options, wiring): (Options, Option<Wiring>),
     ) -> Result<Self, RaftError> {
-        let dir = RaftDir::open(dir)?;
+        let dir = Arc::new(RaftDir::open(dir, birth)?);
+        let raft_id = dir.member.raft_id;
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let (lead, leadership) = watch::channel(Leadership::default());
         let (tell, status) = watch::channel(Status::default());
-        let wires = Wires { store, commands: commands.clone(), leadership: lead, status: tell };
-        let driver = Driver::recover(dir, wires, options)?;
+        let (show, group) = watch::channel(Group::default());
+        let wires = Wires { store, commands: commands.clone(), leadership: lead, status: tell, group: show };
+        let book = Book::default();
+        let links = wiring.map(|wiring| Links::new(raft_id, wiring, book.clone(), commands.clone()));
+        let driver = Driver::recover(Arc::clone(&dir), wires, options, links)?;
         let thread = std::thread::Builder::new().name("skep:raft".into());
-        let thread = thread.spawn(move || driver.run(proposals, inbox, options.tick));
-        let thread = thread.map_err(RaftError::Thread)?;
-        Ok(Self { commands, leadership, status, thread })
+        let thread = thread.spawn(move || driver.run(proposals, inbox)).map_err(RaftError::Thread)?;
+        let handle = Handle { raft_id, commands, group, book, dir };
+        Ok(Self { handle, leadership, status, thread })
+    }
+
+    /// What others may ask of the member.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// Whether this manager leads, now and from now on.
@@ -123,13 +175,69 @@ impl Raft {
         self.status.borrow().clone()
     }
 
+    /// If this member leads others, hands leadership to the best of them and waits for a bounded time until it leads.
+    pub async fn resign(&self, options: Options) {
+        let mut leadership = self.leadership.clone();
+        if !leadership.borrow().is_leader || self.handle.group.borrow().members.len() < 2 {
+            return;
+        }
+        drop(self.handle.commands.send(Command::Transfer(None)).await);
+        let handed = leadership.wait_for(|now| !now.is_leader && now.leader.is_some());
+        if tokio::time::timeout(options.election * RESIGN_ELECTIONS, handed).await.is_err() {
+            tracing::warn!("no other manager took over; one will be elected");
+        }
+    }
+
     /// Ends the thread after what is in hand and waits for it. Proposals still in the queue are answered that nobody leads here.
     pub async fn shutdown(self) {
-        drop(self.commands.send(Command::Shutdown).await);
+        drop(self.handle.commands.send(Command::Shutdown).await);
         let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
         if !matches!(joined, Ok(Ok(()))) {
             tracing::error!("the raft thread panicked");
         }
+    }
+}
+
+impl Handle {
+    /// Where members are.
+    pub(super) fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// The way to the thread, for the streams of other members.
+    pub(super) fn commands(&self) -> &mpsc::Sender<Command> {
+        &self.commands
+    }
+
+    /// Where a snapshot that comes in is put.
+    pub(super) fn dir(&self) -> Arc<RaftDir> {
+        Arc::clone(&self.dir)
+    }
+}
+
+#[async_trait]
+impl Consensus for Handle {
+    fn own_id(&self) -> u64 {
+        self.raft_id
+    }
+
+    fn group(&self) -> watch::Receiver<Group> {
+        self.group.clone()
+    }
+
+    async fn change(&self, change: MemberChange) -> Result<(), ChangeError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.commands.send(Command::Change(change, reply)).await;
+        sent.map_err(|_| ChangeError::NotLeader)?;
+        answer.await.unwrap_or(Err(ChangeError::NotLeader))
+    }
+
+    async fn transfer(&self, to: Option<u64>) {
+        drop(self.commands.send(Command::Transfer(to)).await);
+    }
+
+    fn learn(&self, id: u64, address: &str) {
+        self.book.learn(id, address);
     }
 }
 

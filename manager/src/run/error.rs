@@ -28,4 +28,20 @@ pub enum ManagerError {
     /// The first transaction did not go through.
     #[error("write the new cluster")]
     Write(#[source] ProposeError),
+    /// The other managers did not let this one in or go, or none was reached.
+    #[error("{}", words(.0))]
+    Membership(tonic::Status),
+}
+
+impl ManagerError {
+    /// There is no state where one must be: this machine lost what it had as a manager, or never was one.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Raft(RaftError::Empty { .. }))
+    }
+}
+
+/// The other side's sentence, as the end of ours.
+fn words(status: &tonic::Status) -> &str {
+    status.message().strip_prefix("failed to ").unwrap_or(status.message())
 }

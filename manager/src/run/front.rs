@@ -7,6 +7,7 @@ use skep_proto::pb::ca_server::CaServer;
 use skep_proto::pb::control_server::ControlServer;
 use skep_proto::pb::dispatcher_server::DispatcherServer;
 use skep_proto::pb::log_broker_server::LogBrokerServer;
+use skep_proto::pb::membership_server::MembershipServer;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,23 +17,33 @@ use crate::api::{Answers, ControlService, LogSelection, ReadLogs};
 use crate::ca::{CaService, NodeIdentity};
 use crate::dispatcher::Dispatcher;
 use crate::forward::{Bearings, Forward, LocalCalls};
-use crate::leader::lead;
+use crate::group::Leadership;
+use crate::leader::{self, lead};
 use crate::logs::LogBroker;
+use crate::membership::MembershipService;
 use crate::net::{Dialer, Listener, NetError, TlsSlot, client_config, server_config};
+use crate::raft::RaftService;
 use crate::reach::Reachability;
 use crate::store::Store;
+use crate::sys::Consensus;
 
 /// What the services of a manager stand on, once there is a state.
 #[derive(Debug)]
 pub struct Ground {
     /// The state.
     pub store: Store,
-    /// This manager's Raft id.
-    pub raft_id: u64,
+    /// The group of managers.
+    pub consensus: Arc<dyn Consensus>,
+    /// What other members call.
+    pub raft: Option<RaftService>,
+    /// Whether this manager leads.
+    pub leadership: watch::Receiver<Leadership>,
     /// Raft id of the leader, while one is known.
     pub leader: watch::Receiver<Option<u64>>,
     /// Whom this manager's Raft hears.
     pub heard: Reachability,
+    /// The way to other managers.
+    pub dialer: Dialer,
 }
 
 /// The services and loops of a manager.
@@ -52,25 +63,30 @@ impl Front {
     /// # Errors
     /// When the port is taken or the identity cannot be used.
     pub async fn open(ground: Ground, listen: SocketAddr, identity: &NodeIdentity) -> Result<Self, NetError> {
-        let Ground { store, raft_id, leader, heard } = ground;
-        let NodeIdentity { node, certificate, key, root } = identity;
+        let Ground { store, consensus, raft, leadership, leader, heard, dialer } = ground;
+        let NodeIdentity { node, certificate, key, root, .. } = identity;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let logs = LogBroker::new(store.clone(), stop.clone());
         let dispatcher = Dispatcher::new(store.clone(), raft_id, leader.clone());
         let control = ControlService::new(store.clone(), reader(&logs), *node, leader.clone(), heard.clone());
+        let membership = MembershipService::new(store.clone(), Arc::clone(&consensus), dialer.clone(), *node);
         let routes = Routes::new(DispatcherServer::new(dispatcher.clone()))
             .add_service(CaServer::new(CaService::new(store.clone())))
             .add_service(ControlServer::new(control))
-            .add_service(LogBrokerServer::new(logs));
-        let dialer = Dialer::new(client_config(certificate, key, root)?);
-        let bearings =
-            Bearings { store: store.clone(), own: raft_id, leader: leader.clone(), heard, dialer: dialer.clone() };
+            .add_service(LogBrokerServer::new(logs))
+            .add_service(MembershipServer::new(membership));
+        let routes = match raft {
+            Some(raft) => routes.add_service(raft.server()),
+            None => routes,
+        };
+        let own = consensus.own_id();
+        let bearings = Bearings { store: store.clone(), own, leader, heard, dialer: dialer.clone() };
         let calls = Forward::new(routes, bearings, tasks.clone(), stop.clone());
         let tls = TlsSlot::new(server_config(certificate, key, root)?);
         let listener = Listener::bind(listen, tls.clone(), calls.clone()).await?;
         let address = listener.address();
         tasks.spawn(listener.run(stop.clone()));
-        tasks.spawn(lead(store, dispatcher, raft_id, leader, stop.clone()));
+        tasks.spawn(lead(leader::Ground { store, dispatcher, consensus }, leadership, stop.clone()));
         Ok(Self { calls, address, tls, dialer, stop, tasks })
     }
 

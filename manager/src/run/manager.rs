@@ -3,26 +3,26 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use skep_proto::model::{Availability, ClusterSpec, Node, NodeDescription, NodeId};
+use skep_proto::model::{Availability, ClusterSpec, NodeDescription};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::error::ManagerError;
 use super::front::{Front, Ground};
 use crate::ca::{Charter, Founding, NodeIdentity};
 use crate::forward::LocalCalls;
-use crate::net::NetError;
-use crate::raft::{Leadership, Options, Raft};
-use crate::reach::Reachability;
-use crate::store::{Change, Store, Transaction};
-use crate::sys;
+use crate::group::{Group, Leadership};
+use crate::net::{Dialer, NetError, client_config};
+use crate::raft::{Birth, Options, Raft, RaftService, Wiring};
+use crate::store::Store;
+use crate::sys::Consensus as _;
 
 /// A single manager elects itself at once; this only bounds the wait on a disk that hangs.
 const LEADER_TIME_MAX: Duration = Duration::from_secs(10);
-/// How often a new address is written again after somebody else wrote the node first.
-const ADDRESS_TRIES: usize = 4;
 
 /// What a user says when a cluster is founded here.
 #[derive(Clone, Debug)]
@@ -41,33 +41,19 @@ pub struct NewCluster {
     pub description: NodeDescription,
 }
 
-/// A manager that was one before.
-#[derive(Clone)]
+/// A manager of a cluster that there is.
+#[derive(Clone, Debug)]
 pub struct ManagerConfig {
     /// Where the state lies.
     pub state_dir: PathBuf,
-    /// This node.
-    pub node: NodeId,
+    /// Who this node is.
+    pub identity: NodeIdentity,
     /// Where to listen.
     pub listen: SocketAddr,
-    /// HOST:PORT that others reach this machine at.
+    /// HOST:PORT that others reach this machine at; an empty host is seen by the others.
     pub advertise: String,
-    /// PEM chain of this node.
-    pub certificate: String,
-    /// PEM of its key.
-    pub key: String,
-    /// PEM of the cluster's trust root.
-    pub root: String,
-}
-
-impl std::fmt::Debug for ManagerConfig {
-    /// Leaves the key out.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { state_dir, node, listen, advertise, .. } = self;
-        let mut debug = f.debug_struct("ManagerConfig");
-        debug.field("state_dir", state_dir).field("node", node).field("listen", listen).field("advertise", advertise);
-        debug.finish_non_exhaustive()
-    }
+    /// HOST:PORT of other managers that are known.
+    pub managers: Vec<String>,
 }
 
 /// The size of a cluster.
@@ -84,12 +70,16 @@ pub struct Counts {
 /// A running manager.
 #[derive(Debug)]
 pub struct Manager {
-    store: Store,
-    raft: Raft,
+    pub(super) store: Store,
+    pub(super) raft: Raft,
     front: Front,
-    leader: watch::Receiver<Option<u64>>,
+    pub(super) leader: watch::Receiver<Option<u64>>,
+    pub(super) dialer: Dialer,
+    pub(super) config: ManagerConfig,
     /// Tells the others who leads.
     telling: JoinHandle<()>,
+    /// Tells the cluster where this manager is.
+    announcing: Option<AbortOnDropHandle<()>>,
 }
 
 impl Manager {
@@ -100,14 +90,15 @@ impl Manager {
     /// to be removed before the next attempt.
     pub async fn create_cluster(new: NewCluster) -> Result<(Self, NodeIdentity), ManagerError> {
         let NewCluster { state_dir, listen, advertise, availability, spec, description } = new;
-        let charter = Charter { spec, description, availability, advertise };
+        let charter = Charter { spec, description, availability, advertise: advertise.clone() };
         let founding = Founding::draw(&charter).map_err(ManagerError::Keys)?;
         let identity = founding.identity().clone();
-        let manager = Self::start(state_dir, listen, &identity).await?;
+        let config = ManagerConfig { state_dir, identity: identity.clone(), listen, advertise, managers: Vec::new() };
+        let manager = Self::start(Birth::Found, &config).await?;
         match manager.found(&founding).await {
             Ok(()) => Ok((manager, identity)),
             Err(error) => {
-                manager.shutdown().await;
+                manager.end().await;
                 Err(error)
             }
         }
@@ -116,29 +107,64 @@ impl Manager {
     /// Takes up the state that lies there.
     ///
     /// # Errors
-    /// When the state, the identity or the port cannot be used.
+    /// When the state, the identity or the port cannot be used. [`ManagerError::is_empty`] tells that there is no state: then
+    /// [`Manager::join`] makes this machine a manager anew.
     pub async fn open(config: ManagerConfig) -> Result<Self, ManagerError> {
-        let ManagerConfig { state_dir, node, listen, advertise, certificate, key, root } = config;
-        let identity = NodeIdentity { node, certificate, key, root };
-        let manager = Self::start(state_dir, listen, &identity).await?;
-        // A lone manager has its state as soon as it leads; callers are better answered after that than refused before.
-        if manager.wait_to_lead().await.is_ok() {
-            manager.advertise(node, &advertise).await;
+        let mut manager = Self::start(Birth::Resume, &config).await?;
+        // A lone manager has its state as soon as it leads; callers are better answered after that than refused before. In a group
+        // they wait for a leader anyway, and this machine has other things to do meanwhile.
+        if manager.is_alone() {
+            drop(manager.wait_to_lead().await);
+        }
+        let crier = manager.crier();
+        if !crier.is_known().await {
+            manager.announcing = Some(AbortOnDropHandle::new(spawn(crier.announce())));
         }
         Ok(manager)
     }
 
-    async fn start(state_dir: PathBuf, listen: SocketAddr, identity: &NodeIdentity) -> Result<Self, ManagerError> {
+    /// Becomes a manager of the cluster that the identity is of, and waits until it is one. On an error the state directory is to be
+    /// removed before the next attempt.
+    ///
+    /// # Errors
+    /// When the port or the disk refuses, no manager is reached, or they do not let it in.
+    pub async fn join(config: ManagerConfig) -> Result<Self, ManagerError> {
+        let manager = Self::start(Birth::Join, &config).await?;
+        match manager.enter().await {
+            Ok(()) => Ok(manager),
+            Err(error) => {
+                manager.end().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn start(birth: Birth, config: &ManagerConfig) -> Result<Self, ManagerError> {
+        let ManagerConfig { state_dir, identity, listen, advertise, .. } = config;
         let (store, proposals) = Store::new();
-        let (recovering, options) = (store.clone(), Options::default());
-        let raft = tokio::task::spawn_blocking(move || Raft::start(&state_dir, recovering, proposals, options)).await;
+        let NodeIdentity { certificate, key, root, .. } = identity;
+        let dialer = Dialer::new(client_config(certificate, key, root).map_err(ManagerError::Port)?);
+        let wiring = Wiring { dialer: dialer.clone(), address: advertise.clone(), store: store.clone() };
+        let (recovering, state_dir, options) = (store.clone(), state_dir.clone(), Options::default());
+        let starting = move || Raft::start(&state_dir, birth, recovering, proposals, (options, Some(wiring)));
+        let raft = tokio::task::spawn_blocking(starting).await;
         let raft = raft.expect("recovery returns its errors").map_err(ManagerError::Raft)?;
-        let (tell, leader) = watch::channel(None);
-        let telling = spawn(tell_who_leads(raft.leadership(), options.raft_id, tell));
-        let heard = heard_by(options.raft_id);
-        let ground = Ground { store: store.clone(), raft_id: options.raft_id, leader: leader.clone(), heard };
-        match Front::open(ground, listen, identity).await {
-            Ok(front) => Ok(Self { store, raft, front, leader, telling }),
+        let (lead, leader) = watch::channel(None);
+        let (hear, heard) = watch::channel(BTreeSet::new());
+        let telling = spawn(tell(raft.leadership(), raft.handle().group(), lead, hear));
+        let ground = Ground {
+            store: store.clone(),
+            consensus: Arc::new(raft.handle()),
+            raft: Some(RaftService::new(raft.handle(), store.clone(), identity.cluster)),
+            leadership: raft.leadership(),
+            leader: leader.clone(),
+            heard,
+            dialer: dialer.clone(),
+        };
+        match Front::open(ground, *listen, identity).await {
+            Ok(front) => {
+                Ok(Self { store, raft, front, leader, dialer, config: config.clone(), telling, announcing: None })
+            }
             Err(error) => {
                 raft.shutdown().await;
                 Err(ManagerError::Port(error))
@@ -151,7 +177,8 @@ impl Manager {
         if self.store.read().cluster().is_some() {
             return Err(ManagerError::NotEmpty);
         }
-        self.store.propose(founding.transaction()).await.map(|_| ()).map_err(ManagerError::Write)
+        let first = founding.transaction(self.raft_id());
+        self.store.propose(first).await.map(|_| ()).map_err(ManagerError::Write)
     }
 
     async fn wait_to_lead(&self) -> Result<(), ManagerError> {
@@ -161,16 +188,12 @@ impl Manager {
         led.ok().and_then(Result::ok).map(|_| ()).ok_or(missing)
     }
 
-    /// Tells the cluster where this manager is now. An address is not an identity: that it changed is no error.
-    async fn advertise(&self, own: NodeId, address: &str) {
-        for _ in 0..ADDRESS_TRIES {
-            let Some(node) = moved(&self.store, own, address) else { return };
-            let transaction = Transaction { changes: vec![Change::PutNode(Box::new(node))], at: sys::now() };
-            match self.store.propose(transaction).await {
-                Ok(_) => tracing::info!(node.id = %own, address, "this manager has a new address"),
-                Err(error) => tracing::warn!(%error, "the new address of this manager could not be written"),
-            }
-        }
+    fn raft_id(&self) -> u64 {
+        self.raft.handle().own_id()
+    }
+
+    fn is_alone(&self) -> bool {
+        self.raft.handle().group().borrow().members.len() < 2
     }
 
     /// The calls about the cluster for the daemon's own socket, which only this machine's administrator reaches.
@@ -194,7 +217,13 @@ impl Manager {
     /// Whether this manager leads.
     #[must_use]
     pub fn leads(&self) -> bool {
-        self.leader.borrow().is_some()
+        self.raft.leadership().borrow().is_leader
+    }
+
+    /// The group of managers as this one sees it.
+    #[must_use]
+    pub fn group(&self) -> Group {
+        self.raft.handle().group().borrow().clone()
     }
 
     /// The size of the cluster, once the state is there.
@@ -221,8 +250,14 @@ impl Manager {
         self.front.use_identity(identity)
     }
 
-    /// Ends everything, Raft last, and returns when it has ended.
+    /// Ends everything, Raft last, and returns when it has ended. A leader hands over first, so that nobody has to miss it to find out.
     pub async fn shutdown(self) {
+        self.raft.resign(Options::default()).await;
+        self.end().await;
+    }
+
+    async fn end(self) {
+        drop(self.announcing);
         self.front.close().await;
         self.raft.shutdown().await;
         // It ends with Raft, whose word it passes on.
@@ -230,29 +265,30 @@ impl Manager {
     }
 }
 
-/// Our node with the new address, if it has another one.
-fn moved(store: &Store, own: NodeId, address: &str) -> Option<Node> {
-    let mut node = Node::clone(store.read().node(own)?);
-    let manager = node.manager.as_mut()?;
-    if manager.address == address {
-        return None;
-    }
-    address.clone_into(&mut manager.address);
-    Some(node)
-}
-
-/// A lone member hears itself, and there is nobody else.
-fn heard_by(own: u64) -> Reachability {
-    watch::Sender::new(BTreeSet::from([own])).subscribe()
-}
-
-/// Raft knows whether it leads; the rest of the manager asks who does.
-async fn tell_who_leads(mut leadership: watch::Receiver<Leadership>, own: u64, tell: watch::Sender<Option<u64>>) {
+/// Raft knows who leads and who is heard; the rest of the manager asks.
+async fn tell(
+    mut leadership: watch::Receiver<Leadership>,
+    mut group: watch::Receiver<Group>,
+    lead: watch::Sender<Option<u64>>,
+    hear: watch::Sender<BTreeSet<u64>>,
+) {
     loop {
-        let leads = leadership.borrow_and_update().is_leader;
-        tell.send_replace(leads.then_some(own));
-        if leadership.changed().await.is_err() {
-            tell.send_replace(None);
+        let leader = leadership.borrow_and_update().leader;
+        lead.send_if_modified(|there| std::mem::replace(there, leader) != leader);
+        let members = group.borrow_and_update().members.clone();
+        let heard: BTreeSet<u64> = members.iter().filter(|member| member.is_heard).map(|member| member.id).collect();
+        hear.send_if_modified(|there| {
+            *there != heard && {
+                *there = heard;
+                true
+            }
+        });
+        let changed = tokio::select! {
+            changed = leadership.changed() => changed,
+            changed = group.changed() => changed,
+        };
+        if changed.is_err() {
+            lead.send_replace(None);
             return;
         }
     }

@@ -30,8 +30,10 @@ pub type Outcome = Result<u64, Refusal>;
 /// Transactions that wait for a place in the log. `raft` takes them from the receiver that [`Store::new`] returns.
 #[derive(Debug)]
 pub struct Proposal {
-    /// Applied in order; each its own unit.
+    /// Applied in order; each its own unit. None at all: a read that waits until it sees everything that was acknowledged.
     pub transactions: Vec<Transaction>,
+    /// The term that they were computed in: in another one they are refused.
+    pub term: Option<u64>,
     /// Told once they were applied, or that they will not be.
     pub reply: oneshot::Sender<Result<Vec<Outcome>, ProposeError>>,
 }
@@ -40,6 +42,7 @@ pub struct Proposal {
 #[derive(Clone, Debug)]
 pub struct Store {
     inner: Arc<Inner>,
+    term: Option<u64>,
 }
 
 /// Where both locks are needed, `state` is taken first.
@@ -66,7 +69,14 @@ impl Store {
             services: Arc::default(),
             nodes: Arc::default(),
         };
-        (Self { inner: Arc::new(inner) }, receiver)
+        (Self { inner: Arc::new(inner), term: None }, receiver)
+    }
+
+    /// A handle whose proposals count in this term only: for the loops of a leader, of whom one that has not yet heard that another
+    /// leads, or that this manager leads again, must not act any more.
+    #[must_use]
+    pub fn in_term(&self, term: u64) -> Self {
+        Self { inner: Arc::clone(&self.inner), term: Some(term) }
     }
 
     /// The state, to look at for a bounded time. Never held across an await: clippy's `await_holding_lock` sees to it.
@@ -85,7 +95,8 @@ impl Store {
     /// When there is no outcome; a refused transaction is an outcome.
     pub async fn propose_all(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, ProposeError> {
         let (reply, answer) = oneshot::channel();
-        self.inner.proposals.try_send(Proposal { transactions, reply }).map_err(|error| match error {
+        let term = self.term;
+        self.inner.proposals.try_send(Proposal { transactions, term, reply }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => ProposeError::Busy,
             mpsc::error::TrySendError::Closed(_) => ProposeError::NotLeader,
         })?;
@@ -103,6 +114,15 @@ impl Store {
         let outcomes = self.propose_all(vec![transaction]).await?;
         let outcome = outcomes.into_iter().next().expect("each transaction has an outcome");
         outcome.map_err(ProposeError::from)
+    }
+
+    /// Waits until the state has everything that was acknowledged to anyone before: what is read after that is linearizable. Costs a
+    /// round to a majority of the managers, shared with whoever asks at the same time, and nothing on a manager that is alone.
+    ///
+    /// # Errors
+    /// When this manager does not lead, or cannot make sure that it does.
+    pub async fn barrier(&self) -> Result<(), ProposeError> {
+        self.propose_all(Vec::new()).await.map(drop)
     }
 
     /// Everything that is stored from now on, merged. Soft states are not: they come by the thousand and no decision waits for one.

@@ -1,20 +1,28 @@
-//! What the agent hears that concerns the whole node: that it was removed, or has a new certificate.
+//! What the agent hears that concerns the whole node: that it was removed, has a new certificate, or is to be something else.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use skep_agent::identity::Identity;
-use skep_manager::ca::NodeIdentity;
+use skep_manager::run::Manager;
+use skep_proto::model::NodeRole;
 
-use super::{Membership, State};
+use super::seat::{listen_of, proof};
+use super::{Membership, NOT_A_MANAGER, State};
+use crate::daemon::disk::{self, SwarmFile};
+use crate::daemon::standing::Place;
+
+/// Wait before another try to take a seat among the managers: they may have to elect a leader first.
+const SEAT_RETRY: Duration = Duration::from_secs(2);
 
 impl Membership {
-    /// Watches what the agent hears: that the node was removed, or has a new certificate.
+    /// Watches what the agent hears.
     pub(super) fn follow(self: &Arc<Self>, state: &State) {
         let State::Active(active) = state else { return };
         let mut view = active.agent.view();
         let membership = Arc::downgrade(self);
         tokio::spawn(async move {
-            while view.changed().await.is_ok() {
+            loop {
                 let (removed, identity) = {
                     let seen = view.borrow_and_update();
                     (seen.removed, Arc::clone(&seen.identity))
@@ -25,6 +33,15 @@ impl Membership {
                     return;
                 }
                 membership.renewed(&identity).await;
+                let settled = membership.take_role(&identity).await;
+                drop(membership);
+                if settled {
+                    if view.changed().await.is_err() {
+                        return;
+                    }
+                } else {
+                    tokio::time::sleep(SEAT_RETRY).await;
+                }
             }
         });
     }
@@ -45,15 +62,79 @@ impl Membership {
             return;
         }
         active.identity = identity.clone();
-        let proof = NodeIdentity {
-            node: identity.node,
-            certificate: identity.certificate.clone(),
-            key: identity.key.clone(),
-            root: identity.root.clone(),
-        };
-        let used = active.manager.as_ref().map(|manager| manager.use_identity(&proof));
+        let used = active.manager.as_ref().map(|manager| manager.use_identity(&proof(identity)));
         if let Some(Err(error)) = used {
             tracing::error!(error = %skep_proto::chain::chain(&error), "the new certificate cannot be used; the old one stays");
         }
+    }
+
+    /// Becomes what the certificate says. `false`: it is to be tried again.
+    async fn take_role(&self, identity: &Identity) -> bool {
+        let (is_manager, swarm) = match &*self.state.lock().await {
+            State::Active(active) => (active.manager.is_some(), active.swarm.clone()),
+            _ => return true,
+        };
+        let taken = match (identity.role, is_manager) {
+            (NodeRole::Manager, false) => self.become_manager(swarm, identity).await,
+            (NodeRole::Worker, true) => self.become_worker().await,
+            _ => return true,
+        };
+        if let Err(error) = &taken {
+            tracing::warn!(error = %format!("{error:#}"), role = ?identity.role, "this node has not taken its role yet; it tries again");
+        }
+        taken.is_ok()
+    }
+
+    /// What is written down first is what a restart goes by: a seat that was not taken yet is then taken.
+    async fn become_manager(&self, swarm: SwarmFile, identity: &Identity) -> anyhow::Result<()> {
+        let swarm = self.as_manager(swarm).await?;
+        disk::write_swarm(&self.setting().data_dir, &swarm)?;
+        let config = self.manager_config(&swarm, identity)?;
+        // Joining takes its time, and meanwhile the node can be asked how it is.
+        let manager = match Manager::open(config.clone()).await {
+            Err(error) if error.is_empty() => Manager::join(config).await?,
+            opened => opened?,
+        };
+        let mut state = self.state.lock().await;
+        match &mut *state {
+            State::Active(active) if active.manager.is_none() => {
+                (active.manager, active.swarm) = (Some(manager), swarm);
+                tracing::info!("this node is a manager now");
+            }
+            _ => manager.shutdown().await,
+        }
+        self.set_gate(&state);
+        Ok(())
+    }
+
+    /// The settings of this node as a manager.
+    async fn as_manager(&self, swarm: SwarmFile) -> anyhow::Result<SwarmFile> {
+        let known = match &*self.state.lock().await {
+            State::Active(active) => active.agent.view().borrow().managers.clone(),
+            _ => Vec::new(),
+        };
+        let listen = listen_of(&swarm)?;
+        let managers = if known.is_empty() { swarm.managers.clone() } else { known };
+        let place = Place { listen, advertise: swarm.advertise.clone() };
+        let toward = managers.first().cloned().unwrap_or_default();
+        let advertise = self.address_toward(&place, &toward)?;
+        Ok(SwarmFile { manager: true, listen: listen.to_string(), advertise, managers, ..swarm })
+    }
+
+    /// The others have taken its vote already: what it kept as a manager goes.
+    async fn become_worker(&self) -> anyhow::Result<()> {
+        let mut state = self.state.lock().await;
+        let State::Active(active) = &mut *state else { return Ok(()) };
+        let Some(manager) = active.manager.take() else { return Ok(()) };
+        self.setting().gate.close(NOT_A_MANAGER);
+        manager.shutdown().await;
+        let swarm = SwarmFile { manager: false, ..active.swarm.clone() };
+        let host = swarm.advertise.rsplit_once(':').map(|(host, _)| host.to_owned()).unwrap_or_default();
+        active.swarm = SwarmFile { advertise: host, ..swarm };
+        disk::write_swarm(&self.setting().data_dir, &active.swarm)?;
+        self.forget_state().await?;
+        self.set_gate(&state);
+        tracing::info!("this node is a worker now");
+        Ok(())
     }
 }

@@ -13,7 +13,7 @@ use super::status::{invalid, membership_status};
 use crate::daemon::address;
 use crate::daemon::membership::Membership;
 use crate::daemon::run::candidates;
-use crate::daemon::standing::{InitOrder, Standing};
+use crate::daemon::standing::{InitOrder, Place, Standing};
 
 /// Makes a swarm.
 pub(crate) async fn init(
@@ -77,7 +77,8 @@ pub(crate) async fn join(
         description: membership.description().await.map_err(|e| membership_status(&e))?,
         token: request.token,
     };
-    let identity = membership.join(advertise, order).await.map_err(|e| membership_status(&e))?;
+    let place = Place { listen, advertise };
+    let identity = membership.join(place, order).await.map_err(|e| membership_status(&e))?;
     Ok(pb::SwarmJoinReply { node_id: identity.node.to_bytes(), role: pb::NodeRole::from(identity.role).into() })
 }
 

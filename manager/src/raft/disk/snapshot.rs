@@ -1,4 +1,4 @@
-//! Snapshot files: written beside the running log, renamed when durable, read at a start.
+//! Snapshot files: written beside the running log, renamed when durable, read at a start, and sent to members that need one.
 #![expect(clippy::disallowed_methods, reason = "driver: owns the snapshot files")]
 
 use std::fs::{self, File, OpenOptions};
@@ -74,15 +74,121 @@ pub(in super::super) fn read_newest(dir: &RaftDir) -> Result<Option<Loaded>, Raf
     newest.map(|index| Reader::open(dir, index)?.read()).transpose()
 }
 
-/// Deletes all snapshots older than this one, and what a crash left half written.
+/// Deletes all snapshots older than this one. Files that are being written are left alone.
 pub(in super::super) fn delete_older(dir: &RaftDir, index: u64) -> Result<(), RaftError> {
-    for name in list(&dir.snap())? {
-        if index_of(&name).is_none_or(|there| there < index) {
-            let path = dir.snap().join(name);
-            fs::remove_file(&path).map_err(RaftError::file("delete", &path))?;
+    delete(&dir.snap(), |name| index_of(name).is_some_and(|there| there < index))
+}
+
+/// Deletes what a crash left half written.
+pub(super) fn delete_unfinished(snap: &Path) -> Result<(), RaftError> {
+    delete(snap, |name| index_of(name).is_none())
+}
+
+fn delete(snap: &Path, goes: impl Fn(&str) -> bool) -> Result<(), RaftError> {
+    for name in list(snap)?.iter().filter(|name| goes(name)) {
+        let path = snap.join(name);
+        fs::remove_file(&path).map_err(RaftError::file("delete", &path))?;
+    }
+    sync_dir(snap)
+}
+
+/// Gives a snapshot that came whole from another member its name.
+pub(in super::super) fn adopt(dir: &RaftDir, received: &Path, index: u64) -> Result<(), RaftError> {
+    let path = dir.snap().join(name(index));
+    fs::rename(received, &path).map_err(RaftError::file("rename", received))?;
+    sync_dir(&dir.snap())
+}
+
+/// Removes one that is not needed. If that fails, the next start does it.
+pub(in super::super) fn discard(received: &Path) {
+    drop(fs::remove_file(received));
+}
+
+/// The frames of a snapshot's file, opened, for another member, whose key is another.
+pub(in super::super) fn frames(
+    dir: &RaftDir,
+    index: u64,
+) -> Result<impl Iterator<Item = Result<Vec<u8>, RaftError>> + use<>, RaftError> {
+    let mut reader = Some(Reader::open(dir, index)?);
+    Ok(std::iter::from_fn(move || {
+        let body = reader.as_mut()?.body();
+        let ends = body.as_ref().map_or(true, |body| matches!(Frame::decode(body), Some(Frame::End)));
+        if ends {
+            reader = None;
+        }
+        Some(body)
+    }))
+}
+
+/// A snapshot on its way in: each frame is sealed with our key and becomes part of a state.
+#[derive(Debug)]
+pub(in super::super) struct Intake {
+    path: PathBuf,
+    out: BufWriter<File>,
+    key: FileKey,
+    index: u64,
+    ordinal: u64,
+    bytes: u64,
+    rebuild: Rebuild,
+    ended: bool,
+}
+
+impl Intake {
+    /// Begins a file for the snapshot of that index.
+    pub(in super::super) fn begin(dir: &RaftDir, index: u64) -> Result<Self, RaftError> {
+        let salt = random();
+        let tag = u64::from_le_bytes(salt[..8].try_into().expect("eight of 32 bytes"));
+        let path = dir.snap().join(format!("{}.{tag:016x}.recv", name(index)));
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        let file = file.map_err(RaftError::file("create", &path))?;
+        let header = Header { index, salt };
+        let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
+        out.write_all(&header.encode()).map_err(RaftError::file("write", &path))?;
+        let (key, bytes) = (dir.key.file_key(&header.salt), HEADER_LEN as u64);
+        Ok(Self { path, out, key, index, ordinal: 0, bytes, rebuild: Rebuild::default(), ended: false })
+    }
+
+    /// Takes the next frame.
+    pub(in super::super) fn add(&mut self, mut body: Vec<u8>) -> Result<(), RaftError> {
+        let frame_of = Frame::decode(&body).ok_or_else(|| self.damaged("a frame cannot be read"))?;
+        match frame_of {
+            Frame::About(about) if self.ordinal == 0 && about.index == self.index => {}
+            Frame::Chunk(chunk) if self.ordinal > 0 && !self.ended => {
+                self.rebuild.add(chunk).map_err(|_| self.damaged("its objects do not fit together"))?;
+            }
+            Frame::End if self.ordinal > 0 && !self.ended => self.ended = true,
+            _ => return Err(self.damaged("its frames are out of order")),
+        }
+        self.key.seal(self.ordinal, &mut body);
+        let framed = frame(self.ordinal, &body);
+        self.out.write_all(&framed).map_err(RaftError::file("write", &self.path))?;
+        self.ordinal += 1;
+        self.bytes += framed.len() as u64;
+        Ok(())
+    }
+
+    /// It is whole: makes it durable, though not yet under its name. Gives its path, state and size.
+    pub(in super::super) fn finish(mut self) -> Result<(PathBuf, State, u64), RaftError> {
+        if !self.ended {
+            return Err(self.damaged("it was cut short"));
+        }
+        let synced = self.out.flush().and_then(|()| self.out.get_ref().sync_all());
+        synced.map_err(RaftError::file("write", &self.path))?;
+        let state = std::mem::take(&mut self.rebuild).finish(self.index);
+        Ok((std::mem::take(&mut self.path), state, self.bytes))
+    }
+
+    fn damaged(&self, why: &'static str) -> RaftError {
+        RaftError::Snapshot { path: self.path.clone(), offset: self.bytes, why }
+    }
+}
+
+impl Drop for Intake {
+    fn drop(&mut self) {
+        if !self.path.as_os_str().is_empty() {
+            discard(&self.path);
         }
     }
-    sync_dir(&dir.snap())
 }
 
 struct Reader {
@@ -123,15 +229,21 @@ impl Reader {
     }
 
     fn frame(&mut self) -> Result<Frame, RaftError> {
+        let body = self.body()?;
+        Frame::decode(&body).ok_or_else(|| self.damaged("a frame cannot be read"))
+    }
+
+    /// The next frame's body, opened.
+    fn body(&mut self) -> Result<Vec<u8>, RaftError> {
         let mut bytes = self.record().ok_or_else(|| self.damaged("a frame cannot be read"))?;
         let Found::Record { body, next } = read_at(&bytes, 0, self.ordinal) else {
             return Err(self.damaged("a frame cannot be read"));
         };
-        let frame = self.key.open(self.ordinal, &mut bytes[body]).and_then(Frame::decode);
-        let frame = frame.ok_or_else(|| self.damaged("a frame was not written with this manager's key"))?;
+        let opened = self.key.open(self.ordinal, &mut bytes[body]).map(<[u8]>::to_vec);
+        let opened = opened.ok_or_else(|| self.damaged("a frame was not written with this manager's key"))?;
         self.offset += next as u64;
         self.ordinal += 1;
-        Ok(frame)
+        Ok(opened)
     }
 
     fn record(&mut self) -> Option<Vec<u8>> {

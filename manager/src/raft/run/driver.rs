@@ -1,10 +1,11 @@
-//! The thread: it recovers, waits, turns the machine, and goes read-only and back.
+//! The thread: it recovers, waits, turns the member, and goes read-only and back.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use raft::Config;
+use raft::eraftpb::SnapshotMetadata;
+use skep_proto::model::Seed;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -12,15 +13,23 @@ use super::super::disk::snapshot::{self, Loaded};
 use super::super::disk::{RaftDir, wal};
 use super::super::error::RaftError;
 use super::super::log::{Log, founded_by};
-use super::super::machine::Machine;
-use super::super::pending::{Pending, answer};
+use super::super::machine::{Machine, config};
+use super::super::member::Member;
+use super::super::net::Links;
+use super::super::pending::answer;
 use super::drain::logger;
-use super::{Command, Leadership, Options, Status};
+use super::shore::Shore;
+use super::{Command, Options, Status};
+use crate::group::{Group, Leadership};
 use crate::store::{Proposal, ProposeError, Store};
+use crate::sys;
 
 /// First wait before writing is tried again, and the longest: a full disk is freed by a person, a hiccup passes at once.
 const RETRY: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// Ticks a heartbeat. Election timeouts are drawn in ticks: fine ones keep two members from standing in the same.
+const TICKS_A_HEARTBEAT: u32 = 5;
 
 /// Where the thread's results go.
 #[derive(Debug)]
@@ -29,83 +38,79 @@ pub(super) struct Wires {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) leadership: watch::Sender<Leadership>,
     pub(super) status: watch::Sender<Status>,
+    pub(super) group: watch::Sender<Group>,
 }
 
 /// The member, or what is durable of it while nothing can be written.
 #[derive(Debug)]
-pub(super) enum Member {
-    Up(Box<Machine>),
-    ReadOnly { log: Log, reason: String, retry_at: Instant, wait: Duration },
+pub(super) enum Condition {
+    Up(Box<Member>),
+    ReadOnly { log: Box<Log>, applied: (u64, u64), reason: String, retry_at: Instant, wait: Duration },
 }
 
 /// Everything that the thread owns.
 #[derive(Debug)]
 pub(super) struct Driver {
-    pub(super) dir: Arc<RaftDir>,
+    pub(super) shore: Shore,
     pub(super) wires: Wires,
-    pub(super) wal: wal::Wal,
-    pub(super) member: Member,
-    pub(super) pending: Pending,
-    /// Index and term of the last applied entry.
-    pub(super) applied: (u64, u64),
+    pub(super) member: Condition,
     pub(super) snapshot_bytes: u64,
     pub(super) snapshotting: Option<JoinHandle<()>>,
     /// No snapshot is begun before: the last one failed.
     pub(super) snapshot_after: Instant,
-    options: Options,
+    /// Leadership is not handed over before: it was tried.
+    pub(super) stay_until: Instant,
+    pub(super) options: Options,
+    pub(super) raft_id: u64,
+    ticks: u32,
     logger: slog::Logger,
 }
 
 impl Driver {
     /// Reads what is on disk into the store and begins a new log file.
-    pub(super) fn recover(dir: RaftDir, wires: Wires, options: Options) -> Result<Self, RaftError> {
+    pub(super) fn recover(
+        dir: Arc<RaftDir>,
+        wires: Wires,
+        options: Options,
+        links: Option<Links>,
+    ) -> Result<Self, RaftError> {
+        let (raft_id, logger) = (dir.member.raft_id, logger());
         let loaded = snapshot::read_newest(&dir)?;
         let mut past = wal::Past::read(&dir, loaded.is_some())?;
-        let base = loaded.as_ref().map_or_else(|| founded_by(options.raft_id), |loaded| loaded.about.clone());
-        let mut log = Log::new(base);
-        for saved in std::mem::take(&mut past.saved) {
-            log.set_hard_state(saved.hard_state);
-            if !log.append(saved.entries) {
-                return Err(RaftError::Gap { dir: dir.path().to_owned(), index: log.last() });
-            }
-        }
-        if log.hard_state().commit > log.last() {
-            return Err(RaftError::Gap { dir: dir.path().to_owned(), index: log.last() });
-        }
-        let (config, logger) = (config(options), logger());
-        let machine =
-            Machine::new(&config, log, &logger).map_err(|source| RaftError::Machine { action: "start", source })?;
+        let log = recovered_log(&dir, loaded.as_ref(), &mut past)?;
+        let begun = log.snapshot_about();
+        let applied = (begun.index, begun.term);
+        let machine = machine(raft_id, options, log, applied.0, &logger)?;
         let wal = wal::Wal::begin(&dir, past)?;
-        let applied = (machine.log().base().index, machine.log().base().term);
         let snapshot_bytes = loaded.map_or(0, |loaded| install(&wires.store, loaded));
+        let member = Member::new(raft_id, machine, wires.store.clone(), applied);
+        let now = Instant::now();
         Ok(Self {
-            dir: Arc::new(dir),
+            shore: Shore::new(dir, wal, links),
             wires,
-            wal,
-            member: Member::Up(Box::new(machine)),
-            pending: Pending::default(),
-            applied,
+            member: Condition::Up(Box::new(member)),
             snapshot_bytes,
             snapshotting: None,
-            snapshot_after: Instant::now(),
+            snapshot_after: now,
+            stay_until: now,
             options,
+            raft_id,
+            ticks: 0,
             logger,
         })
     }
 
     /// Until a shutdown.
-    pub(super) fn run(
-        mut self,
-        mut proposals: mpsc::Receiver<Proposal>,
-        mut commands: mpsc::Receiver<Command>,
-        tick: Duration,
-    ) {
+    pub(super) fn run(mut self, mut proposals: mpsc::Receiver<Proposal>, mut commands: mpsc::Receiver<Command>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let runtime = runtime.expect("a runtime without an I/O driver asks the system for nothing");
-        runtime.block_on(self.serve(&mut proposals, &mut commands, tick));
-        self.pending.fail(&ProposeError::NotLeader);
+        runtime.block_on(self.serve(&mut proposals, &mut commands));
         self.wires.leadership.send_replace(Leadership::default());
+        self.wires.group.send_replace(Group::default());
         drop((proposals, commands));
+        if let Condition::Up(member) = self.member {
+            drop(member.into_log(&ProposeError::NotLeader));
+        }
         if let Some(thread) = self.snapshotting.take()
             && thread.join().is_err()
         {
@@ -113,28 +118,24 @@ impl Driver {
         }
     }
 
-    async fn serve(
-        &mut self,
-        proposals: &mut mpsc::Receiver<Proposal>,
-        commands: &mut mpsc::Receiver<Command>,
-        tick: Duration,
-    ) {
+    async fn serve(&mut self, proposals: &mut mpsc::Receiver<Proposal>, commands: &mut mpsc::Receiver<Command>) {
         self.stand();
+        let tick = self.options.heartbeat / TICKS_A_HEARTBEAT;
         let mut ticked = Instant::now();
         loop {
             let wake = self.wake_at(ticked + tick);
-            // Commands and time go first: proposals may come without end.
+            // Time goes first: the others may come without end. What waits of both is then taken together, so that neither starves.
             tokio::select! {
                 biased;
-                command = commands.recv() => match command {
-                    None | Some(Command::Shutdown) => return,
-                    Some(Command::Snapshot(result)) => self.snapshotted(result),
-                },
                 () = sleep_until(wake.unwrap_or(ticked)), if wake.is_some() => {
                     ticked = Instant::now();
                     self.woken();
                 }
-                Some(first) = proposals.recv() => self.take_proposals(first, proposals),
+                command = commands.recv() => match command {
+                    None => return,
+                    Some(command) => if self.round(Some(command), None, commands, proposals) { return },
+                },
+                Some(first) = proposals.recv() => if self.round(None, Some(first), commands, proposals) { return },
             }
         }
     }
@@ -142,26 +143,30 @@ impl Driver {
     /// When time alone is a reason to act. A member that is alone has nobody to tell that it lives, and sleeps until it is asked.
     fn wake_at(&self, next_tick: Instant) -> Option<Instant> {
         match &self.member {
-            Member::Up(machine) => (!machine.is_alone()).then_some(next_tick),
-            Member::ReadOnly { retry_at, .. } => Some(*retry_at),
+            Condition::Up(member) => (!member.machine().is_alone()).then_some(next_tick),
+            Condition::ReadOnly { retry_at, .. } => Some(*retry_at),
         }
     }
 
     fn woken(&mut self) {
         match &mut self.member {
-            Member::Up(machine) => {
-                machine.tick();
+            Condition::Up(member) => {
+                member.machine_mut().tick();
+                self.ticks = self.ticks.wrapping_add(1);
                 self.drive();
+                if self.ticks.is_multiple_of(TICKS_A_HEARTBEAT) {
+                    self.report_group(true);
+                }
             }
-            Member::ReadOnly { .. } => self.retry(),
+            Condition::ReadOnly { .. } => self.retry(),
         }
     }
 
     /// A member that is alone need not wait for an election.
     fn stand(&mut self) {
-        if let Member::Up(machine) = &mut self.member
-            && machine.is_alone()
-            && let Err(error) = machine.campaign()
+        if let Condition::Up(member) = &mut self.member
+            && member.machine().is_alone()
+            && let Err(error) = member.machine_mut().campaign()
         {
             tracing::error!(%error, "failed to stand for election");
         }
@@ -173,17 +178,25 @@ impl Driver {
     pub(super) fn go_read_only(&mut self, error: &RaftError) {
         let reason = skep_proto::chain::chain(error).to_string();
         let wait = match &self.member {
-            Member::Up(_) => RETRY,
-            Member::ReadOnly { wait, .. } => (*wait * 2).min(RETRY_MAX),
+            Condition::Up(_) => RETRY,
+            Condition::ReadOnly { wait, .. } => (*wait * 2).min(RETRY_MAX),
         };
         tracing::warn!(%reason, "read-only: the log cannot be written");
-        self.pending.fail(&ProposeError::ReadOnly(reason.clone()));
-        let empty = Member::ReadOnly { log: Log::default(), reason, retry_at: Instant::now() + wait, wait };
+        let empty = Condition::ReadOnly {
+            log: Box::default(),
+            applied: (0, 0),
+            reason: reason.clone(),
+            retry_at: Instant::now() + wait,
+            wait,
+        };
         let before = std::mem::replace(&mut self.member, empty);
-        if let Member::ReadOnly { log, .. } = &mut self.member {
-            *log = match before {
-                Member::Up(machine) => machine.into_log(),
-                Member::ReadOnly { log, .. } => log,
+        if let Condition::ReadOnly { log, applied, .. } = &mut self.member {
+            (*log, *applied) = match before {
+                Condition::Up(member) => {
+                    let applied = member.applied();
+                    (Box::new(member.into_log(&ProposeError::ReadOnly(reason))), applied)
+                }
+                Condition::ReadOnly { log, applied, .. } => (log, applied),
             };
         }
         self.report();
@@ -191,59 +204,92 @@ impl Driver {
 
     /// Begins a new file, because what the failed write left in the old one is unknown, and the member anew from what is durable.
     fn retry(&mut self) {
-        let Member::ReadOnly { log, .. } = &mut self.member else { return };
-        if let Err(error) = self.wal.reopen(&self.dir) {
+        let Condition::ReadOnly { log, applied, .. } = &self.member else { return };
+        let (log, applied) = (Log::clone(log), *applied);
+        if let Err(error) = self.shore.reopen() {
             return self.go_read_only(&error);
         }
-        match Machine::new(&config(self.options), log.clone(), &self.logger) {
-            Ok(machine) => self.member = Member::Up(Box::new(machine)),
-            Err(source) => return self.go_read_only(&RaftError::Machine { action: "start", source }),
+        match machine(self.raft_id, self.options, log, applied.0, &self.logger) {
+            Ok(machine) => {
+                let member = Member::new(self.raft_id, machine, self.wires.store.clone(), applied);
+                self.member = Condition::Up(Box::new(member));
+            }
+            Err(error) => return self.go_read_only(&error),
         }
         self.stand();
-        if let Member::Up(_) = self.member {
+        if let Condition::Up(_) = self.member {
             tracing::info!("the log can be written again");
         }
     }
 
-    /// Refuses a proposal while nothing can be written.
+    /// Refuses a proposal while nothing can be written; reads go on.
     pub(super) fn refuse(&self, proposal: Proposal) {
-        if let Member::ReadOnly { reason, .. } = &self.member {
-            answer(proposal.reply, Err(ProposeError::ReadOnly(reason.clone())));
-        }
+        let Condition::ReadOnly { reason, .. } = &self.member else { return };
+        let alone = self.wires.leadership.borrow().is_leader;
+        let answered = if proposal.transactions.is_empty() && alone {
+            Ok(Vec::new())
+        } else {
+            Err(ProposeError::ReadOnly(reason.clone()))
+        };
+        answer(proposal.reply, answered);
     }
 
     /// Publishes what changed, if anything did.
     pub(super) fn report(&self) {
-        let (log, read_only) = match &self.member {
-            Member::Up(machine) => (machine.log(), None),
-            Member::ReadOnly { log, reason, .. } => (log, Some(reason.clone())),
+        let (log, applied, read_only) = match &self.member {
+            Condition::Up(member) => (member.machine().log(), member.applied(), None),
+            Condition::ReadOnly { log, applied, reason, .. } => (&**log, *applied, Some(reason.clone())),
         };
         let status = Status {
-            raft_id: self.options.raft_id,
+            raft_id: self.raft_id,
             term: log.hard_state().term,
             last_index: log.last(),
-            applied: self.applied.0,
-            snapshot: log.base().index,
-            log_bytes: log.bytes(),
+            applied: applied.0,
+            snapshot: log.snapshot_about().index,
+            log_bytes: log.bytes_behind(),
             read_only,
         };
         self.wires.status.send_replace(status);
+        self.report_group(false);
         self.report_leadership();
     }
 
-    /// A read-only member stays what it was: it can still be asked.
+    /// How far members are changes all the time: it is told with the ticks only, everything else at once.
+    pub(super) fn report_group(&self, ticked: bool) {
+        let Condition::Up(member) = &self.member else { return };
+        let now = member.group();
+        self.wires.group.send_if_modified(|there| {
+            let news = if ticked { *there != now } else { differs(there, &now) };
+            if news {
+                *there = now;
+            }
+            news
+        });
+    }
+
+    /// A member that cannot write and is alone stays what it was: it can still be asked. Others elect another leader.
     fn report_leadership(&self) {
-        let Member::Up(machine) = &self.member else { return };
-        let term = machine.term();
-        let now = Leadership { is_leader: machine.leads() && self.applied.1 == term, term };
-        let changed = self.wires.leadership.send_if_modified(|there| std::mem::replace(there, now) != now);
-        if changed {
-            tracing::info!(raft.term = term, is_leader = now.is_leader, "leadership changed");
+        let there = *self.wires.leadership.borrow();
+        let now = match &self.member {
+            Condition::Up(member) => member.leadership(),
+            Condition::ReadOnly { .. } if self.wires.group.borrow().members.len() < 2 => there,
+            Condition::ReadOnly { .. } => Leadership { is_leader: false, leader: None, ..there },
+        };
+        if there == now {
+            return;
         }
-        if changed && !now.is_leader {
+        self.wires.leadership.send_replace(now);
+        tracing::info!(raft.term = now.term, is_leader = now.is_leader, leader = ?now.leader, "leadership");
+        if there.is_leader && !now.is_leader {
             self.wires.store.forget_soft();
         }
     }
+}
+
+/// Who belongs to it or leads it is another.
+fn differs(there: &Group, now: &Group) -> bool {
+    let members = |group: &Group| group.members.iter().map(|m| (m.id, m.is_voter)).collect::<Vec<_>>();
+    there.leadership != now.leadership || members(there) != members(now)
 }
 
 fn install(store: &Store, loaded: Loaded) -> u64 {
@@ -251,20 +297,29 @@ fn install(store: &Store, loaded: Loaded) -> u64 {
     loaded.bytes
 }
 
-fn config(options: Options) -> Config {
-    let ticks = options.election.as_millis() / options.tick.as_millis().max(1);
-    Config {
-        id: options.raft_id,
-        heartbeat_tick: 1,
-        // The crate wants at least two.
-        election_tick: usize::try_from(ticks).unwrap_or(usize::MAX / 2).max(2),
-        check_quorum: true,
-        pre_vote: true,
-        // A message to a follower: a few hundred placements. More only delays heartbeats behind it.
-        max_size_per_msg: 1 << 20,
-        max_inflight_msgs: 256,
-        // Entries handed over at once to be applied, in bytes: as much again is then kept in memory.
-        max_committed_size_per_ready: 16 << 20,
-        ..Config::default()
-    }
+/// The log that the files tell.
+fn recovered_log(dir: &RaftDir, loaded: Option<&Loaded>, past: &mut wal::Past) -> Result<Log, RaftError> {
+    let begun = match loaded {
+        Some(loaded) => loaded.about.clone(),
+        None if dir.member.founded => founded_by(dir.member.raft_id),
+        None => SnapshotMetadata::default(),
+    };
+    let index = begun.index;
+    let log = Log::recover(begun, std::mem::take(&mut past.saved));
+    log.ok_or_else(|| RaftError::Gap { dir: dir.path().to_owned(), index })
+}
+
+fn machine(
+    raft_id: u64,
+    options: Options,
+    log: Log,
+    applied: u64,
+    logger: &slog::Logger,
+) -> Result<Machine, RaftError> {
+    let seed = Seed::new(sys::random_bits());
+    let heartbeats = options.election.as_millis() / options.heartbeat.as_millis().max(1);
+    let heartbeats = usize::try_from(heartbeats).unwrap_or(1 << 20).max(2);
+    let config = config(raft_id, TICKS_A_HEARTBEAT as usize, heartbeats);
+    let machine = Machine::new(&config, log, applied, seed, logger);
+    machine.map_err(|source| RaftError::Machine { action: "start", source })
 }

@@ -1,196 +1,157 @@
-//! One turn of the machine: take what waits, save, apply, answer; and the snapshots that follow.
+//! One round: take what waits, drive the member, and see to what follows.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use raft::eraftpb::{Entry, EntryType, Message, SnapshotMetadata};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::super::disk::{RaftDir, snapshot};
-use super::super::error::RaftError;
-use super::super::pending::answer;
-use super::super::saved::Saved;
-use super::super::snapshot::Since;
-use super::driver::{Driver, Member};
-use super::{Command, Snapshotted};
-use crate::store::{Outcome, Past, Proposal, ProposeError, Refusal, codec};
+use super::driver::{Condition, Driver};
+use super::{Command, Received};
+use crate::group::ChangeError;
+use crate::store::Proposal;
 
 /// Proposals that share one sync, by count and by bytes. All that wait are let in up to here; the next ones share the next.
 const BATCH_MAX: usize = 4096;
 const BATCH_BYTES: usize = 4 << 20;
 
-/// Largest entry: some 500,000 placements. A larger change is to be made in steps.
-const ENTRY_BYTES_MAX: usize = 32 << 20;
+/// Messages of other members that share one, by bytes: with the largest entry behind them they still fit one record.
+const STEP_BYTES: usize = 16 << 20;
 
-/// Wait after a snapshot that failed: it will hardly go better at once.
-const SNAPSHOT_RETRY: Duration = Duration::from_secs(10);
+/// A leader whose disk takes longer for one write than this share of the election time hands over: every change waits for it, and
+/// its heartbeats do too.
+const STALL_SHARE: u32 = 4;
+
+/// After leadership was handed over for a slow disk it is kept at least so long, should it come back: slow is better than nobody.
+const STAY: Duration = Duration::from_secs(60);
 
 impl Driver {
-    /// Takes all proposals that wait and makes them durable together.
-    pub(super) fn take_proposals(&mut self, first: Proposal, queue: &mut mpsc::Receiver<Proposal>) {
-        let mut bytes = self.propose(first);
-        let mut count = 1;
+    /// Takes all commands and proposals that wait, from the one that woke us on, and makes them durable together. `true`: it is
+    /// to end.
+    pub(super) fn round(
+        &mut self,
+        mut command: Option<Command>,
+        mut proposal: Option<Proposal>,
+        commands: &mut mpsc::Receiver<Command>,
+        proposals: &mut mpsc::Receiver<Proposal>,
+    ) -> bool {
+        let mut bytes = 0;
+        while let Some(next) = command.take().or_else(|| commands.try_recv().ok()) {
+            match next {
+                Command::Shutdown => return true,
+                next => bytes += self.obey(next),
+            }
+            if bytes >= STEP_BYTES {
+                break;
+            }
+        }
+        let (mut bytes, mut count) = (0, 0);
         while count < BATCH_MAX
             && bytes < BATCH_BYTES
-            && let Ok(proposal) = queue.try_recv()
+            && let Some(next) = proposal.take().or_else(|| proposals.try_recv().ok())
         {
-            bytes += self.propose(proposal);
+            bytes += self.propose(next);
             count += 1;
         }
         self.drive();
+        false
     }
 
-    /// Puts a proposal into the log's end; gives its size.
     fn propose(&mut self, proposal: Proposal) -> usize {
-        let Member::Up(machine) = &mut self.member else {
-            self.refuse(proposal);
-            return 0;
-        };
-        let data = codec::encode(&proposal.transactions);
-        let bytes = data.len();
-        if bytes > ENTRY_BYTES_MAX {
-            answer(proposal.reply, Err(ProposeError::TooLarge { bytes, max: ENTRY_BYTES_MAX }));
-            return 0;
+        match &mut self.member {
+            Condition::Up(member) => member.propose(proposal),
+            Condition::ReadOnly { .. } => {
+                self.refuse(proposal);
+                0
+            }
         }
-        match machine.propose(data) {
-            Some((index, term)) => self.pending.push(index, term, proposal.reply),
-            None => answer(proposal.reply, Err(ProposeError::NotLeader)),
+    }
+
+    /// Does what a command says; gives the bytes of what is to be saved for it.
+    fn obey(&mut self, command: Command) -> usize {
+        match command {
+            Command::Snapshot(result) => self.snapshotted(result),
+            Command::Received(received) => self.receive(received),
+            Command::Change(change, reply) => match &mut self.member {
+                Condition::Up(member) => member.change(change, reply),
+                Condition::ReadOnly { .. } => drop(reply.send(Err(ChangeError::NotLeader))),
+            },
+            Command::Transfer(to) => self.transfer(to),
+            Command::Step(messages) => return self.step(messages),
+            Command::Lost(id) => self.with_member(|member| member.machine_mut().lost(id)),
+            Command::Unreachable(id) => self.with_member(|member| member.machine_mut().unreachable(id)),
+            Command::SnapshotSent { to, arrived } => {
+                self.with_member(|member| member.machine_mut().snapshot_sent(to, arrived));
+            }
+            Command::Shutdown => {}
         }
+        0
+    }
+
+    /// A member that cannot write hears nothing: it could not answer.
+    fn with_member(&mut self, act: impl FnOnce(&mut crate::raft::member::Member)) {
+        if let Condition::Up(member) = &mut self.member {
+            act(member);
+        }
+    }
+
+    fn step(&mut self, messages: Vec<raft::eraftpb::Message>) -> usize {
+        let size =
+            |message: &raft::eraftpb::Message| message.entries.iter().map(|entry| entry.data.len()).sum::<usize>();
+        let bytes = messages.iter().map(size).sum();
+        self.with_member(|member| messages.into_iter().for_each(|message| member.machine_mut().step(message)));
         bytes
     }
 
-    /// Does what the machine wants until it wants nothing.
+    /// A snapshot is a round of its own, so that the file and the message about it cannot be taken for others'.
+    fn receive(&mut self, received: Box<Received>) {
+        self.drive();
+        let message = received.message.clone();
+        self.shore.expect(received);
+        self.with_member(|member| member.machine_mut().step(message));
+        self.drive();
+        self.shore.discard();
+        if let Some((index, bytes)) = self.shore.installed.take() {
+            tracing::info!(raft.index = index, bytes, "took another manager's snapshot");
+            self.snapshot_bytes = bytes;
+            self.forget_files(index);
+        }
+    }
+
+    fn transfer(&mut self, to: Option<u64>) {
+        self.with_member(|member| {
+            let machine = member.machine_mut();
+            if let Some(to) = to.or_else(|| machine.successor()).filter(|_| machine.leads()) {
+                machine.transfer(to);
+            }
+        });
+    }
+
+    /// Does what the member wants until it wants nothing.
     pub(super) fn drive(&mut self) {
-        if let Err(error) = self.turns() {
+        let Condition::Up(member) = &mut self.member else { return };
+        let driven = member.drive(&mut self.shore);
+        if let Some((index, error)) = member.take_unread() {
+            tracing::error!(raft.index = index, error, "passed over an entry that cannot be read");
+        }
+        if let Err(error) = driven {
             return self.go_read_only(&error);
         }
-        if matches!(&self.member, Member::Up(machine) if !machine.leads()) {
-            self.pending.fail(&ProposeError::NotLeader);
-        }
+        self.watch_the_disk();
         self.report();
         self.begin_snapshot();
     }
 
-    fn turns(&mut self) -> Result<(), RaftError> {
-        while let Member::Up(machine) = &mut self.member
-            && let Some(turn) = machine.begin()
-        {
-            send(&turn.messages);
-            if let Some(saved) = &turn.save {
-                self.wal.append(&self.dir, saved)?;
-            }
-            let done = machine.finish(turn);
-            send(&done.messages);
-            done.committed.iter().for_each(|entry| self.apply(entry));
-            if let Member::Up(machine) = &mut self.member {
-                machine.applied();
+    fn watch_the_disk(&mut self) {
+        let slowest = std::mem::take(&mut self.shore.slowest);
+        let (now, stalled) = (Instant::now(), slowest > self.options.election / STALL_SHARE);
+        let leads = matches!(&self.member, Condition::Up(member) if member.machine().leads());
+        if stalled && leads && now >= self.stay_until {
+            self.stay_until = now + STAY;
+            let has_successor = matches!(&self.member, Condition::Up(member) if member.machine().successor().is_some());
+            if has_successor {
+                tracing::warn!(took_ms = slowest.as_millis(), "the disk is slow; another manager is to lead");
+                self.transfer(None);
             }
         }
-        Ok(())
     }
-
-    fn apply(&mut self, entry: &Entry) {
-        let reply = self.pending.take(entry.index, entry.term);
-        let outcomes = self.apply_data(entry);
-        self.applied = (entry.index, entry.term);
-        if let Some(reply) = reply {
-            answer(reply, Ok(outcomes));
-        }
-    }
-
-    /// An entry that cannot be read changes nothing, here as on every manager of this version.
-    fn apply_data(&self, entry: &Entry) -> Vec<Outcome> {
-        let is_ours = entry.get_entry_type() == EntryType::EntryNormal && !entry.data.is_empty();
-        let decoded = if is_ours { codec::decode(&entry.data) } else { Ok(Vec::new()) };
-        let transactions = decoded.unwrap_or_else(|error| {
-            tracing::error!(raft.index = entry.index, %error, "passed over an entry that cannot be read");
-            vec![Err(Refusal::Unknown(error.to_string()))]
-        });
-        let refused: Vec<Option<Refusal>> = transactions.iter().map(|one| one.as_ref().err().cloned()).collect();
-        let known: Vec<_> = transactions.into_iter().filter_map(Result::ok).collect();
-        let mut outcomes = self.wires.store.apply(entry.index, &known).into_iter();
-        let outcome = |refused: Option<Refusal>| match refused {
-            Some(refusal) => Err(refusal),
-            None => outcomes.next().expect("each transaction has an outcome"),
-        };
-        refused.into_iter().map(outcome).collect()
-    }
-
-    /// Begins a snapshot on a thread of its own when one is due.
-    fn begin_snapshot(&mut self) {
-        let Member::Up(machine) = &self.member else { return };
-        let log = machine.log();
-        let since = Since {
-            entries: self.applied.0 - log.base().index,
-            bytes: log.bytes(),
-            files: self.wal.files(),
-            snapshot_bytes: self.snapshot_bytes,
-        };
-        if self.snapshotting.is_some() || !since.is_due() || Instant::now() < self.snapshot_after {
-            return;
-        }
-        let (about, past, dir) = (log.about(self.applied.0), self.wires.store.hold(), Arc::clone(&self.dir));
-        let commands = self.wires.commands.clone();
-        let thread = std::thread::Builder::new().name("skep:snapshot".into());
-        let thread = thread.spawn(move || {
-            // When nobody listens any more, the file is found at the next start.
-            drop(commands.blocking_send(Command::Snapshot(write(&dir, &about, past))));
-        });
-        match thread {
-            Ok(thread) => self.snapshotting = Some(thread),
-            Err(error) => self.snapshot_failed(&RaftError::Thread(error)),
-        }
-    }
-
-    /// A snapshot is durable, or could not be written.
-    pub(super) fn snapshotted(&mut self, result: Result<Snapshotted, RaftError>) {
-        self.snapshotting = None;
-        let done = result.and_then(|done| self.compact(&done).map(|()| done));
-        match done {
-            Ok(done) => tracing::info!(raft.index = done.index, bytes = done.bytes, "snapshot written"),
-            Err(error) => self.snapshot_failed(&error),
-        }
-        self.report();
-    }
-
-    /// Forgets what the snapshot holds: in memory, then on disk. A record is appended first, so that term and vote are in a file that
-    /// stays; older snapshots go last, when nothing needs them.
-    fn compact(&mut self, done: &Snapshotted) -> Result<(), RaftError> {
-        self.snapshot_bytes = done.bytes;
-        let log = match &mut self.member {
-            Member::Up(machine) => machine.log_mut(),
-            Member::ReadOnly { log, .. } => log,
-        };
-        log.compact(log.about(done.index));
-        let hard_state = log.hard_state().clone();
-        if let Member::Up(_) = self.member
-            && let Err(error) = self.wal.append(&self.dir, &Saved { hard_state, entries: Vec::new() })
-        {
-            self.go_read_only(&error);
-        }
-        if let Member::Up(_) = self.member {
-            self.wal.compact(done.index)?;
-            snapshot::delete_older(&self.dir, done.index)?;
-        }
-        Ok(())
-    }
-
-    fn snapshot_failed(&mut self, error: &RaftError) {
-        self.snapshot_after = Instant::now() + SNAPSHOT_RETRY;
-        let error = skep_proto::chain::chain(error).to_string();
-        tracing::warn!(%error, "failed to write a snapshot; it is tried again");
-    }
-}
-
-/// A group of one writes to nobody; whoever is not reached is written to again, so that none is kept.
-fn send(messages: &[Message]) {
-    for message in messages {
-        tracing::trace!(raft.term = message.term, to = message.to, "no way to reach a member");
-    }
-}
-
-fn write(dir: &RaftDir, about: &SnapshotMetadata, past: Past) -> Result<Snapshotted, RaftError> {
-    let bytes = snapshot::write(dir, about, past)?;
-    Ok(Snapshotted { index: about.index, bytes })
 }

@@ -45,8 +45,11 @@ fn least(path: &str) -> Option<Option<Who>> {
     Some(match (service, method) {
         ("Ca", "GetRoot" | "Join") => Some(Who::Nobody),
         ("Ca", "Renew") | ("Dispatcher", "Session") | ("LogBroker", "Listen" | "Publish") => Some(Who::Worker),
-        ("Control", _) => Some(Who::Manager),
-        ("Local", _) => None,
+        // About itself; a manager that was demoted a moment ago may still ask whether it is one.
+        ("Membership", "Leave" | "Probe") => Some(Who::Worker),
+        ("Control", _) | ("Membership", "Join") => Some(Who::Manager),
+        // Here there is no Raft beneath the manager; its own test asks who may call it.
+        ("Local" | "Raft", _) => None,
         _ => return None,
     })
 }

@@ -23,6 +23,8 @@ use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::ca::{Charter, Founding, NodeIdentity};
+use crate::fixture::run::Seat;
+use crate::net::{self, Dialer};
 use crate::run::{Front, Ground};
 use crate::store::{Change, Store, Transaction, testing};
 
@@ -62,10 +64,14 @@ impl World {
         };
         let founding = Founding::draw(&new).unwrap();
         let store = testing::start();
-        store.propose(founding.transaction()).await.unwrap();
+        store.propose(founding.transaction(1)).await.unwrap();
         let (raft, leader) = watch::channel(Some(1));
         let heard = watch::Sender::new(std::collections::BTreeSet::from([1])).subscribe();
-        let ground = Ground { store: store.clone(), raft_id: 1, leader, heard };
+        let NodeIdentity { certificate, key, root, .. } = founding.identity();
+        let dialer = Dialer::new(net::client_config(certificate, key, root).unwrap());
+        let consensus = Arc::new(Seat::new(1, true));
+        let leadership = consensus.leadership();
+        let ground = Ground { store: store.clone(), consensus, raft: None, leadership, leader, heard, dialer };
         let front = Front::open(ground, (Ipv4Addr::LOCALHOST, 0).into(), founding.identity()).await.unwrap();
         Self { store, front, founder: founding.identity().clone(), _raft: raft }
     }
@@ -118,6 +124,7 @@ impl World {
     pub(super) async fn set_role(&self, id: NodeId, role: NodeRole) {
         let mut node = Node::clone(self.store.read().node(id).unwrap());
         node.role = role;
+        node.spec.role = role;
         self.propose(vec![Change::PutNode(Box::new(node))]).await;
     }
 

@@ -1,8 +1,9 @@
-//! A whole manager but for Raft, asked over TLS on loopback.
+//! A whole manager but for Raft, asked over TLS on loopback; with Raft beneath it, and in a group of several.
 
 mod access;
 mod client;
 mod forwarding;
+mod group;
 mod joining;
 mod logs;
 mod restart;

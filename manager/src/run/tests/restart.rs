@@ -25,9 +25,8 @@ fn new(state_dir: &Path, listen: SocketAddr) -> NewCluster {
 }
 
 fn config(state_dir: &Path, advertise: &str, identity: NodeIdentity) -> ManagerConfig {
-    let NodeIdentity { node, certificate, key, root } = identity;
     let (state_dir, advertise) = (state_dir.to_owned(), advertise.to_owned());
-    ManagerConfig { state_dir, node, listen: ANY_PORT.into(), advertise, certificate, key, root }
+    ManagerConfig { state_dir, identity, listen: ANY_PORT.into(), advertise, managers: Vec::new() }
 }
 
 async fn create(manager: &Manager, name: &str) -> Result<(), tonic::Status> {

@@ -201,7 +201,7 @@ impl Ways {
 
     pub(super) fn lead(&self, leader: Option<u64>) {
         for point in &self.points {
-            point.raft.leader.send_replace(leader);
+            point.raft.tell(leader);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use skep_proto::model::{
@@ -16,7 +17,9 @@ use tonic::transport::Channel;
 use super::super::client::{Member, channel, request};
 use crate::ca::certificate::Root;
 use crate::ca::{Charter, Founding, NodeIdentity, Subject, sign_request};
+use crate::fixture::run::Seat;
 use crate::forward::LocalCalls;
+use crate::net::{Dialer, client_config};
 use crate::run::{Front, Ground};
 use crate::store::{Change, Store, Transaction, testing};
 
@@ -32,11 +35,19 @@ pub(super) struct Raft {
     pub(super) id: u64,
     pub(super) leader: watch::Sender<Option<u64>>,
     pub(super) heard: watch::Sender<BTreeSet<u64>>,
+    seat: Arc<Seat>,
 }
 
 impl Raft {
     pub(super) fn new(id: u64, leader: Option<u64>) -> Self {
-        Self { id, leader: watch::Sender::new(leader), heard: watch::Sender::new(BTreeSet::from([id])) }
+        let (told, heard) = (watch::Sender::new(leader), watch::Sender::new(BTreeSet::from([id])));
+        Self { id, leader: told, heard, seat: Arc::new(Seat::new(id, leader == Some(id))) }
+    }
+
+    /// That one leads now.
+    pub(super) fn tell(&self, leader: Option<u64>) {
+        self.seat.lead(leader == Some(self.id));
+        self.leader.send_replace(leader);
     }
 }
 
@@ -50,7 +61,7 @@ impl Common {
         };
         let founding = Founding::draw(&new).unwrap();
         let store = testing::start();
-        store.propose(founding.transaction()).await.unwrap();
+        store.propose(founding.transaction(1)).await.unwrap();
         let founder = founding.identity().clone();
         Self { store, root: founder.root.clone(), founder }
     }
@@ -83,7 +94,7 @@ impl Common {
         let (csr, key) = request();
         let subject = Subject { node, role: NodeRole::Manager, cluster: cluster.id };
         let certificate = sign_request(&Root::of(&cluster), &csr, subject, crate::sys::now()).unwrap();
-        NodeIdentity { node, certificate, key, root: self.root.clone() }
+        NodeIdentity { node, cluster: cluster.id, certificate, key, root: self.root.clone() }
     }
 
     /// Writes down where a manager is.
@@ -137,8 +148,17 @@ impl Group {
         let mut managers = Vec::new();
         for id in 1..=count {
             let (identity, raft) = (common.identity(id).await, Raft::new(id, Some(1)));
-            let (leader, heard) = (raft.leader.subscribe(), raft.heard.subscribe());
-            let ground = Ground { store: common.store.clone(), raft_id: id, leader, heard };
+            let NodeIdentity { certificate, key, root, .. } = &identity;
+            let dialer = Dialer::new(client_config(certificate, key, root).unwrap());
+            let ground = Ground {
+                store: common.store.clone(),
+                consensus: raft.seat.clone(),
+                raft: None,
+                leadership: raft.seat.leadership(),
+                leader: raft.leader.subscribe(),
+                heard: raft.heard.subscribe(),
+                dialer,
+            };
             let front = Front::open(ground, (Ipv4Addr::LOCALHOST, 0).into(), &identity).await.unwrap();
             common.place(identity.node, id, front.address()).await;
             managers.push(Manager { raft, front, identity });
@@ -153,7 +173,7 @@ impl Group {
     /// Raft tells all of them.
     pub(super) fn lead(&self, leader: Option<u64>) {
         for manager in &self.managers {
-            manager.raft.leader.send_replace(leader);
+            manager.raft.tell(leader);
         }
     }
 

@@ -44,11 +44,11 @@ async fn a_call_waits_for_the_election_and_is_answered_by_its_winner() {
 async fn a_leader_that_is_not_ready_lets_the_call_wait() {
     let ways = Ways::new(2).await;
     // The follower has heard of its victory; it has not applied its first entry.
-    ways.point(1).raft.leader.send_replace(None);
+    ways.point(1).raft.tell(None);
     let waiting = begun(&ways, 2, "GetWho");
     settle().await;
     assert_eq!(ways.point(1).seen.begun(), 0);
-    ways.point(1).raft.leader.send_replace(Some(1));
+    ways.point(1).raft.tell(Some(1));
     assert!(told(&done(waiting).await).starts_with("Local Some"));
 }
 
@@ -56,12 +56,12 @@ async fn a_leader_that_is_not_ready_lets_the_call_wait() {
 async fn a_manager_that_does_not_lead_any_more_declines_and_the_next_leader_answers_once() {
     let ways = Ways::new(3).await;
     // Manager 2 has not heard yet that 3 leads.
-    ways.point(1).raft.leader.send_replace(Some(3));
-    ways.point(3).raft.leader.send_replace(Some(3));
+    ways.point(1).raft.tell(Some(3));
+    ways.point(3).raft.tell(Some(3));
     let waiting = begun(&ways, 2, "CreateRefused");
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(!waiting.is_finished());
-    ways.point(2).raft.leader.send_replace(Some(3));
+    ways.point(2).raft.tell(Some(3));
     assert_eq!(status(&done(waiting).await).code(), Code::FailedPrecondition);
     let seen: Vec<usize> = [1, 2, 3].map(|id| ways.point(id).seen.begun()).to_vec();
     assert_eq!(seen, [0, 0, 1]);
@@ -141,7 +141,7 @@ async fn a_leader_that_hangs_is_not_waited_for_once_there_is_another() {
     let (changing, looking) = (begun(&ways, 2, "CreateHang"), begun(&ways, 2, "GetHang"));
     ways.point(1).seen.until_open(2).await;
     for id in [2, 3] {
-        ways.point(id).raft.leader.send_replace(Some(3));
+        ways.point(id).raft.tell(Some(3));
     }
     assert!(status(&done(changing).await).message().contains("may or may not"));
     ways.point(3).seen.until_open(1).await;
@@ -154,7 +154,7 @@ async fn an_answer_that_has_begun_breaks_off_with_words() {
     let ways = Ways::new(2).await;
     let (far, own) = (ways.local(2, "WatchHang").await, ways.local(1, "WatchHang").await);
     ways.point(1).seen.until_open(2).await;
-    ways.point(1).raft.leader.send_replace(Some(2));
+    ways.point(1).raft.tell(Some(2));
     for answer in [far, own] {
         let words = ending(answer).await;
         assert_eq!(words.code(), Code::Unavailable);

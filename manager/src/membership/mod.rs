@@ -1,0 +1,28 @@
+//! Who is a manager: how a machine becomes one, stays one when its address changes, and ceases to be one.
+//!
+//! - **Owns** the agreement between two lists: the managers that the state names (`Node.manager`, `Node.spec.role`), which is what is
+//!   wanted, and the members of the Raft group, which is what is. A pure [`plan`] says the next step from one to the other.
+//! - **In:** Join and Leave of managers about themselves ([`service`]), changes of a node's wanted role by users, the group as the leader
+//!   sees it. **Out:** changes of the group, one at a time; node objects; leadership handed over.
+//! - **A manager comes** with a certificate first and a vote last: promoted in the state, it renews its certificate, opens its port and
+//!   asks to join under a Raft id that it drew. The leader calls it back at the address that it gave, so that a wrong one is found before
+//!   anything depends on it; then it learns, and when it has caught up it votes. So the group never waits for an empty log.
+//! - **A manager goes** the other way round: first its vote, then its certificate's role, so that no voter is without rights. A leader that
+//!   is to go hands leadership over first; its successor does the rest.
+//! - **Invariants.** No step takes a voter away while those that remain could not decide. A Raft id that was removed never comes back: ids
+//!   are random numbers, and a machine that lost its log joins under a new one, whereupon the old one is removed.
+//! - **Crash, leader change.** Nothing is kept in memory: the two lists are durable, and the next leader's plan continues with the
+//!   difference.
+//! - **Why not change the group in the RPC** that asks for it: the RPC's manager may die in between, and then somebody must look at the
+//!   difference anyway. So only the loop does.
+//!
+//! Read next: [`plan`], then [`run`] (the loop) and [`service`] (the RPCs).
+
+pub mod error;
+pub mod plan;
+pub mod run;
+pub mod service;
+
+pub use error::MembershipError;
+pub use run::run;
+pub use service::MembershipService;

@@ -1,0 +1,188 @@
+//! Incoming streams.
+
+use std::sync::Arc;
+
+use protobuf::Message as _;
+use raft::eraftpb::{Message, MessageType};
+use skep_proto::model::{ClusterId, NodeRole};
+use skep_proto::pb;
+use skep_proto::pb::raft_server::{Raft, RaftServer};
+use tokio::sync::{Semaphore, mpsc};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::caller::{Caller, CallerError, Identity};
+use crate::raft::disk::{RaftDir, snapshot};
+use crate::raft::error::RaftError;
+use crate::raft::run::{Command, Handle, Received};
+use crate::store::{State, Store};
+
+/// Largest message: the largest entry, and what is around it.
+const MESSAGE_BYTES_MAX: usize = 40 << 20;
+
+/// Snapshots that may come in at once. There is one leader; a second one is that of its successor.
+const INTAKES_MAX: usize = 2;
+
+/// Frames between the connection and the file.
+const FRAMES_MAX: usize = 4;
+
+/// The Raft service of one member.
+#[derive(Clone, Debug)]
+pub struct RaftService {
+    handle: Handle,
+    store: Store,
+    cluster: ClusterId,
+    intakes: Arc<Semaphore>,
+}
+
+impl RaftService {
+    /// Serves the managers of this cluster.
+    #[must_use]
+    pub fn new(handle: Handle, store: Store, cluster: ClusterId) -> Self {
+        Self { handle, store, cluster, intakes: Arc::new(Semaphore::new(INTAKES_MAX)) }
+    }
+
+    /// As a gRPC service.
+    #[must_use]
+    pub fn server(self) -> RaftServer<Self> {
+        RaftServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    fn admit<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let admitted = admit(Caller::of(request.extensions()), self.cluster, &self.store.read());
+        admitted.map_err(|error| Status::permission_denied(format!("failed to {error}")))
+    }
+
+    async fn listen(&self, mut batches: Streaming<pb::RaftBatch>) -> Result<(), Status> {
+        let mut from = 0;
+        let result = loop {
+            let batch = match batches.message().await {
+                Ok(Some(batch)) => batch,
+                Ok(None) => break Ok(()),
+                Err(status) => break Err(status),
+            };
+            from = batch.from;
+            self.handle.book().learn(batch.from, &batch.address);
+            let messages = batch.messages.iter().map(|bytes| decode(bytes, batch.from)).collect::<Result<_, _>>()?;
+            self.tell(Command::Step(messages)).await?;
+        };
+        if from != 0 {
+            self.tell(Command::Lost(from)).await?;
+        }
+        result
+    }
+
+    async fn tell(&self, command: Command) -> Result<(), Status> {
+        let sent = self.handle.commands().send(command).await;
+        sent.map_err(|_| Status::unavailable("failed to take the message: this manager is stopping"))
+    }
+
+    async fn take(&self, mut parts: Streaming<pb::SnapshotPart>) -> Result<(), Status> {
+        let place = self.intakes.try_acquire();
+        let _place =
+            place.map_err(|_| Status::resource_exhausted("failed to take the snapshot: others are coming in"))?;
+        let announced = parts.message().await?.ok_or_else(|| malformed("it has no parts"))?;
+        let message = decode(&announced.message, 0)?;
+        let index = message.get_snapshot().get_metadata().index;
+        if message.get_msg_type() != MessageType::MsgSnapshot || index == 0 {
+            return Err(malformed("it is not announced by a snapshot message"));
+        }
+        let (frames, coming) = mpsc::channel(FRAMES_MAX);
+        let dir = self.handle.dir();
+        let writing = tokio::task::spawn_blocking(move || write(&dir, message, coming));
+        while let Some(part) = parts.message().await? {
+            if frames.send(part.frame).await.is_err() {
+                break;
+            }
+        }
+        drop(frames);
+        let received = writing.await.map_err(|error| Status::internal(error.to_string()))?;
+        let received =
+            received.map_err(|error| Status::internal(format!("failed to {}", skep_proto::chain::chain(&error))))?;
+        self.tell(Command::Received(Box::new(received))).await
+    }
+}
+
+/// Puts the frames into a file. On an error, or when they end early, nothing of it stays.
+fn write(dir: &RaftDir, message: Message, mut frames: mpsc::Receiver<Vec<u8>>) -> Result<Received, RaftError> {
+    let mut intake = snapshot::Intake::begin(dir, message.get_snapshot().get_metadata().index)?;
+    while let Some(frame) = frames.blocking_recv() {
+        intake.add(frame)?;
+    }
+    let (path, state, bytes) = intake.finish()?;
+    Ok(Received { message, path, state: Box::new(state), bytes })
+}
+
+/// A message of the library. `from`: who sent it, unless that is not known yet.
+fn decode(bytes: &[u8], from: u64) -> Result<Message, Status> {
+    let message = Message::parse_from_bytes(bytes).map_err(|_| malformed("it cannot be read"))?;
+    let known = from == 0 || message.from == from;
+    if known { Ok(message) } else { Err(malformed("it is another member's")) }
+}
+
+fn malformed(why: &str) -> Status {
+    Status::invalid_argument(format!("failed to take a message of another manager: {why}"))
+}
+
+#[tonic::async_trait]
+impl Raft for RaftService {
+    async fn exchange(&self, request: Request<Streaming<pb::RaftBatch>>) -> Result<Response<pb::RaftDone>, Status> {
+        self.admit(&request)?;
+        self.listen(request.into_inner()).await?;
+        Ok(Response::new(pb::RaftDone {}))
+    }
+
+    async fn send_snapshot(
+        &self,
+        request: Request<Streaming<pb::SnapshotPart>>,
+    ) -> Result<Response<pb::RaftDone>, Status> {
+        self.admit(&request)?;
+        self.take(request.into_inner()).await?;
+        Ok(Response::new(pb::RaftDone {}))
+    }
+}
+
+/// Managers only. A member that has no state yet takes the certificate's word; one that has it knows who was demoted. That it does not
+/// know a node says nothing: the node may have come after what this member has heard.
+fn admit(caller: Caller, cluster: ClusterId, state: &State) -> Result<(), CallerError> {
+    let Caller::Node(identity) = caller else {
+        return Err(if caller == Caller::Local { CallerError::NotANode } else { CallerError::Anonymous });
+    };
+    let Identity { node, role, cluster: theirs } = identity;
+    if theirs != cluster {
+        return Err(CallerError::OtherCluster { node, theirs });
+    }
+    let now = state.node(node).map_or(role, |node| node.role);
+    if role.min(now) == NodeRole::Manager { Ok(()) } else { Err(CallerError::NotAManager { node }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fixture::{node, node_id, transaction};
+    use crate::store::{Change, Touched};
+
+    #[test]
+    fn only_managers_of_this_cluster_are_heard() {
+        let mut state = State::default();
+        let demoted = skep_proto::model::Node { role: NodeRole::Worker, ..node(2) };
+        let put = |node| Change::PutNode(Box::new(node));
+        let manager = skep_proto::model::Node { role: NodeRole::Manager, ..node(1) };
+        let changes = vec![put(manager), put(demoted)];
+        state.apply(1, &[transaction(1, changes)], &mut Touched::default())[0].clone().unwrap();
+        let (ours, theirs) = (ClusterId::new(1), ClusterId::new(2));
+        let caller = |number, role, cluster| Caller::Node(Identity { node: node_id(number), role, cluster });
+        let cases = [
+            (caller(1, NodeRole::Manager, ours), true),
+            (caller(1, NodeRole::Worker, ours), false),
+            (caller(1, NodeRole::Manager, theirs), false),
+            (caller(2, NodeRole::Manager, ours), false),
+            (caller(3, NodeRole::Manager, ours), true),
+            (caller(3, NodeRole::Worker, ours), false),
+            (Caller::Anonymous, false),
+            (Caller::Local, false),
+        ];
+        for (caller, heard) in cases {
+            assert_eq!(admit(caller, ours, &state).is_ok(), heard, "{caller:?}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! A member on such a disk.
+
+use protobuf::Message as _;
+use raft::eraftpb::{Message, MessageType, SnapshotMetadata};
+use skep_proto::model::Seed;
+use skep_proto::pb::SnapshotChunk;
+use tokio::sync::oneshot;
+
+use super::disk::{CrashPoint, MemoryDisk, rebuilt};
+use crate::group::{ChangeError, Group, MemberChange};
+use crate::raft::error::RaftError;
+use crate::raft::machine::{Machine, config};
+use crate::raft::member::{Member, World};
+use crate::raft::saved::Saved;
+use crate::store::{Proposal, State, Store};
+
+/// Ticks a heartbeat, as on a real member.
+const HEARTBEAT_TICKS: usize = 5;
+/// Heartbeats an election time.
+const ELECTION_HEARTBEATS: usize = 10;
+
+/// A message on its way. Its snapshot travels with it.
+#[derive(Clone, Debug)]
+pub struct Parcel {
+    /// Sender.
+    pub from: u64,
+    /// Receiver.
+    pub to: u64,
+    message: Vec<u8>,
+    snapshot: Option<Vec<SnapshotChunk>>,
+}
+
+impl Parcel {
+    /// It carries a snapshot: its sender waits until it is told what became of it ([`MemoryMember::snapshot_sent`]).
+    #[must_use]
+    pub fn has_snapshot(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
+    /// For logs and hashes: the bytes of the message.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.message
+    }
+}
+
+/// One member. Call [`MemoryMember::drive`] after every input.
+#[derive(Debug)]
+pub struct MemoryMember {
+    member: Member,
+    store: Store,
+    disk: MemoryDisk,
+}
+
+struct MemoryWorld<'a> {
+    disk: &'a mut MemoryDisk,
+    out: Vec<Parcel>,
+    arrived: Option<Vec<SnapshotChunk>>,
+    crash: Option<CrashPoint>,
+    saves: usize,
+}
+
+impl MemoryMember {
+    /// Starts on what is durable. The state that was there goes into the store.
+    ///
+    /// # Panics
+    /// When the disk cannot be one that a member left.
+    #[must_use]
+    pub fn start(disk: MemoryDisk, store: Store, seed: Seed) -> Self {
+        let (log, state) = disk.recover();
+        let begun = (log.snapshot_about().index, log.snapshot_about().term);
+        if let Some(state) = state {
+            store.install(state);
+        }
+        let config = config(disk.raft_id, HEARTBEAT_TICKS, ELECTION_HEARTBEATS);
+        let silent = slog::Logger::root(slog::Discard, slog::o!());
+        let machine = Machine::new(&config, log, begun.0, seed, &silent).expect("a recovered log makes a machine");
+        let member = Member::new(disk.raft_id, machine, store.clone(), begun);
+        let mut this = Self { member, store, disk };
+        if this.member.machine().is_alone() {
+            this.member.machine_mut().campaign().expect("a lone voter may stand");
+        }
+        this
+    }
+
+    /// What a crash leaves.
+    #[must_use]
+    pub fn into_disk(self) -> MemoryDisk {
+        self.disk
+    }
+
+    /// This member.
+    #[must_use]
+    pub fn raft_id(&self) -> u64 {
+        self.disk.raft_id
+    }
+
+    /// Time went on by one tick (a fifth of a heartbeat).
+    pub fn tick(&mut self) {
+        self.member.machine_mut().tick();
+    }
+
+    /// A message came.
+    ///
+    /// # Panics
+    /// When it is none of a member.
+    pub fn step(&mut self, parcel: Parcel) -> Vec<Parcel> {
+        let message = Message::parse_from_bytes(&parcel.message).expect("a member wrote it");
+        self.member.machine_mut().step(message);
+        // A snapshot and the message about it are one round.
+        let driven = parcel.snapshot.map(|chunks| self.drive_with(Some(chunks), None));
+        driven.map(|(out, _)| out).unwrap_or_default()
+    }
+
+    /// The connection from a member broke.
+    pub fn lost(&mut self, id: u64) {
+        self.member.machine_mut().lost(id);
+    }
+
+    /// Messages to a member were dropped.
+    pub fn unreachable(&mut self, id: u64) {
+        self.member.machine_mut().unreachable(id);
+    }
+
+    /// What became of a snapshot.
+    pub fn snapshot_sent(&mut self, id: u64, arrived: bool) {
+        self.member.machine_mut().snapshot_sent(id, arrived);
+    }
+
+    /// Takes a proposal, as the store's queue gives it.
+    pub fn propose(&mut self, proposal: Proposal) {
+        self.member.propose(proposal);
+    }
+
+    /// Asks for a change of the group.
+    pub fn change(&mut self, change: MemberChange) -> oneshot::Receiver<Result<(), ChangeError>> {
+        let (reply, answer) = oneshot::channel();
+        self.member.change(change, reply);
+        answer
+    }
+
+    /// Hands leadership over, to this member or the best.
+    pub fn transfer(&mut self, to: Option<u64>) {
+        let machine = self.member.machine_mut();
+        if let Some(to) = to.or_else(|| machine.successor()).filter(|_| machine.leads()) {
+            machine.transfer(to);
+        }
+    }
+
+    /// Does what follows; gives what is to be sent, and whether it died on the way. After that only [`MemoryMember::into_disk`] makes
+    /// sense.
+    pub fn drive(&mut self, crash: Option<CrashPoint>) -> (Vec<Parcel>, bool) {
+        self.drive_with(None, crash)
+    }
+
+    fn drive_with(&mut self, arrived: Option<Vec<SnapshotChunk>>, crash: Option<CrashPoint>) -> (Vec<Parcel>, bool) {
+        let mut world = MemoryWorld { disk: &mut self.disk, out: Vec::new(), arrived, crash, saves: 0 };
+        let driven = self.member.drive(&mut world);
+        let out = world.out;
+        if self.member.machine().log().wants_snapshot() {
+            self.snapshot();
+        }
+        (out, driven.is_err())
+    }
+
+    /// Writes a snapshot and forgets what it holds.
+    pub fn snapshot(&mut self) {
+        let (applied, log) = (self.member.applied(), self.member.machine().log());
+        if applied.0 > log.snapshot_about().index {
+            let about = log.about(applied);
+            self.disk.keep(about.clone(), self.store.hold().collect());
+            self.member.machine_mut().log_mut().compact(about);
+        }
+    }
+
+    /// The group as this member sees it.
+    #[must_use]
+    pub fn group(&self) -> Group {
+        self.member.group()
+    }
+
+    /// Index of the last entry that is in the state.
+    #[must_use]
+    pub fn applied(&self) -> u64 {
+        self.member.applied().0
+    }
+}
+
+impl World for MemoryWorld<'_> {
+    fn send(&mut self, messages: Vec<Message>) {
+        for message in messages {
+            let snapshot = message.get_msg_type() == MessageType::MsgSnapshot;
+            let snapshot = snapshot.then(|| self.disk.chunks());
+            let bytes = message.write_to_bytes().expect("every field is set");
+            self.out.push(Parcel { from: message.from, to: message.to, message: bytes, snapshot });
+        }
+    }
+
+    fn save(&mut self, saved: &Saved) -> Result<(), RaftError> {
+        let dies = self.crash.filter(|crash| crash.at_save == self.saves);
+        self.saves += 1;
+        if dies.is_none_or(|crash| crash.kept) {
+            self.disk.save(saved);
+        }
+        match dies {
+            Some(_) => Err(RaftError::Thread(std::io::ErrorKind::Interrupted.into())),
+            None => Ok(()),
+        }
+    }
+
+    fn install(&mut self, about: &SnapshotMetadata) -> Result<State, RaftError> {
+        let chunks = self.arrived.take().expect("a snapshot comes with its message");
+        let state = rebuilt(chunks.clone(), about.index);
+        self.disk.keep(about.clone(), chunks);
+        Ok(state)
+    }
+}

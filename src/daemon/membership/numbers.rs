@@ -1,0 +1,53 @@
+//! What is told of the membership.
+
+use skep_manager::run::Manager;
+use skep_proto::model::NodeState;
+
+use super::{Membership, State};
+use crate::daemon::metrics::ClusterSample;
+use crate::daemon::standing::Standing;
+
+impl Membership {
+    /// What to tell about it.
+    pub(crate) async fn standing(&self) -> Standing {
+        match &*self.state.lock().await {
+            State::Inactive => Standing::Inactive,
+            State::Failed(why) => Standing::Failed(why.clone()),
+            State::Active(active) => Standing::Active {
+                swarm: Box::new(active.swarm.clone()),
+                identity: Box::new(active.identity.clone()),
+                counts: active.manager.as_ref().and_then(Manager::counts),
+            },
+        }
+    }
+
+    /// Numbers about the cluster; managers only. Counts every task, which is cheap enough for a page read a few times a minute.
+    pub(crate) async fn cluster_sample(&self) -> Option<ClusterSample> {
+        let state = self.state.lock().await;
+        let State::Active(active) = &*state else { return None };
+        let manager = active.manager.as_ref()?;
+        let seen = manager.store().read();
+        let mut sample =
+            ClusterSample { leader: manager.leads(), applied_index: seen.index(), ..ClusterSample::default() };
+        seen.services().for_each(|_| sample.services += 1);
+        seen.nodes().for_each(|node| *sample.nodes.entry(node_word(node.status.state)).or_default() += 1);
+        seen.tasks().for_each(|task| *sample.tasks.entry(task.status.state.name()).or_default() += 1);
+        Some(sample)
+    }
+
+    /// The tokens and the address that others join with; managers only.
+    pub(crate) async fn worker_token(&self) -> Option<String> {
+        match &*self.state.lock().await {
+            State::Active(active) => active.manager.as_ref().and_then(Manager::worker_token),
+            _ => None,
+        }
+    }
+}
+
+fn node_word(state: NodeState) -> &'static str {
+    match state {
+        NodeState::Unknown => "unknown",
+        NodeState::Ready => "ready",
+        NodeState::Down => "down",
+    }
+}
