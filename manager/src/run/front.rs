@@ -67,7 +67,7 @@ impl Front {
         let NodeIdentity { node, certificate, key, root, .. } = identity;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let logs = LogBroker::new(store.clone(), stop.clone());
-        let dispatcher = Dispatcher::new(store.clone(), raft_id, leader.clone());
+        let dispatcher = Dispatcher::new(store.clone(), consensus.own_id(), leader.clone());
         let control = ControlService::new(store.clone(), reader(&logs), *node, leader.clone(), heard.clone());
         let membership = MembershipService::new(store.clone(), Arc::clone(&consensus), dialer.clone(), *node);
         let routes = Routes::new(DispatcherServer::new(dispatcher.clone()))
