@@ -249,7 +249,7 @@ impl NodeMachine {
     fn follow(&mut self, effect: session::Effect) -> Vec<Effect> {
         vec![match effect {
             session::Effect::Connect(address) => Effect::Connect(address, Box::new(self.hello())),
-            session::Effect::Heartbeat => Effect::Say(ToManager::Heartbeat(pb::Heartbeat {})),
+            session::Effect::Heartbeat => Effect::Say(ToManager::Heartbeat(pb::Heartbeat::default())),
             session::Effect::Began => return self.begin_session(),
             session::Effect::Remember(managers) => Effect::Remember(managers),
             session::Effect::Disconnect => Effect::Disconnect,
@@ -259,7 +259,8 @@ impl NodeMachine {
 
     fn hello(&mut self) -> pb::Hello {
         self.described.clone_from(&self.description);
-        pb::Hello { description: Some((&self.description).into()), address: self.address.clone() }
+        // Whoever sends it says what time it is.
+        pb::Hello { description: Some((&self.description).into()), address: self.address.clone(), clock_ms: 0 }
     }
 
     /// The machine may have changed since the hello was said.

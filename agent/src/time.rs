@@ -33,9 +33,46 @@ impl SteadyTime {
     }
 }
 
+/// What a greeting between two machines tells of their clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    /// How far our clock is ahead, in milliseconds; behind, when negative.
+    pub ahead_ms: i64,
+    /// How long a message takes: half the round trip.
+    pub delay: Duration,
+}
+
+/// Compares clocks. We said hello at `sent`, and the welcome was there after `round`; by their clock the hello came at `came` and
+/// the welcome left at `left`. `None`: they do not know the time.
+///
+/// *Source*: RFC 5905, section 8.
+#[must_use]
+pub fn compare(sent: Moment, round: Duration, came: Moment, left: Moment) -> Option<Comparison> {
+    if came.0 == 0 || left.0 == 0 {
+        return None;
+    }
+    let delay = round.saturating_sub(left.since(came)) / 2;
+    let (ours, theirs) = (sent + delay, came);
+    let size = i64::try_from(ours.0.abs_diff(theirs.0)).unwrap_or(i64::MAX);
+    Some(Comparison { ahead_ms: if ours >= theirs { size } else { -size }, delay })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn neither_the_network_nor_a_busy_manager_makes_a_difference() {
+        let ms = Duration::from_millis;
+        let at = |ms: u64| Moment(1_700_000_000_000 + ms);
+        let right = compare(at(0), ms(5_100), at(50), at(5_050)).unwrap();
+        assert_eq!(right, Comparison { ahead_ms: 0, delay: ms(50) });
+        let ahead = compare(at(600_000), ms(100), at(50), at(50)).unwrap();
+        assert_eq!(ahead, Comparison { ahead_ms: 600_000, delay: ms(50) });
+        let behind = compare(at(0), ms(100), at(600_050), at(600_050)).unwrap();
+        assert_eq!(behind.ahead_ms, -600_000);
+        assert_eq!(compare(at(0), ms(100), Moment(0), Moment(0)), None, "it does not know the time");
+    }
 
     #[test]
     fn a_clock_set_back_is_not_followed_and_one_set_forward_is() {

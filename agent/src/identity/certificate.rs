@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use skep_proto::model::{ClusterId, Moment, NodeId, NodeRole, Seed};
+use skep_proto::model::{BACKDATE, ClusterId, Moment, NodeId, NodeRole, Seed};
 use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 
 use super::error::IdentityError;
@@ -68,14 +68,16 @@ impl Identity {
         let der = first(&self.certificate)?;
         let validity = parse(&der)?.validity().clone();
         let at = |time: x509_parser::time::ASN1Time| Moment(u64::try_from(time.timestamp()).unwrap_or(0) * 1000);
-        Ok(Life { from: at(validity.not_before), until: at(validity.not_after) })
+        let until = at(validity.not_after);
+        // One that was never as long as that was made by somebody else's rules.
+        Ok(Life { from: (at(validity.not_before) + BACKDATE).min(until), until })
     }
 }
 
 /// From when until when a certificate is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Life {
-    /// The first moment.
+    /// When it was made; it is good for [`BACKDATE`] before, too.
     pub from: Moment,
     /// The last moment.
     pub until: Moment,
@@ -152,7 +154,7 @@ mod tests {
     fn a_certificate_says_who_the_node_is() {
         let read = identity(MANAGER_OU, &NodeId::new(7).to_string()).unwrap();
         assert_eq!((read.node, read.cluster, read.role), (NodeId::new(7), ClusterId::new(8), NodeRole::Manager));
-        assert_eq!(read.life().unwrap().length(), Duration::from_secs(10 * 24 * 3600));
+        assert_eq!(read.life().unwrap().length(), Duration::from_secs(10 * 24 * 3600) - BACKDATE);
         assert!(!format!("{read:?}").contains("PRIVATE"));
     }
 
@@ -161,6 +163,17 @@ mod tests {
         assert!(identity("admin", &NodeId::new(7).to_string()).is_err());
         assert!(identity(WORKER_OU, "example.org").is_err());
         assert!(Identity::new("text".into(), String::new(), String::new()).is_err());
+    }
+
+    #[test]
+    fn the_shortest_life_is_renewed_in_its_second_half_and_not_at_once() {
+        let made = Moment(1_700_000_000_000);
+        let hour = Duration::from_secs(3600);
+        let life = Life { from: made, until: made + hour };
+        for seed in 0..1_000 {
+            let at = life.renew_at(Seed::new(seed));
+            assert!((hour / 2..=hour * 4 / 5).contains(&at.since(made)), "{:?}", at.since(made));
+        }
     }
 
     proptest! {

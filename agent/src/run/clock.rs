@@ -28,7 +28,8 @@ impl Clock {
     }
 }
 
-fn wall() -> Moment {
+/// What the machine's clock shows, right or wrong.
+pub(crate) fn wall() -> Moment {
     Moment(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis))
 }
 

@@ -62,6 +62,8 @@ pub(crate) struct Driver {
     pub(super) inbox: mpsc::Receiver<Command>,
     pub(super) view: watch::Sender<AgentView>,
     pub(super) answer: Option<Answer>,
+    /// How long a message to the manager takes.
+    pub(super) delay: Duration,
 }
 
 impl Driver {
@@ -113,6 +115,7 @@ impl Driver {
             inbox,
             view: watch::Sender::new(view),
             answer: None,
+            delay: Duration::ZERO,
             config,
             executor,
             connector,

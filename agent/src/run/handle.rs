@@ -3,16 +3,23 @@
 
 use std::sync::Arc;
 
+use skep_proto::model::moment::millis;
 use skep_proto::model::{Moment, NodeDescription};
 use skep_proto::pb;
+use skep_proto::pb::agent_message::Message as ToManager;
 use skep_proto::pb::manager_message::Message as FromManager;
 
 use super::agent::Command;
+use super::clock::wall;
 use super::driver::{Answer, DESCRIBE_EVERY, Driver};
 use super::link::LinkEvent;
 use crate::error::AgentError;
 use crate::node::Effect;
 use crate::sys::ExecError;
+use crate::time::{Comparison, compare};
+
+/// From here on logs of two machines cannot be compared any more.
+const CLOCK_OFF_MS: u64 = 1_000;
 
 impl Driver {
     pub(super) fn command(&mut self, now: Moment, command: Command) {
@@ -47,6 +54,9 @@ impl Driver {
         let effects = match event {
             LinkEvent::Said(message) => {
                 self.log_farewell(&message);
+                if let FromManager::Welcome(welcome) = &message {
+                    self.compare_clocks(welcome);
+                }
                 self.machine.heard(now, message)
             }
             LinkEvent::Connected => self.machine.connected(now),
@@ -65,6 +75,27 @@ impl Driver {
         }
     }
 
+    fn compare_clocks(&mut self, welcome: &pb::Welcome) {
+        let Some((sent, round)) = self.link.greeted() else { return };
+        let (came, left) = (Moment(welcome.hello_ms), Moment(welcome.clock_ms));
+        let Some(Comparison { ahead_ms, delay }) = compare(sent, round, came, left) else { return };
+        self.delay = delay;
+        if ahead_ms.unsigned_abs() >= CLOCK_OFF_MS {
+            let manager = self.machine.session().manager();
+            tracing::warn!(manager, ahead_ms, "this machine's clock differs from the manager's by more than a second");
+        }
+    }
+
+    /// What leaves with the time on it gets it here: decisions are made by a clock that never goes back, which may not be the time.
+    fn stamped(&self, message: ToManager) -> ToManager {
+        match message {
+            ToManager::Heartbeat(_) => {
+                ToManager::Heartbeat(pb::Heartbeat { clock_ms: wall().0, delay_ms: millis(self.delay) })
+            }
+            other => other,
+        }
+    }
+
     fn log_loss(&self, reason: &str) {
         if self.machine.ending().is_some() {
             tracing::debug!(reason, "session closed");
@@ -79,7 +110,7 @@ impl Driver {
         for effect in effects {
             match effect {
                 Effect::Connect(address, hello) => self.link.connect(address, *hello),
-                Effect::Say(message) => self.link.say(message),
+                Effect::Say(message) => self.link.say(self.stamped(message)),
                 Effect::Began => self.serve_logs(),
                 Effect::Remember(managers) => self.remember(&managers),
                 Effect::Disconnect => self.link.disconnect(),

@@ -1,11 +1,15 @@
 //! The stream between this agent and one manager.
-#![expect(clippy::disallowed_methods, reason = "driver: starts the log listener, which ends with the link")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "driver: starts the log listener, which ends with the link, and owns the stream's clock"
+)]
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use skep_proto::model::NodeId;
+use skep_proto::model::{Moment, NodeId};
 use skep_proto::pb;
 use skep_proto::pb::agent_message::Message as ToManager;
 use skep_proto::pb::dispatcher_client::DispatcherClient;
@@ -16,6 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
+use super::clock::wall;
 use crate::client::{Connect, ConnectError};
 use crate::logs;
 use crate::sys::Executor;
@@ -39,6 +44,8 @@ struct Stream {
     outbound: Option<mpsc::Sender<pb::AgentMessage>>,
     inbound: Streaming<pb::ManagerMessage>,
     channel: Channel,
+    /// When the hello was said, by both clocks.
+    greeted: (Moment, Instant),
     logs: Option<AbortOnDropHandle<()>>,
 }
 
@@ -102,6 +109,14 @@ impl Link {
         }
     }
 
+    /// When the hello was said by the machine's clock, and how long ago that is.
+    pub(crate) fn greeted(&self) -> Option<(Moment, Duration)> {
+        match &self.state {
+            State::Open(stream) => Some((stream.greeted.0, stream.greeted.1.elapsed())),
+            _ => None,
+        }
+    }
+
     /// The connection, for other calls.
     pub(crate) fn channel(&self) -> Option<Channel> {
         match &self.state {
@@ -149,14 +164,16 @@ impl Link {
 }
 
 /// The hello goes into the stream before it is opened, since a manager may answer only when it has heard it.
-async fn open(connector: Arc<dyn Connect>, address: String, hello: pb::Hello) -> Result<Stream, ConnectError> {
+async fn open(connector: Arc<dyn Connect>, address: String, mut hello: pb::Hello) -> Result<Stream, ConnectError> {
     let channel = connector.connect(&address).await?;
+    let greeted = (wall(), Instant::now());
+    hello.clock_ms = greeted.0.0;
     let (outbound, messages) = mpsc::channel(OUTBOUND_MAX);
     let hello = pb::AgentMessage { message: Some(ToManager::Hello(hello)) };
     outbound.try_send(hello).expect("the channel is new and has room");
     let mut client = DispatcherClient::new(channel.clone()).max_decoding_message_size(MESSAGE_LEN_MAX);
     let inbound = client.session(ReceiverStream::new(messages)).await?.into_inner();
-    Ok(Stream { outbound: Some(outbound), inbound, channel, logs: None })
+    Ok(Stream { outbound: Some(outbound), inbound, channel, greeted, logs: None })
 }
 
 /// Largest message taken from a manager. Its pages are a hundredth of it, but a single large spec goes alone.

@@ -7,7 +7,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
-use skep_proto::model::{Cluster, ClusterId, Moment, NodeId, NodeRole};
+use skep_proto::model::{BACKDATE, Cluster, ClusterId, Moment, NodeId, NodeRole};
 
 use super::error::CaError;
 use crate::caller::{MANAGER_OU, WORKER_OU};
@@ -17,9 +17,6 @@ pub const CA_NAME: &str = "skep-ca";
 
 /// Docker's life of a root. Replacing it means touching every node, so it outlives the hardware.
 pub const ROOT_LIFE: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
-
-/// Certificates begin this long before they are made, so that a machine whose clock is behind accepts them.
-pub const BACKDATE: Duration = Duration::from_secs(3600);
 
 /// Longest signing request looked at. A P-256 request has some 400 bytes, a 4096-bit RSA one 1,700.
 pub const REQUEST_LEN_MAX: usize = 8 * 1024;

@@ -30,6 +30,7 @@ pub mod registry;
 pub mod run;
 pub mod service;
 pub mod session;
+pub mod skew;
 pub mod talk;
 
 pub use error::DispatchError;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use skep_proto::model::{NodeId, SessionId};
+use skep_proto::model::{Moment, NodeId, SessionId};
 use skep_proto::pb;
 use skep_proto::pb::agent_message::Message as Heard;
 use skep_proto::pb::manager_message::Message as Said;
@@ -19,6 +19,7 @@ use super::error::DispatchError;
 use super::keeper::{Event, Parting, Settings};
 use super::registry::{Line, Registry};
 use super::session::say;
+use super::skew::{Finding, Skew};
 use super::talk::{Act, Talk};
 use crate::caller::{Caller, Peer};
 use crate::store::{Store, Watch};
@@ -151,12 +152,13 @@ impl Visit {
             }
             None => return,
         };
+        let greeted = Greeted { at: sys::now(), clock: hello.clock_ms };
         let session = SessionId::new(sys::random_bits());
         let line = Arc::new(Line::new(session, self.dispatcher.clock.now()));
         self.dispatcher.registry.enter(self.node, Arc::clone(&line));
         self.announce(hello).await;
         tracing::debug!(node.id = %self.node, %session, "session opened");
-        let parting = Talking::new(&self, line, inbound, out).run().await;
+        let parting = Talking::new(&self, line, (inbound, out), greeted).run().await;
         tracing::debug!(node.id = %self.node, %session, ?parting, "session ended");
         if self.dispatcher.registry.leave(self.node, session) {
             let _ = self.desk.events.send(Event::Ended { node: self.node, parting }).await;
@@ -173,6 +175,14 @@ impl Visit {
     }
 }
 
+/// The welcome says when it left; what it waited for before must not look like a slow network.
+fn stamped(mut message: pb::ManagerMessage, greeted: Moment) -> pb::ManagerMessage {
+    if let Some(Said::Welcome(welcome)) = &mut message.message {
+        (welcome.clock_ms, welcome.hello_ms) = (sys::now().0, greeted.0);
+    }
+    message
+}
+
 async fn greeted(inbound: &mut Streaming<pb::AgentMessage>) -> Result<pb::Hello, DispatchError> {
     let first = tokio::time::timeout(HELLO_TIME_MAX, inbound.message()).await.map_err(|_| DispatchError::Silent)?;
     match first {
@@ -182,9 +192,18 @@ async fn greeted(inbound: &mut Streaming<pb::AgentMessage>) -> Result<pb::Hello,
     }
 }
 
+/// The clocks on both sides when the hello came.
+#[derive(Clone, Copy)]
+struct Greeted {
+    at: Moment,
+    clock: u64,
+}
+
 /// An open session and its stream.
 struct Talking {
     talk: Talk,
+    greeted: Greeted,
+    skew: Skew,
     node: NodeId,
     line: Arc<Line>,
     dispatcher: Dispatcher,
@@ -196,7 +215,12 @@ struct Talking {
 }
 
 impl Talking {
-    fn new(visit: &Visit, line: Arc<Line>, inbound: Streaming<pb::AgentMessage>, out: Outgoing) -> Self {
+    fn new(
+        visit: &Visit,
+        line: Arc<Line>,
+        (inbound, out): (Streaming<pb::AgentMessage>, Outgoing),
+        greeted: Greeted,
+    ) -> Self {
         let store = &visit.dispatcher.store;
         let mut desk = visit.desk.clone();
         // Before the first look, so that nothing falls between the two.
@@ -204,6 +228,8 @@ impl Talking {
         let talk = Talk::new(visit.node, line.session, &desk.settings.borrow_and_update(), &store.read());
         Self {
             talk,
+            greeted,
+            skew: Skew::default(),
             node: visit.node,
             watch,
             commits: line.commits(),
@@ -216,6 +242,7 @@ impl Talking {
     }
 
     async fn run(mut self) -> Parting {
+        self.look_at_clock(self.greeted.clock, 0, self.greeted.at);
         loop {
             if let Err(parting) = self.turn().await {
                 self.part(&parting).await;
@@ -233,7 +260,7 @@ impl Talking {
             place = self.out.reserve(), if !idle => {
                 let place = place.map_err(|_| Parting::Lost)?;
                 if let Some(message) = self.talk.next_message() {
-                    place.send(Ok(message));
+                    place.send(Ok(stamped(message, self.greeted.at)));
                 }
                 None
             }
@@ -269,8 +296,9 @@ impl Talking {
     }
 
     async fn hear(&mut self, message: pb::AgentMessage) -> Result<(), Parting> {
-        if matches!(message.message, Some(Heard::Heartbeat(_))) {
+        if let Some(Heard::Heartbeat(beat)) = message.message {
             // Nearly all messages: nothing to look up, nothing to lock.
+            self.look_at_clock(beat.clock_ms, beat.delay_ms, sys::now());
             return Ok(());
         }
         let acts = self.talk.hear(message, &self.dispatcher.store.read());
@@ -285,6 +313,18 @@ impl Talking {
                 let _ = self.out.try_send(Err(error.into()));
                 Err(Parting::Lost)
             }
+        }
+    }
+
+    fn look_at_clock(&mut self, theirs: u64, delay_ms: u64, ours: Moment) {
+        let Some(Finding { ahead_ms, turned }) = self.skew.hear(theirs, delay_ms, ours) else { return };
+        self.dispatcher.store.note_clock(self.node, ahead_ms);
+        match turned {
+            Some(true) => {
+                tracing::warn!(node.id = %self.node, ahead_ms, "the node's clock differs from the leader's by more than a second");
+            }
+            Some(false) => tracing::info!(node.id = %self.node, ahead_ms, "the node's clock is right again"),
+            None => {}
         }
     }
 

@@ -75,7 +75,9 @@ impl Session {
         managers: Vec<String>,
     ) -> pb::ManagerMessage {
         let standing = self.standing(state);
-        say(Said::Welcome(pb::Welcome { session: session.to_bytes(), heartbeat_ms, managers, standing }))
+        let session = session.to_bytes();
+        // Whoever sends it says what time it is.
+        say(Said::Welcome(pb::Welcome { session, heartbeat_ms, managers, standing, ..pb::Welcome::default() }))
     }
 
     /// What is to be said now of the node's standing and its assignments; it counts as said.

@@ -158,6 +158,12 @@ impl Store {
         self.inner.services.wake(&changed);
     }
 
+    /// Takes note of how far a node's clock is ahead of this manager's.
+    pub fn note_clock(&self, node: NodeId, ahead_ms: i64) {
+        let state = self.inner.state.read();
+        self.inner.soft.write().note_clock(&state, node, ahead_ms);
+    }
+
     /// For whoever leads no more: soft state is the leader's.
     pub fn forget_soft(&self) {
         let forgotten = std::mem::take(&mut *self.inner.soft.write());

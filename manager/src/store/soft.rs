@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use skep_proto::model::{ServiceId, Task, TaskId, TaskStatus};
+use skep_proto::model::{NodeId, ServiceId, Task, TaskId, TaskStatus};
 
 use super::state::State;
 
@@ -12,6 +12,7 @@ use super::state::State;
 pub struct Soft {
     statuses: BTreeMap<TaskId, TaskStatus>,
     waiting: BTreeMap<(ServiceId, u64), Box<str>>,
+    clocks: BTreeMap<NodeId, i64>,
 }
 
 impl Soft {
@@ -25,6 +26,20 @@ impl Soft {
     #[must_use]
     pub fn waiting(&self, service: ServiceId, spec_version: u64) -> Option<&str> {
         self.waiting.get(&(service, spec_version)).map(AsRef::as_ref)
+    }
+
+    /// How far the node's clock is ahead of this manager's, in milliseconds; behind, when negative.
+    #[must_use]
+    pub fn clock_ahead_ms(&self, node: NodeId) -> Option<i64> {
+        self.clocks.get(&node).copied()
+    }
+
+    /// Takes note of a node's clock. No more are kept than there are nodes.
+    pub(super) fn note_clock(&mut self, state: &State, node: NodeId, ahead_ms: i64) {
+        self.clocks.insert(node, ahead_ms);
+        if self.clocks.len() > state.nodes().count() {
+            self.clocks.retain(|id, _| state.node(*id).is_some());
+        }
     }
 
     /// How many statuses are kept.

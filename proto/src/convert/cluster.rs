@@ -10,7 +10,8 @@ use std::time::Duration;
 const HEARTBEAT_MS_MIN: u64 = 100;
 /// Slowest: beyond ten minutes a dead node is as good as never noticed.
 const HEARTBEAT_MS_MAX: u64 = 600_000;
-/// Docker's least life of a certificate, an hour: below it clock skew decides who is trusted.
+/// Docker's least life of a certificate, an hour. A shorter one is worth nothing: it would be renewed all the time, an absence of a
+/// few minutes would outlast it, and certificates are good for an hour before they are made, for clocks that are behind.
 const CERTIFICATE_MS_MIN: u64 = 3_600_000;
 /// A hundred years.
 const CERTIFICATE_MS_MAX: u64 = 100 * 366 * 24 * 3_600_000;

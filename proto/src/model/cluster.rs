@@ -6,6 +6,10 @@ use super::Meta;
 use super::grant::Grant;
 use super::id::ClusterId;
 
+/// Certificates begin this long before they are made, so that a machine whose clock is behind accepts them. Their life is counted
+/// from when they were made.
+pub const BACKDATE: Duration = Duration::from_secs(3600);
+
 /// The cluster: one a state.
 #[derive(Clone, PartialEq)]
 pub struct Cluster {

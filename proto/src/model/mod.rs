@@ -20,7 +20,7 @@ pub mod spec;
 pub mod task;
 pub mod token;
 
-pub use cluster::{Cluster, ClusterSpec};
+pub use cluster::{BACKDATE, Cluster, ClusterSpec};
 pub use constraint::label_of;
 pub use grant::{Grant, GrantError};
 pub use id::{ClusterId, NodeId, ParseIdError, ServiceId, SessionId, TaskId};

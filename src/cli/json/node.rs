@@ -1,9 +1,12 @@
 //! Nodes.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use skep_proto::pb;
 
 use super::{meta_id, text_or_null, time};
+use crate::cli::format::units::go_duration;
 
 /// A node as `node inspect` shows it.
 pub(crate) fn node(entry: &pb::NodeEntry) -> Value {
@@ -26,6 +29,7 @@ pub(crate) fn node(entry: &pb::NodeEntry) -> Value {
             "State": state_word(status.state),
             "Message": text_or_null(&status.message),
             "Addr": status.address,
+            "ClockSkew": entry.clock_ahead_ms.map_or(Value::Null, |ms| clock_skew(ms).into()),
         },
         "ManagerStatus": node.manager.as_ref().map_or(Value::Null, |manager| self::manager(entry, manager)),
     })
@@ -49,6 +53,13 @@ fn manager(entry: &pb::NodeEntry, manager: &pb::ManagerStatus) -> Value {
         "Reachability": if entry.reachable { "reachable" } else { "unreachable" },
         "Addr": manager.address,
     })
+}
+
+/// How far a clock is ahead of the leader's, to a tenth of a second: `+12.3s`, `-10m0s`.
+pub(crate) fn clock_skew(ahead_ms: i64) -> String {
+    let tenths = (ahead_ms.unsigned_abs() + 50) / 100;
+    let sign = if ahead_ms < 0 && tenths > 0 { '-' } else { '+' };
+    format!("{sign}{}", go_duration(Duration::from_millis(tenths * 100)))
 }
 
 /// The word of a role.
@@ -96,7 +107,13 @@ mod tests {
             manager: Some(pb::ManagerStatus { raft_id: 1, address: "10.98.0.3:2377".into() }),
             ..Default::default()
         };
-        let shown = node(&pb::NodeEntry { node: Some(inner), leader: true, reachable: true, self_: true });
+        let shown = node(&pb::NodeEntry {
+            node: Some(inner),
+            leader: true,
+            reachable: true,
+            self_: true,
+            ..Default::default()
+        });
         let cases = [
             ("/Spec/Role", json!("manager")),
             ("/Spec/Availability", json!("active")),

@@ -11,7 +11,7 @@ use crate::cli::format::template::Row;
 use crate::cli::format::units::natural_cmp;
 use crate::cli::format::words::state;
 use crate::cli::json::meta_id;
-use crate::cli::json::node::{availability_word, role_word, state_word};
+use crate::cli::json::node::{availability_word, clock_skew, role_word, state_word};
 use crate::cli::list::{ListFlags, collect};
 use crate::exit::Exit;
 
@@ -24,14 +24,19 @@ pub(crate) struct NodesFlags {
 
 const FILTERS: [&str; 6] = ["id", "label", "membership", "name", "node.label", "role"];
 
-const COLUMNS: [Column; 6] = [
+/// The last one is Docker's no more: it is shown only when a clock is wrong.
+const COLUMNS: [Column; 7] = [
     Column { header: "ID", field: "ID" },
     Column { header: "HOSTNAME", field: "Hostname" },
     Column { header: "STATUS", field: "Status" },
     Column { header: "AVAILABILITY", field: "Availability" },
     Column { header: "MANAGER STATUS", field: "ManagerStatus" },
     Column { header: "ENGINE VERSION", field: "EngineVersion" },
+    Column { header: "CLOCK", field: "ClockSkew" },
 ];
+
+/// A clock that differs from the leader's by so much is shown without being asked for.
+const CLOCK_OFF_MS: u64 = 1_000;
 
 /// Lists nodes.
 ///
@@ -54,7 +59,9 @@ fn listing(entries: &[pb::NodeEntry], filters: &Filters, marked: bool) -> Listin
     let key = |node: &pb::Node| (hostname(node).to_owned(), meta_id(node.meta.as_ref()));
     shown.sort_by(|(_, a), (_, b)| natural_cmp(&key(a).0, &key(b).0).then_with(|| key(a).1.cmp(&key(b).1)));
     let rows = shown.iter().map(|(entry, node)| row(entry, node, marked)).collect();
-    Listing { columns: &COLUMNS, rows, id_field: "ID" }
+    let is_off = |ms: i64| ms.unsigned_abs() >= CLOCK_OFF_MS;
+    let off = shown.iter().any(|(entry, _)| entry.clock_ahead_ms.is_some_and(is_off));
+    Listing { columns: if off { &COLUMNS } else { &COLUMNS[..6] }, rows, id_field: "ID" }
 }
 
 fn hostname(node: &pb::Node) -> &str {
@@ -86,6 +93,7 @@ fn row(entry: &pb::NodeEntry, node: &pb::Node, marked: bool) -> Row {
         "ManagerStatus": manager_status(entry, node),
         "EngineVersion": node.description.as_ref().map_or("", |description| &description.engine_version),
         "TLSStatus": "Ready",
+        "ClockSkew": entry.clock_ahead_ms.map_or_else(String::new, clock_skew),
     }))
 }
 
@@ -122,7 +130,7 @@ mod tests {
             manager: manager.then(|| pb::ManagerStatus { raft_id: 1, address: "10.0.0.1:2377".into() }),
             ..Default::default()
         };
-        pb::NodeEntry { node: Some(node), leader: manager, reachable: true, self_: manager }
+        pb::NodeEntry { node: Some(node), leader: manager, reachable: true, self_: manager, clock_ahead_ms: Some(-40) }
     }
 
     fn entries() -> Vec<pb::NodeEntry> {
@@ -143,6 +151,15 @@ mod tests {
         assert_eq!(table, wanted);
         let ids = listing(&entries(), &Filters::default(), false).render(&Format::Table, true).unwrap();
         assert_eq!(ids, "0000000000000000000000001\n0000000000000000000000002\n");
+    }
+
+    #[test]
+    fn a_wrong_clock_is_shown_and_right_ones_are_not() {
+        let mut entries = entries();
+        entries[0].clock_ahead_ms = Some(-600_049);
+        let table = listing(&entries, &Filters::default(), false).render(&Format::Table, false).unwrap();
+        let ends: Vec<&str> = table.lines().map(|line| line.split_whitespace().last().unwrap()).collect();
+        assert_eq!(ends, ["CLOCK", "+0s", "-10m0s"]);
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub(crate) struct UpdateFlags {
     /// Task history retention limit: tasks kept for each slot, the live one counted (negative: all)
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     task_history_limit: Option<i32>,
+    /// Validity period for node certificates, at least 1h; each node has it from its next renewal on
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    cert_expiry: Option<Duration>,
 }
 
 /// Updates the cluster.
@@ -58,7 +61,7 @@ async fn change(daemon: &Daemon, flags: &UpdateFlags) -> anyhow::Result<()> {
 
 impl UpdateFlags {
     fn changes_anything(&self) -> bool {
-        self.dispatcher_heartbeat.is_some() || self.task_history_limit.is_some()
+        self.dispatcher_heartbeat.is_some() || self.task_history_limit.is_some() || self.cert_expiry.is_some()
     }
 
     /// The spec with what was asked for.
@@ -68,6 +71,9 @@ impl UpdateFlags {
         }
         if let Some(limit) = self.task_history_limit {
             spec.task_history_limit = limit;
+        }
+        if let Some(life) = self.cert_expiry {
+            spec.certificate_life_ms = millis(life);
         }
         spec
     }
@@ -96,6 +102,8 @@ mod tests {
         assert_eq!(changed, pb::ClusterSpec { heartbeat_ms: 10_000, ..spec() });
         let changed = flags("--task-history-limit -1").edit(spec());
         assert_eq!(changed, pb::ClusterSpec { task_history_limit: -1, ..spec() });
+        let changed = flags("--cert-expiry 720h").edit(spec());
+        assert_eq!(changed, pb::ClusterSpec { certificate_life_ms: 2_592_000_000, ..spec() });
         assert!(flags("--task-history-limit 0").changes_anything() && !flags("").changes_anything());
     }
 }

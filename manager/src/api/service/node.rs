@@ -82,6 +82,7 @@ impl ControlService {
             leader: raft_id.is_some() && raft_id == leader,
             reachable: raft_id.is_some_and(|id| self.heard.borrow().contains(&id)),
             self_: node.id == asked,
+            clock_ahead_ms: self.store.soft().clock_ahead_ms(node.id),
         }
     }
 }

@@ -212,7 +212,7 @@ pub(super) fn hello(hostname: &str) -> pb::Hello {
         resources: Some(pb::Resources { nano_cpus: 2_000_000_000, memory_bytes: 1 << 30, pids: 0 }),
         ..Default::default()
     };
-    pb::Hello { description: Some(description), address: String::new() }
+    pb::Hello { description: Some(description), ..Default::default() }
 }
 
 /// A signing request and its key.

@@ -2,6 +2,7 @@
 
 mod access;
 mod client;
+mod clocks;
 mod forwarding;
 mod group;
 mod joining;

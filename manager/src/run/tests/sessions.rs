@@ -100,7 +100,7 @@ async fn silence_is_down_and_a_beat_is_life() {
         let mut every = tokio::time::interval(QUICK / 2);
         loop {
             every.tick().await;
-            loud.say(Said::Heartbeat(pb::Heartbeat {})).await;
+            loud.say(Said::Heartbeat(pb::Heartbeat::default())).await;
         }
     };
     let noticed = async {
@@ -167,7 +167,7 @@ async fn a_session_begins_with_a_hello() {
     let member = world.join().await;
     drop(world.open(&member).await);
     let mut agent = world.call(&member).await;
-    agent.say(Said::Heartbeat(pb::Heartbeat {})).await;
+    agent.say(Said::Heartbeat(pb::Heartbeat::default())).await;
     let refused = agent.inbound.message().await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
 }
