@@ -50,6 +50,12 @@ pub trait Connect: Send + Sync + 'static {
     /// When nobody answers, or somebody else.
     async fn connect(&self, address: &str) -> Result<Channel, ConnectError>;
 
+    /// Connects to HOST:PORT to ask for the next certificate and for nothing else, whatever the time of those that are there.
+    ///
+    /// # Errors
+    /// When nobody answers, or somebody else.
+    async fn connect_to_renew(&self, address: &str) -> Result<Channel, ConnectError>;
+
     /// The node has a new certificate: connections made from now on show it.
     ///
     /// # Errors
@@ -60,7 +66,20 @@ pub trait Connect: Send + Sync + 'static {
 /// The real one: mutual TLS with the node's identity.
 #[derive(Debug)]
 pub struct TlsConnect {
-    config: ArcSwap<ClientConfig>,
+    configs: ArcSwap<Configs>,
+}
+
+/// What the identity makes of a connection.
+#[derive(Debug)]
+struct Configs {
+    usual: Arc<ClientConfig>,
+    renewal: Arc<ClientConfig>,
+}
+
+impl Configs {
+    fn new(identity: &Identity) -> Result<Self, IdentityError> {
+        Ok(Self { usual: tls::node_config(identity)?, renewal: tls::renewal_config(identity)? })
+    }
 }
 
 impl TlsConnect {
@@ -69,18 +88,22 @@ impl TlsConnect {
     /// # Errors
     /// When key and certificate cannot be used.
     pub fn new(identity: &Identity) -> Result<Self, IdentityError> {
-        Ok(Self { config: ArcSwap::new(tls::node_config(identity)?) })
+        Ok(Self { configs: ArcSwap::from_pointee(Configs::new(identity)?) })
     }
 }
 
 #[async_trait]
 impl Connect for TlsConnect {
     async fn connect(&self, address: &str) -> Result<Channel, ConnectError> {
-        connect_with(address, self.config.load_full()).await
+        connect_with(address, Arc::clone(&self.configs.load().usual)).await
+    }
+
+    async fn connect_to_renew(&self, address: &str) -> Result<Channel, ConnectError> {
+        connect_with(address, Arc::clone(&self.configs.load().renewal)).await
     }
 
     fn renew(&self, identity: &Identity) -> Result<(), IdentityError> {
-        self.config.store(tls::node_config(identity)?);
+        self.configs.store(Arc::new(Configs::new(identity)?));
         Ok(())
     }
 }

@@ -17,7 +17,17 @@ fn create_node(id: NodeId) -> Transaction {
     let (description, role) = (NodeDescription::default(), NodeRole::Worker);
     // About as many bytes as etcd's benchmark writes.
     let certificate = "x".repeat(256);
-    let node = Node { id, meta: Meta::default(), spec, description, status, role, manager: None, certificate };
+    let node = Node {
+        id,
+        meta: Meta::default(),
+        spec,
+        description,
+        status,
+        role,
+        manager: None,
+        certificate,
+        proven_key: None,
+    };
     Transaction { changes: vec![Change::PutNode(Box::new(node))], at: Moment(1) }
 }
 

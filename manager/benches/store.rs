@@ -71,7 +71,17 @@ fn node(id: NodeId) -> Node {
     let status = NodeStatus::new(NodeState::Ready, "", "");
     let description = NodeDescription::default();
     let role = NodeRole::Worker;
-    Node { id, meta: Meta::default(), spec, description, status, role, manager: None, certificate: String::new() }
+    Node {
+        id,
+        meta: Meta::default(),
+        spec,
+        description,
+        status,
+        role,
+        manager: None,
+        certificate: String::new(),
+        proven_key: None,
+    }
 }
 
 fn service(id: ServiceId) -> Service {

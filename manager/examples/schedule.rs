@@ -173,6 +173,7 @@ fn node(number: u32) -> Change {
         role: NodeRole::Worker,
         manager: None,
         certificate: String::new(),
+        proven_key: None,
     }))
 }
 

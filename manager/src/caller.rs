@@ -4,7 +4,9 @@
 use std::net::SocketAddr;
 
 use http::Extensions;
-use skep_proto::model::{ClusterId, NodeId, NodeRole};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use skep_proto::model::{ClusterId, KeyPrint, Moment, NodeId, NodeRole};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::store::State;
@@ -23,6 +25,9 @@ pub enum Caller {
     Anonymous,
     /// The holder of a certificate that the cluster's root signed.
     Node(Identity),
+    /// The holder of one whose time is over, or has not come: it still proves that they have the key. They may ask for the next one
+    /// with it, and nothing else.
+    Lapsed(Identity),
 }
 
 /// Where a connection comes from; the listener leaves it with each request.
@@ -58,6 +63,8 @@ pub struct Identity {
     pub role: NodeRole,
     /// O.
     pub cluster: ClusterId,
+    /// Whose private half they have.
+    pub key: KeyPrint,
 }
 
 /// Why a caller may not do what it asks.
@@ -69,6 +76,21 @@ pub enum CallerError {
     /// The local socket is for people, not for nodes.
     #[error("accept the call: it is for nodes, over TCP with their certificate")]
     NotANode,
+    /// Its certificate's time is over.
+    #[error("accept node {node}: its certificate has expired, and is good for nothing but getting the next one")]
+    Lapsed {
+        /// Who calls.
+        node: NodeId,
+    },
+    /// An old certificate of another key.
+    #[error(
+        "accept node {node}: its certificate has expired, and its key is not the one that the swarm knows it by; leave and \
+         join again"
+    )]
+    OtherKey {
+        /// Who calls.
+        node: NodeId,
+    },
     /// The state is not there yet.
     #[error("accept the call: this manager has no cluster state yet; try again in a moment")]
     NoState,
@@ -124,6 +146,7 @@ impl Identity {
             node: node.ok_or(IdentityError::Subject("CN"))?,
             role,
             cluster: cluster.ok_or(IdentityError::Subject("O"))?,
+            key: KeyPrint::of_spki(certificate.public_key().raw),
         })
     }
 }
@@ -132,7 +155,35 @@ fn first<'a>(mut parts: impl Iterator<Item = &'a x509_parser::x509::AttributeTyp
     parts.next().and_then(|part| part.as_str().ok())
 }
 
+/// The key that a certificate is for; `None` when the text is no certificate.
+#[must_use]
+pub fn key_of(pem: &str) -> Option<KeyPrint> {
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
+    let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+    Some(KeyPrint::of_spki(certificate.public_key().raw))
+}
+
+/// From when until when a certificate is good, in Unix seconds; `None` when it is none.
+#[must_use]
+pub fn validity(der: &[u8]) -> Option<(i64, i64)> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let validity = certificate.validity();
+    Some((validity.not_before.timestamp(), validity.not_after.timestamp()))
+}
+
 impl Caller {
+    /// Whoever showed this certificate, which the TLS verifier found good but for its time. One that is no node's is worth as much
+    /// as none.
+    #[must_use]
+    pub fn of_certificate(der: &[u8], now: Moment) -> Self {
+        let seconds = i64::try_from(now.0 / 1000).unwrap_or(i64::MAX);
+        match (Identity::of_certificate(der), validity(der)) {
+            (Ok(identity), Some((from, until))) if (from..=until).contains(&seconds) => Self::Node(identity),
+            (Ok(identity), _) => Self::Lapsed(identity),
+            (Err(_), _) => Self::Anonymous,
+        }
+    }
+
     /// Who the listener said it is. Without a word from it: nobody.
     #[must_use]
     pub fn of(extensions: &Extensions) -> Self {
@@ -148,7 +199,21 @@ impl Caller {
             Self::Local => Err(CallerError::NotANode),
             Self::Anonymous => Err(CallerError::Anonymous),
             Self::Node(identity) => known(identity, state),
+            Self::Lapsed(Identity { node, .. }) => Err(CallerError::Lapsed { node }),
         }
+    }
+
+    /// The node that asks for its next certificate: any that may call at all, and one whose certificate has lapsed if its key is the
+    /// one that the state knows it by.
+    ///
+    /// # Errors
+    /// When it is no node of this cluster, or is known by another key.
+    pub fn require_key(self, state: &State) -> Result<Identity, CallerError> {
+        let Self::Lapsed(identity) = self else { return self.require_node(state) };
+        let Identity { node, key, .. } = known(identity, state)?;
+        let there = state.node(node).ok_or(CallerError::Removed { node })?;
+        let pinned = [key_of(&there.certificate), there.proven_key];
+        if pinned.contains(&Some(key)) { Ok(identity) } else { Err(CallerError::OtherKey { node }) }
     }
 
     /// Someone who may manage the cluster. A demoted manager's old certificate is worth no more than a worker's.

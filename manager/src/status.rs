@@ -27,6 +27,8 @@ fn of_caller(error: &CallerError) -> Code {
         CallerError::NotANode
         | CallerError::OtherCluster { .. }
         | CallerError::Removed { .. }
+        | CallerError::Lapsed { .. }
+        | CallerError::OtherKey { .. }
         | CallerError::NotAManager { .. } => Code::PermissionDenied,
     }
 }

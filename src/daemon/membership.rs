@@ -129,12 +129,16 @@ impl Membership {
     async fn take_up(&self) -> anyhow::Result<State> {
         let Some(swarm) = disk::read_swarm(&self.setting.data_dir)? else { return Ok(State::Inactive) };
         let identity = identity::disk::load(&self.setting.data_dir)?;
-        let identity = identity.context("find the node's certificate: certificates/ in the data directory is empty")?;
+        let mut identity =
+            identity.context("find the node's certificate: certificates/ in the data directory is empty")?;
         let swarm = self.with_new_addresses(swarm)?;
         let manager = match swarm.manager {
             true => Some(self.open_manager(&swarm, &identity).await?),
             false => None,
         };
+        if let Some(manager) = &manager {
+            identity = seat::good_again(&self.setting.data_dir, manager, identity)?;
+        }
         self.activate(swarm, identity, manager).await
     }
 

@@ -47,16 +47,7 @@ impl Identity {
     /// # Errors
     /// When it is no certificate of a node.
     pub fn new(certificate: String, key: String, root: String) -> Result<Self, IdentityError> {
-        let der = first(&certificate)?;
-        let parsed = parse(&der)?;
-        let subject = parsed.subject();
-        let role = match one(subject.iter_organizational_unit())? {
-            MANAGER_OU => NodeRole::Manager,
-            WORKER_OU => NodeRole::Worker,
-            _ => return Err(problem("its OU is no role")),
-        };
-        let node = common_name(subject)?.parse().map_err(|_| problem("its CN is no node's id"))?;
-        let cluster = one(subject.iter_organization())?.parse().map_err(|_| problem("its O is no cluster's id"))?;
+        let Subject { node, cluster, role, .. } = Subject::of(&first(&certificate)?)?;
         Ok(Self { node, cluster, role, certificate, key, root })
     }
 
@@ -65,12 +56,42 @@ impl Identity {
     /// # Errors
     /// When it cannot be read.
     pub fn life(&self) -> Result<Life, IdentityError> {
-        let der = first(&self.certificate)?;
-        let validity = parse(&der)?.validity().clone();
-        let at = |time: x509_parser::time::ASN1Time| Moment(u64::try_from(time.timestamp()).unwrap_or(0) * 1000);
-        let until = at(validity.not_after);
+        let Subject { from, until, .. } = Subject::of(&first(&self.certificate)?)?;
+        let at = |seconds: i64| Moment(u64::try_from(seconds).unwrap_or(0) * 1000);
         // One that was never as long as that was made by somebody else's rules.
-        Ok(Life { from: (at(validity.not_before) + BACKDATE).min(until), until })
+        Ok(Life { from: (at(from) + BACKDATE).min(at(until)), until: at(until) })
+    }
+}
+
+/// What a node's certificate says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Subject {
+    pub(super) node: NodeId,
+    pub(super) cluster: ClusterId,
+    pub(super) role: NodeRole,
+    /// Unix seconds.
+    pub(super) from: i64,
+    /// Unix seconds.
+    pub(super) until: i64,
+}
+
+impl Subject {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When it is no certificate of a node.
+    pub(super) fn of(der: &CertificateDer<'_>) -> Result<Self, IdentityError> {
+        let parsed = parse(der)?;
+        let subject = parsed.subject();
+        let role = match one(subject.iter_organizational_unit())? {
+            MANAGER_OU => NodeRole::Manager,
+            WORKER_OU => NodeRole::Worker,
+            _ => return Err(problem("its OU is no role")),
+        };
+        let node = common_name(subject)?.parse().map_err(|_| problem("its CN is no node's id"))?;
+        let cluster = one(subject.iter_organization())?.parse().map_err(|_| problem("its O is no cluster's id"))?;
+        let (from, until) = (parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp());
+        Ok(Self { node, cluster, role, from, until })
     }
 }
 

@@ -21,6 +21,9 @@ pub enum IdentityError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+    /// There is nobody to ask.
+    #[error("get a certificate: no manager's address is known")]
+    NoManagers,
     /// Somebody else answers.
     #[error("join the swarm: the manager at {address} is not of the cluster this token belongs to")]
     WrongCluster {

@@ -1,15 +1,17 @@
 //! TLS configurations. The provider of the cryptography is named here and nowhere else in the agent.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use skep_proto::model::{ClusterId, NodeRole};
 
-use super::certificate::Identity;
+use super::certificate::{Identity, Subject};
 use super::error::IdentityError;
 
 /// Protocol that is agreed on: gRPC is HTTP/2.
@@ -25,12 +27,23 @@ fn provider() -> Arc<CryptoProvider> {
 /// # Errors
 /// When key, certificate and root cannot be used together.
 pub fn node_config(identity: &Identity) -> Result<Arc<ClientConfig>, IdentityError> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(identity.certificate.as_bytes()).collect();
-    let chain = chain.map_err(|_| IdentityError::Certificate { problem: "it is not in PEM" })?;
-    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes());
-    let key = key.map_err(|_| IdentityError::Certificate { problem: "its key is not in PEM" })?;
+    let (chain, key) = proof(identity)?;
     let config = verified(&identity.root)?.with_client_auth_cert(chain, key).map_err(IdentityError::Tls)?;
     Ok(with_h2(config))
+}
+
+/// For a node that asks for its next certificate because the time of its own, or of its managers', is over: it shows what it has, and
+/// trusts a manager of its cluster that its root signed, whatever the time. Nothing else may be said over it.
+///
+/// # Errors
+/// When key, certificate and root cannot be used together.
+pub fn renewal_config(identity: &Identity) -> Result<Arc<ClientConfig>, IdentityError> {
+    let (chain, key) = proof(identity)?;
+    let builder = ClientConfig::builder_with_provider(provider());
+    let builder = builder.with_safe_default_protocol_versions().map_err(IdentityError::Tls)?;
+    let verifier = Arc::new(WhateverTheTime { inner: verifier(&identity.root)?, cluster: identity.cluster });
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    Ok(with_h2(builder.with_client_auth_cert(chain, key).map_err(IdentityError::Tls)?))
 }
 
 /// For a joiner that has checked the root against its token: it shows nothing and trusts that root.
@@ -52,24 +65,86 @@ pub fn stranger_config() -> Result<Arc<ClientConfig>, IdentityError> {
     Ok(with_h2(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
 }
 
+/// What the node shows.
+type Proof = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn proof(identity: &Identity) -> Result<Proof, IdentityError> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(identity.certificate.as_bytes()).collect();
+    let chain = chain.map_err(|_| IdentityError::Certificate { problem: "it is not in PEM" })?;
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes());
+    let key = key.map_err(|_| IdentityError::Certificate { problem: "its key is not in PEM" })?;
+    Ok((chain, key))
+}
+
 type Verified = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
 
 fn verified(root: &str) -> Result<Verified, IdentityError> {
+    let builder = ClientConfig::builder_with_provider(provider());
+    let builder = builder.with_safe_default_protocol_versions().map_err(IdentityError::Tls)?;
+    Ok(builder.with_webpki_verifier(verifier(root)?))
+}
+
+fn verifier(root: &str) -> Result<Arc<WebPkiServerVerifier>, IdentityError> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(root.as_bytes()) {
         let certificate = certificate.map_err(|_| IdentityError::Certificate { problem: "the root is not in PEM" })?;
         roots.add(certificate).map_err(IdentityError::Tls)?;
     }
-    let builder = ClientConfig::builder_with_provider(provider());
-    let builder = builder.with_safe_default_protocol_versions().map_err(IdentityError::Tls)?;
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
-    let verifier = verifier.map_err(|_| IdentityError::Certificate { problem: "there is no root" })?;
-    Ok(builder.with_webpki_verifier(verifier))
+    verifier.map_err(|_| IdentityError::Certificate { problem: "there is no root" })
 }
 
 fn with_h2(mut config: ClientConfig) -> Arc<ClientConfig> {
     config.alpn_protocols = vec![ALPN_H2.to_vec()];
     Arc::new(config)
+}
+
+/// Accepts managers of one cluster, the time of whose certificates may be over.
+#[derive(Debug)]
+struct WhateverTheTime {
+    inner: Arc<WebPkiServerVerifier>,
+    cluster: ClusterId,
+}
+
+impl ServerCertVerifier for WhateverTheTime {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let subject = Subject::of(end_entity).map_err(|_| rustls::Error::from(CertificateError::BadEncoding))?;
+        if (subject.cluster, subject.role) != (self.cluster, NodeRole::Manager) {
+            return Err(CertificateError::ApplicationVerificationFailure.into());
+        }
+        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX).min(subject.until).max(subject.from);
+        let then = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));
+        self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, then)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
 }
 
 /// Accepts every server certificate. The signatures of the handshake are checked all the same: they cost nothing here.

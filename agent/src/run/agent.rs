@@ -64,6 +64,8 @@ pub(crate) enum Command {
     Leave(oneshot::Sender<Result<(), AgentError>>),
     /// Get a new certificate now.
     Renew,
+    /// Use this one.
+    Adopt(Box<Identity>),
 }
 
 /// A running agent. Dropping it ends it without a goodbye, as a crash would.
@@ -108,6 +110,12 @@ impl Agent {
     pub async fn renew(&self) {
         // A loop that has ended renews nothing, and whoever waits for the view's change sees that it ended.
         let _ = self.commands.send(Command::Renew).await;
+    }
+
+    /// Takes the certificate that a manager on this machine made for this node, when nobody could be asked for one. It is on disk already.
+    pub async fn adopt(&self, identity: Identity) {
+        // As above.
+        let _ = self.commands.send(Command::Adopt(Box::new(identity))).await;
     }
 
     /// Says goodbye, finishes what is under way, and ends. Containers run on. With `leaving`, as [`Agent::leave`].

@@ -62,6 +62,8 @@ pub(crate) struct Driver {
     pub(super) inbox: mpsc::Receiver<Command>,
     pub(super) view: watch::Sender<AgentView>,
     pub(super) answer: Option<Answer>,
+    /// The certificate's time was over when it was last looked at.
+    pub(super) has_lapsed: bool,
     /// How long a message to the manager takes.
     pub(super) delay: Duration,
 }
@@ -115,6 +117,7 @@ impl Driver {
             inbox,
             view: watch::Sender::new(view),
             answer: None,
+            has_lapsed: false,
             delay: Duration::ZERO,
             config,
             executor,
@@ -153,7 +156,8 @@ impl Driver {
     }
 
     fn wake_at(&self) -> Option<Moment> {
-        let renewal = self.renewal.wake_at().filter(|_| self.machine.session().is_open());
+        let can_renew = self.machine.session().is_open() || self.has_lapsed;
+        let renewal = self.renewal.wake_at().filter(|_| can_renew);
         let describe = Some(self.describe_at).filter(|_| self.describing.is_none());
         [self.machine.wake_at(self.link.is_idle()), renewal, describe].into_iter().flatten().min()
     }
@@ -190,6 +194,11 @@ impl Driver {
             && let Some(channel) = self.link.channel().filter(|_| self.renewal.wake_at().is_some_and(|at| at <= now))
         {
             self.renewal.begin(now, channel, self.machine.session().manager());
+        }
+        self.has_lapsed = self.renewal.has_lapsed(now);
+        if self.has_lapsed && !self.machine.session().is_open() {
+            let managers = self.machine.session().managers().to_vec();
+            self.renewal.begin_again(now, managers, Arc::clone(&self.connector));
         }
         self.show();
     }

@@ -25,6 +25,7 @@ impl Driver {
     pub(super) fn command(&mut self, now: Moment, command: Command) {
         match command {
             Command::Renew => self.renewal.hasten(now),
+            Command::Adopt(identity) => self.renewal.adopt(now, *identity, &*self.connector),
             Command::Stop(answer) => {
                 let effects = self.machine.stop(now);
                 self.end(now, answer, effects);

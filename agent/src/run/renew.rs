@@ -64,6 +64,29 @@ impl Renewal {
         self.due = Some(now);
     }
 
+    /// The certificate's time is over: no manager opens a session for it.
+    pub(crate) fn has_lapsed(&self, now: Moment) -> bool {
+        self.identity.life().is_ok_and(|life| life.until <= now)
+    }
+
+    /// Asks one manager after the other for the next certificate, over connections that are good for nothing else.
+    pub(crate) fn begin_again(&mut self, now: Moment, managers: Vec<String>, connector: Arc<dyn Connect>) {
+        if self.under_way.is_some() || self.due.is_none_or(|due| due > now) {
+            return;
+        }
+        tracing::warn!(
+            "this node's certificate has expired; asking the managers for the next one with the key that they know"
+        );
+        let (current, data_dir) = (Arc::clone(&self.identity), self.data_dir.clone());
+        self.under_way = Some(fetch_from_any(managers, connector, current, data_dir).boxed());
+    }
+
+    /// Takes a certificate that came by another way.
+    pub(crate) fn adopt(&mut self, now: Moment, identity: Identity, connector: &dyn Connect) {
+        self.under_way = None;
+        self.end(now, Ok(identity), connector);
+    }
+
     /// Asks for the certificate if it is time.
     pub(crate) fn begin(&mut self, now: Moment, channel: Channel, manager: &str) {
         if self.under_way.is_some() || self.due.is_none_or(|due| due > now) {
@@ -93,7 +116,8 @@ impl Renewal {
             Ok(identity) => {
                 tracing::info!(node.id = %identity.node, role = ?identity.role, "certificate renewed");
                 self.identity = Arc::new(identity);
-                (self.due, self.failures) = (due(&self.identity), 0);
+                // Where this machine's clock is far ahead every certificate seems to be over; that is no reason to ask all the time.
+                (self.due, self.failures) = (due(&self.identity).map(|due| due.max(now + RETRY_MAX)), 0);
                 // The role changed again while the certificate was on its way.
                 if self.role.is_some_and(|role| role != self.identity.role) {
                     self.due = Some(now + RETRY_MIN);
@@ -125,4 +149,25 @@ async fn fetch(
     let copy = identity.clone();
     let stored = tokio::task::spawn_blocking(move || disk::store(&data_dir, &copy)).await;
     stored.expect("writing files does not panic").map(|()| identity)
+}
+
+/// Any manager will do: one that does not lead passes the call on.
+async fn fetch_from_any(
+    managers: Vec<String>,
+    connector: Arc<dyn Connect>,
+    current: Arc<Identity>,
+    data_dir: PathBuf,
+) -> Result<Identity, IdentityError> {
+    let mut last = IdentityError::NoManagers;
+    for address in managers {
+        let fetched = match connector.connect_to_renew(&address).await {
+            Ok(channel) => fetch(channel, address, Arc::clone(&current), data_dir.clone()).await,
+            Err(source) => Err(IdentityError::Unreachable { address, source }),
+        };
+        match fetched {
+            Ok(identity) => return Ok(identity),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }

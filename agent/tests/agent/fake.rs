@@ -200,6 +200,10 @@ impl Connect for Plain {
         Ok(Endpoint::from_shared(format!("http://{address}"))?.connect().await?)
     }
 
+    async fn connect_to_renew(&self, address: &str) -> Result<Channel, ConnectError> {
+        self.connect(address).await
+    }
+
     fn renew(&self, _: &Identity) -> Result<(), IdentityError> {
         Ok(())
     }

@@ -30,6 +30,14 @@ use tonic::{Request, Response, Status};
 
 const SECRET: TokenSecret = TokenSecret::new(42);
 
+/// What a server shows.
+#[derive(Clone, Copy)]
+struct Shown {
+    ou: &'static str,
+    cluster: ClusterId,
+    is_over: bool,
+}
+
 /// An authority that serves itself.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -74,10 +82,15 @@ impl Authority {
         pb::JoinReply { node_id: NodeId::new(7).to_bytes(), certificate, role: 0 }
     }
 
-    fn server_config(&self) -> ServerConfig {
+    fn server_config(&self, shown: &Shown) -> ServerConfig {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["swarm-manager".to_owned()]).unwrap();
-        subject(&mut params, "manager", "swarm-manager");
+        subject(&mut params, &NodeId::new(1).to_string(), shown.ou);
+        params.distinguished_name.push(DnType::OrganizationName, shown.cluster.to_string());
+        if shown.is_over {
+            (params.not_before, params.not_after) =
+                (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(2020, 4, 1));
+        }
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.root.as_bytes()).unwrap()).unwrap();
@@ -94,9 +107,13 @@ impl Authority {
 
     /// Serves on loopback and returns where.
     async fn serve(self: &Arc<Self>) -> String {
+        self.serve_as(&Shown { ou: "swarm-manager", cluster: ClusterId::new(5), is_over: false }).await
+    }
+
+    async fn serve_as(self: &Arc<Self>, shown: &Shown) -> String {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let acceptor = TlsAcceptor::from(Arc::new(self.server_config()));
+        let acceptor = TlsAcceptor::from(Arc::new(self.server_config(shown)));
         let routes = Routes::new(CaServer::from_arc(Arc::clone(self))).prepare();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -211,4 +228,26 @@ async fn a_manager_of_another_root_is_not_spoken_to() {
     let (here, there) = (mine.serve().await, other.serve().await);
     let identity = join(&mine.order(&here, &mine.token)).await.unwrap();
     assert!(TlsConnect::new(&identity).unwrap().connect(&there).await.is_err());
+}
+
+#[tokio::test]
+async fn a_manager_whose_certificate_is_over_is_asked_for_the_next_one_and_nothing_else() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let good = authority.serve().await;
+    let connector = TlsConnect::new(&join(&authority.order(&good, &authority.token)).await.unwrap()).unwrap();
+    let (manager, ours, other) = ("swarm-manager", ClusterId::new(5), ClusterId::new(6));
+    let shown = Shown { ou: manager, cluster: ours, is_over: true };
+    let over = authority.serve_as(&shown).await;
+    assert!(connector.connect(&over).await.is_err(), "no session with it");
+    let channel = connector.connect_to_renew(&over).await.unwrap();
+    let identity = join(&authority.order(&good, &authority.token)).await.unwrap();
+    renew(channel, &over, &identity).await.unwrap();
+    for (authority, shown) in [
+        (&authority, Shown { cluster: other, ..shown }),
+        (&authority, Shown { ou: "swarm-worker", ..Shown { cluster: ours, ..shown } }),
+        (&stranger, Shown { cluster: ours, ..shown }),
+    ] {
+        let address = authority.serve_as(&shown).await;
+        assert!(connector.connect_to_renew(&address).await.is_err(), "another swarm, a worker, another root");
+    }
 }

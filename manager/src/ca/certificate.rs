@@ -68,6 +68,17 @@ pub fn sign_request(root: &Root<'_>, request: &str, subject: Subject, now: Momen
     signed.map(|c| c.pem()).map_err(|source| CaError::Sign { name: subject.node.to_string(), source })
 }
 
+/// The same key's next certificate. Whoever has the root's key needs nobody's permission, and a key that is known by others
+/// stays known.
+///
+/// # Errors
+/// When the key or the root cannot be used.
+pub fn sign_again(root: &Root<'_>, key: &str, subject: Subject, now: Moment) -> Result<String, CaError> {
+    let key = KeyPair::from_pem(key).map_err(CaError::Key)?;
+    let request = CertificateParams::default().serialize_request(&key).and_then(|request| request.pem());
+    sign_request(root, &request.map_err(CaError::Key)?, subject, now)
+}
+
 /// The root's own certificate, signed by itself. PEM.
 ///
 /// # Errors
@@ -157,8 +168,8 @@ mod tests {
     fn the_subject_is_ours_whatever_the_request_says() {
         let der = issue(NodeRole::Worker);
         let identity = Identity::of_certificate(&der).unwrap();
-        let expected = Identity { node: NodeId::new(7), role: NodeRole::Worker, cluster: ClusterId::new(9) };
-        assert_eq!(identity, expected);
+        let expected = (NodeId::new(7), NodeRole::Worker, ClusterId::new(9));
+        assert_eq!((identity.node, identity.role, identity.cluster), expected);
         let (_, parsed) = X509Certificate::from_der(&der).unwrap();
         let names = format!("{:?}", parsed.subject_alternative_name().unwrap().unwrap().value);
         assert!(!names.contains("attacker") && !names.contains(CA_NAME), "{names}");

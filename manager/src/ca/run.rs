@@ -1,15 +1,18 @@
 //! Founds a cluster: draws its ids, keys and secrets.
 
 use rcgen::{CertificateParams, KeyPair};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use skep_proto::model::{
     Availability, Cluster, ClusterId, ClusterSpec, JoinToken, ManagerStatus, Meta, Moment, Node, NodeDescription,
     NodeId, NodeRole, NodeSpec, NodeState, NodeStatus, RootDigest, TokenSecret,
 };
 
-use super::certificate::{Root, Subject, sign_request, sign_root};
+use super::certificate::{Root, Subject, sign_again, sign_request, sign_root};
 use super::error::CaError;
 use super::token;
-use crate::store::{Change, Transaction};
+use crate::caller::{key_of, validity};
+use crate::store::{Change, State, Transaction};
 use crate::sys;
 
 /// What a user says when a cluster is founded.
@@ -86,6 +89,31 @@ impl Founding {
     }
 }
 
+/// The manager's identity with its next certificate, made by itself, when the one it has is nearly over: as after months without power,
+/// when every manager waits for another one that is good. `None`: there is no need, or the state knows no such manager.
+///
+/// # Errors
+/// When the key or the root cannot be used.
+pub fn renewed_by_itself(state: &State, identity: &NodeIdentity) -> Result<Option<NodeIdentity>, CaError> {
+    let now = sys::now();
+    let node = state.node(identity.node).filter(|node| node.role == NodeRole::Manager);
+    let (Some(cluster), Some(node)) = (state.cluster(), node) else { return Ok(None) };
+    if !is_nearly_over(&identity.certificate, now) || key_of(&identity.certificate).is_none() {
+        return Ok(None);
+    }
+    let subject = Subject { node: node.id, role: NodeRole::Manager, cluster: cluster.id };
+    let certificate = sign_again(&Root::of(cluster), &identity.key, subject, now)?;
+    Ok(Some(NodeIdentity { certificate, ..identity.clone() }))
+}
+
+/// Nine tenths of its life are gone. A manager that others answer has renewed it long before, at four fifths at the latest.
+fn is_nearly_over(certificate: &str, now: Moment) -> bool {
+    let der = CertificateDer::from_pem_slice(certificate.as_bytes()).ok();
+    let Some((from, until)) = der.and_then(|der| validity(&der)) else { return false };
+    let seconds = i64::try_from(now.0 / 1000).unwrap_or(i64::MAX);
+    until.saturating_sub(seconds) < until.saturating_sub(from) / 10
+}
+
 fn draw_cluster(spec: ClusterSpec, now: Moment) -> Result<Cluster, CaError> {
     let key = KeyPair::generate().map_err(CaError::Key)?;
     let root_certificate = sign_root(&key, now)?;
@@ -128,5 +156,6 @@ fn first_node(new: &Charter, identity: &NodeIdentity) -> Node {
         role,
         manager: None,
         certificate: identity.certificate.clone(),
+        proven_key: None,
     }
 }

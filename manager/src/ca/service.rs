@@ -65,8 +65,9 @@ impl CaService {
         let cluster = self.cluster()?;
         let mut node = {
             let state = self.store.read();
-            let identity = caller.require_node(&state)?;
-            Node::clone(state.node(identity.node).expect("require_node found it in the same state"))
+            let identity = caller.require_key(&state)?;
+            let node = state.node(identity.node).expect("require_key found it in the same state");
+            Node { proven_key: Some(identity.key), ..Node::clone(node) }
         };
         let subject = Subject { node: node.id, role: node.role, cluster: cluster.id };
         node.certificate = sign_request(&Root::of(&cluster), csr, subject, sys::now())?;
@@ -102,6 +103,7 @@ fn joining_node(cluster: &Cluster, request: pb::JoinRequest, role: NodeRole) -> 
         role,
         // A manager is no member of the Raft group yet: it asks for that itself, once it can serve.
         manager: None,
+        proven_key: None,
         certificate: sign_request(&Root::of(cluster), &request.csr, subject, sys::now())?,
     })
 }

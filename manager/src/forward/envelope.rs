@@ -16,6 +16,8 @@ pub const NOT_LEADING: HeaderName = HeaderName::from_static("skep-not-leading");
 const ANONYMOUS: &str = "anonymous";
 /// Someone at the socket of the manager that passed it on.
 const LOCAL: &str = "local";
+/// Before a node whose certificate has lapsed.
+const LAPSED: &str = "lapsed";
 /// No address.
 const NOWHERE: &str = "-";
 
@@ -71,7 +73,8 @@ impl Arrival {
         let who = match self.caller {
             Caller::Local => LOCAL.to_owned(),
             Caller::Anonymous => ANONYMOUS.to_owned(),
-            Caller::Node(Identity { node, role, cluster }) => format!("{node} {} {cluster}", role_word(role)),
+            Caller::Node(identity) => identity_words(identity),
+            Caller::Lapsed(identity) => format!("{LAPSED} {}", identity_words(identity)),
         };
         let place = self.peer.map_or_else(|| NOWHERE.to_owned(), |peer| peer.0.to_string());
         HeaderValue::try_from(format!("{place} {who}")).expect("ids, roles and addresses are plain ASCII")
@@ -84,6 +87,10 @@ impl Arrival {
         self.peer.map(|peer| extensions.insert(peer));
         self.via.map(|via| extensions.insert(Via(via.node)));
     }
+}
+
+fn identity_words(Identity { node, role, cluster, key }: Identity) -> String {
+    format!("{node} {} {cluster} {key}", role_word(role))
 }
 
 fn role_word(role: NodeRole) -> &'static str {
@@ -100,13 +107,16 @@ fn parse(written: &HeaderValue) -> Option<(Caller, Option<Peer>)> {
     let caller = match *who {
         [LOCAL] => Caller::Local,
         [ANONYMOUS] => Caller::Anonymous,
-        [node, role, cluster] => {
-            let role = [NodeRole::Manager, NodeRole::Worker].into_iter().find(|known| role_word(*known) == role)?;
-            Caller::Node(Identity { node: node.parse().ok()?, role, cluster: cluster.parse().ok()? })
-        }
-        _ => return None,
+        [LAPSED, ref identity @ ..] => Caller::Lapsed(parse_identity(identity)?),
+        ref identity => Caller::Node(parse_identity(identity)?),
     };
     Some((caller, peer))
+}
+
+fn parse_identity(words: &[&str]) -> Option<Identity> {
+    let [node, role, cluster, key] = words else { return None };
+    let role = [NodeRole::Manager, NodeRole::Worker].into_iter().find(|known| role_word(*known) == *role)?;
+    Some(Identity { node: node.parse().ok()?, role, cluster: cluster.parse().ok()?, key: key.parse().ok()? })
 }
 
 /// What the answer of a manager that does not lead says: who does, 0 for nobody. `None`: it is a real answer.
@@ -118,12 +128,16 @@ pub fn declined(headers: &HeaderMap) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use skep_proto::model::{ClusterId, NodeId};
+    use skep_proto::model::{ClusterId, KeyPrint, NodeId};
 
     use super::*;
 
     fn node(role: NodeRole) -> Caller {
-        Caller::Node(Identity { node: NodeId::new(7), role, cluster: ClusterId::new(9) })
+        Caller::Node(identity(role))
+    }
+
+    fn identity(role: NodeRole) -> Identity {
+        Identity { node: NodeId::new(7), role, cluster: ClusterId::new(9), key: KeyPrint::of_spki(b"key") }
     }
 
     fn arrive(by: Caller, written: Option<HeaderValue>) -> Result<(Arrival, HeaderMap), ForwardError> {
@@ -135,7 +149,8 @@ mod tests {
     #[test]
     fn every_caller_survives_the_way() {
         let place = Some(Peer("10.0.0.9:4711".parse().unwrap()));
-        for caller in [Caller::Local, Caller::Anonymous, node(NodeRole::Worker), node(NodeRole::Manager)] {
+        let lapsed = Caller::Lapsed(identity(NodeRole::Manager));
+        for caller in [Caller::Local, Caller::Anonymous, lapsed, node(NodeRole::Worker), node(NodeRole::Manager)] {
             for peer in [None, place] {
                 let sent = Arrival { caller, peer, via: None };
                 let (came, headers) = arrive(node(NodeRole::Manager), Some(sent.header())).unwrap();

@@ -18,7 +18,8 @@ use tonic::body::Body;
 use tower::{Service, ServiceExt};
 
 use super::error::NetError;
-use crate::caller::{Caller, Identity, Peer};
+use crate::caller::{Caller, Peer};
+use crate::sys;
 
 /// Connections at once: each of 5,000 nodes has one or two. Further ones wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -195,11 +196,10 @@ async fn handshake(stream: TcpStream, tls: &TlsSlot, handshakes: &Semaphore) -> 
     }
 }
 
-/// A certificate that the root signed but that is no node's is worth as much as none.
+/// Whoever the handshake was with.
 fn caller(tls: &TlsStream<TcpStream>) -> Caller {
     let certificate = tls.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    let identity = certificate.and_then(|der| Identity::of_certificate(der).ok());
-    identity.map_or(Caller::Anonymous, Caller::Node)
+    certificate.map_or(Caller::Anonymous, |der| Caller::of_certificate(der, sys::now()))
 }
 
 fn builder() -> http2::Builder<TokioExecutor> {

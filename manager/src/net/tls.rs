@@ -1,14 +1,18 @@
 //! What a connection must prove. The only place of this crate that names a cryptography provider.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
 use super::error::NetError;
+use crate::caller::validity;
 
 /// gRPC is HTTP/2 and nothing else.
 const ALPN: &[u8] = b"h2";
@@ -23,6 +27,7 @@ pub fn server_config(certificate: &str, key: &str, root: &str) -> Result<Arc<Ser
         .allow_unauthenticated()
         .build()
         .map_err(NetError::Verifier)?;
+    let verifier = Arc::new(WhateverTheTime(verifier));
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes());
     let key = key.map_err(|source| NetError::Pem { what: "node's key", source })?;
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -53,6 +58,62 @@ pub fn client_config(certificate: &str, key: &str, root: &str) -> Result<Arc<Cli
         .map_err(NetError::Identity)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Takes client certificates that are good but for their time. Who shows one is told apart by [`crate::caller::Caller::Lapsed`].
+#[derive(Debug)]
+struct WhateverTheTime(Arc<dyn ClientCertVerifier>);
+
+impl ClientCertVerifier for WhateverTheTime {
+    fn offer_client_auth(&self) -> bool {
+        self.0.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.0.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.0.verify_client_cert(end_entity, intermediates, within(end_entity, now))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+/// The moment of the certificate's life that is nearest to now.
+fn within(certificate: &CertificateDer<'_>, now: UnixTime) -> UnixTime {
+    let Some((from, until)) = validity(certificate) else { return now };
+    let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX).min(until).max(from);
+    UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }
 
 fn trust(root: &str) -> Result<RootCertStore, NetError> {

@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::error::ManagerError;
 use super::front::{Front, Ground};
-use crate::ca::{Charter, Founding, NodeIdentity};
+use crate::ca::{CaError, Charter, Founding, NodeIdentity, renewed_by_itself};
 use crate::forward::LocalCalls;
 use crate::group::{Group, Leadership};
 use crate::net::{Dialer, NetError, client_config};
@@ -240,6 +240,15 @@ impl Manager {
     #[must_use]
     pub fn worker_token(&self) -> Option<String> {
         self.store.read().cluster().map(|cluster| cluster.worker_token.clone())
+    }
+
+    /// This manager's identity with a certificate that it made itself, if the one it has is nearly over and nobody else could renew it in
+    /// time. It is in use only after [`Manager::use_identity`].
+    ///
+    /// # Errors
+    /// When the key or the root cannot be used.
+    pub fn renewed_by_itself(&self, identity: &NodeIdentity) -> Result<Option<NodeIdentity>, CaError> {
+        renewed_by_itself(&self.store.read(), identity)
     }
 
     /// After a renewal: connections from now on see the new certificate.

@@ -35,6 +35,7 @@ pub(crate) fn node(number: u128) -> Node {
         role: NodeRole::Worker,
         manager: None,
         certificate: String::new(),
+        proven_key: None,
     }
 }
 

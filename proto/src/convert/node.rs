@@ -3,8 +3,8 @@
 use super::error::ConvertError;
 use super::fields::{meta, meta_out, required, unknown};
 use crate::model::{
-    Availability, ManagerStatus, Moment, Node, NodeDescription, NodeId, NodeRole, NodeSpec, NodeState, NodeStatus,
-    Platform,
+    Availability, KeyPrint, ManagerStatus, Moment, Node, NodeDescription, NodeId, NodeRole, NodeSpec, NodeState,
+    NodeStatus, Platform,
 };
 use crate::pb;
 
@@ -23,6 +23,7 @@ impl TryFrom<pb::Node> for Node {
             role,
             manager: node.manager.map(|m| ManagerStatus { raft_id: m.raft_id, address: m.address }),
             certificate: node.certificate,
+            proven_key: KeyPrint::from_bytes(&node.proven_key),
         })
     }
 }
@@ -38,6 +39,7 @@ impl From<&Node> for pb::Node {
             role: pb::NodeRole::from(node.role).into(),
             manager: node.manager.as_ref().map(manager),
             certificate: node.certificate.clone(),
+            proven_key: node.proven_key.map(KeyPrint::to_bytes).unwrap_or_default(),
         }
     }
 }
@@ -176,6 +178,7 @@ mod tests {
             role: NodeRole::Manager,
             manager: Some(ManagerStatus { raft_id: 1, address: "10.0.0.1:2377".into() }),
             certificate: "PEM".into(),
+            proven_key: Some(KeyPrint::of_spki(b"key")),
         };
         assert_eq!(Node::try_from(pb::Node::from(&node)), Ok(node));
     }

@@ -159,6 +159,7 @@ mod tests {
             role: NodeRole::Worker,
             manager: None,
             certificate: String::new(),
+            proven_key: None,
         }
     }
 

@@ -27,7 +27,7 @@ pub use id::{ClusterId, NodeId, ParseIdError, ServiceId, SessionId, TaskId};
 pub use moment::{Moment, Seed};
 pub use name::{NameError, ServiceName};
 pub use node::{
-    Availability, ManagerStatus, Node, NodeDescription, NodeRole, NodeSpec, NodeState, NodeStatus, Platform,
+    Availability, KeyPrint, ManagerStatus, Node, NodeDescription, NodeRole, NodeSpec, NodeState, NodeStatus, Platform,
 };
 pub use service::{Revision, Service, UpdateStatus};
 pub use spec::{

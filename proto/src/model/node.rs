@@ -1,6 +1,10 @@
 //! A node: one machine of the cluster.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use sha2::{Digest, Sha256};
 
 use super::Meta;
 use super::id::NodeId;
@@ -26,6 +30,55 @@ pub struct Node {
     pub manager: Option<ManagerStatus>,
     /// PEM of the certificate it was last given.
     pub certificate: String,
+    /// The key that it proved itself with when it asked for that certificate. If the answer was lost on the way, this is still the
+    /// key that it has.
+    pub proven_key: Option<KeyPrint>,
+}
+
+/// SHA-256 of a public key (`SubjectPublicKeyInfo` in DER): what a node is known by.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyPrint([u8; 32]);
+
+impl KeyPrint {
+    /// The print of a public key.
+    #[must_use]
+    pub fn of_spki(der: &[u8]) -> Self {
+        Self(Sha256::digest(der).into())
+    }
+
+    /// Reads stored bytes; `None` unless there are 32.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// To be stored.
+    #[must_use]
+    pub fn to_bytes(self) -> Vec<u8> {
+        self.0.to_vec()
+    }
+}
+
+impl fmt::Display for KeyPrint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for KeyPrint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyPrint({self})")
+    }
+}
+
+impl FromStr for KeyPrint {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let pair = |at: usize| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        let bytes: Option<Vec<u8>> = (0..64).step_by(2).map(pair).collect();
+        bytes.filter(|_| text.len() == 64).and_then(|bytes| Self::from_bytes(&bytes)).ok_or(())
+    }
 }
 
 /// What a user wants of a node.

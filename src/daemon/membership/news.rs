@@ -7,13 +7,17 @@ use skep_agent::identity::Identity;
 use skep_manager::run::Manager;
 use skep_proto::model::NodeRole;
 
-use super::seat::{listen_of, proof};
+use super::seat::{good_again, listen_of, proof};
 use super::{Membership, NOT_A_MANAGER, State};
 use crate::daemon::disk::{self, SwarmFile};
 use crate::daemon::standing::Place;
 
 /// Wait before another try to take a seat among the managers: they may have to elect a leader first.
 const SEAT_RETRY: Duration = Duration::from_secs(2);
+
+/// How often a manager looks whether its certificate is nearly over and nobody has renewed it. It then has a tenth of its life left,
+/// six minutes at least.
+const LOOK_AT_CERTIFICATE: Duration = Duration::from_secs(60);
 
 impl Membership {
     /// Watches what the agent hears.
@@ -34,13 +38,15 @@ impl Membership {
                 }
                 membership.renewed(&identity).await;
                 let settled = membership.take_role(&identity).await;
+                membership.renew_by_itself().await;
                 drop(membership);
-                if settled {
-                    if view.changed().await.is_err() {
-                        return;
-                    }
-                } else {
-                    tokio::time::sleep(SEAT_RETRY).await;
+                let again = if settled { LOOK_AT_CERTIFICATE } else { SEAT_RETRY };
+                let changed = tokio::select! {
+                    changed = view.changed(), if settled => changed,
+                    () = tokio::time::sleep(again) => Ok(()),
+                };
+                if changed.is_err() {
+                    return;
                 }
             }
         });
@@ -51,6 +57,20 @@ impl Membership {
         tracing::warn!("this node was removed from the swarm; it leaves");
         if let Err(error) = self.leave(true).await {
             tracing::error!(error = %format!("{error:#}"), "this node could not remove everything of the swarm it was removed from");
+        }
+    }
+
+    /// A manager that cannot reach the others any more for want of a good certificate makes itself one.
+    async fn renew_by_itself(&self) {
+        let state = self.state.lock().await;
+        let State::Active(active) = &*state else { return };
+        let Some(manager) = &active.manager else { return };
+        match good_again(&self.setting.data_dir, manager, active.identity.clone()) {
+            Ok(identity) if identity != active.identity => active.agent.adopt(identity).await,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::error!(error = %format!("{error:#}"), "this manager's certificate is nearly over and cannot be renewed")
+            }
         }
     }
 

@@ -1,9 +1,10 @@
 //! This machine's seat among the managers: how it takes it, keeps it over restarts and moves, and gives it up.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use skep_agent::identity::Identity;
+use skep_agent::identity::{self, Identity};
 use skep_manager::ca::NodeIdentity;
 use skep_manager::group::{Group, quorum};
 use skep_manager::run::{Manager, ManagerConfig};
@@ -89,6 +90,20 @@ pub(super) fn proof(identity: &Identity) -> NodeIdentity {
         key: identity.key.clone(),
         root: identity.root.clone(),
     }
+}
+
+/// The identity that a manager proves itself with from now on: with a certificate that it made itself if the one that it has is nearly
+/// over, as after months without power, when every manager would wait for another one that is good.
+///
+/// # Errors
+/// When the new one cannot be made, kept or used.
+pub(super) fn good_again(data_dir: &Path, manager: &Manager, identity: Identity) -> anyhow::Result<Identity> {
+    let Some(made) = manager.renewed_by_itself(&proof(&identity))? else { return Ok(identity) };
+    let identity = Identity::new(made.certificate, made.key, made.root)?;
+    identity::disk::store(data_dir, &identity)?;
+    manager.use_identity(&proof(&identity))?;
+    tracing::info!(node.id = %identity.node, "this manager renewed its certificate by itself");
+    Ok(identity)
 }
 
 /// Why a manager does not leave unless it is forced to.

@@ -144,10 +144,12 @@ impl Raft for RaftService {
 /// Managers only. A member that has no state yet takes the certificate's word; one that has it knows who was demoted. That it does not
 /// know a node says nothing: the node may have come after what this member has heard.
 fn admit(caller: Caller, cluster: ClusterId, state: &State) -> Result<(), CallerError> {
-    let Caller::Node(identity) = caller else {
-        return Err(if caller == Caller::Local { CallerError::NotANode } else { CallerError::Anonymous });
+    let Identity { node, role, cluster: theirs, .. } = match caller {
+        Caller::Node(identity) => identity,
+        Caller::Lapsed(Identity { node, .. }) => return Err(CallerError::Lapsed { node }),
+        Caller::Local => return Err(CallerError::NotANode),
+        Caller::Anonymous => return Err(CallerError::Anonymous),
     };
-    let Identity { node, role, cluster: theirs } = identity;
     if theirs != cluster {
         return Err(CallerError::OtherCluster { node, theirs });
     }
@@ -157,6 +159,8 @@ fn admit(caller: Caller, cluster: ClusterId, state: &State) -> Result<(), Caller
 
 #[cfg(test)]
 mod tests {
+    use skep_proto::model::KeyPrint;
+
     use super::*;
     use crate::store::fixture::{node, node_id, transaction};
     use crate::store::{Change, Touched};
@@ -170,7 +174,8 @@ mod tests {
         let changes = vec![put(manager), put(demoted)];
         state.apply(1, &[transaction(1, changes)], &mut Touched::default())[0].clone().unwrap();
         let (ours, theirs) = (ClusterId::new(1), ClusterId::new(2));
-        let caller = |number, role, cluster| Caller::Node(Identity { node: node_id(number), role, cluster });
+        let key = KeyPrint::of_spki(b"key");
+        let caller = |number, role, cluster| Caller::Node(Identity { node: node_id(number), role, cluster, key });
         let cases = [
             (caller(1, NodeRole::Manager, ours), true),
             (caller(1, NodeRole::Worker, ours), false),

@@ -22,7 +22,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::ca::{Charter, Founding, NodeIdentity};
+use crate::ca::certificate::{Root, sign_again};
+use crate::ca::{Charter, Founding, NodeIdentity, Subject};
 use crate::fixture::run::Seat;
 use crate::net::{self, Dialer};
 use crate::run::{Front, Ground};
@@ -40,7 +41,7 @@ pub(super) struct World {
 }
 
 /// The credentials of a node that has joined.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Member {
     pub(super) id: NodeId,
     pub(super) certificate: String,
@@ -118,6 +119,25 @@ impl World {
 
     pub(super) async fn propose(&self, changes: Vec<Change>) -> u64 {
         self.store.propose(Transaction { changes, at: crate::sys::now() }).await.unwrap()
+    }
+
+    /// The same key with a certificate of a hundred days ago, which was good for ninety.
+    pub(super) fn lapsed(&self, member: &Member) -> Member {
+        let (cluster, role) = {
+            let state = self.store.read();
+            (state.cluster().cloned().unwrap(), state.node(member.id).map_or(NodeRole::Worker, |node| node.role))
+        };
+        let subject = Subject { node: member.id, role, cluster: cluster.id };
+        let then = crate::sys::now() - Duration::from_secs(100 * 24 * 3600);
+        let certificate = sign_again(&Root::of(&cluster), &member.key, subject, then).unwrap();
+        Member { certificate, ..member.clone() }
+    }
+
+    /// Asks for the next certificate as that node, with a new key.
+    pub(super) async fn renew(&self, member: &Member) -> Result<Member, tonic::Status> {
+        let (csr, key) = request();
+        let reply = CaClient::new(self.connect(Some(member)).await).renew(pb::RenewRequest { csr }).await?.into_inner();
+        Ok(Member { id: member.id, certificate: reply.certificate, key })
     }
 
     /// Writes the node with another role, as whoever promotes and demotes does.

@@ -6,6 +6,7 @@ mod clocks;
 mod forwarding;
 mod group;
 mod joining;
+mod lapsed;
 mod logs;
 mod restart;
 mod services;

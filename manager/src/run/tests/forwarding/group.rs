@@ -83,6 +83,7 @@ impl Common {
             role,
             manager: None,
             certificate: identity.certificate.clone(),
+            proven_key: None,
         };
         self.write(new).await;
         identity

@@ -74,7 +74,8 @@ async fn the_leader_hears_who_calls_and_through_whom() {
     assert_eq!(anonymous, format!("Anonymous {via} Some(127.0.0.1) false"));
     let worker = worker(&ways);
     let cluster = ways.common.store.read().cluster().unwrap().id;
-    let identity = Caller::Node(Identity { node: worker.id, role: NodeRole::Worker, cluster });
+    let key = crate::caller::key_of(&worker.certificate).unwrap();
+    let identity = Caller::Node(Identity { node: worker.id, role: NodeRole::Worker, cluster, key });
     let passed = told(&ways.remote(2, Some(&worker), who()).await);
     assert_eq!(passed, format!("{identity:?} {via} Some(127.0.0.1) false"));
 }
