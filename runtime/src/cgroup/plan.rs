@@ -62,6 +62,14 @@ pub fn groups(hierarchies: &[Hierarchy], parent: &str, id: &str, resources: &Res
     hierarchies.iter().map(|h| group(h, &Path::new(parent).join(id), settings(h))).collect()
 }
 
+/// A controller that a limit needs and no hierarchy has: as where a kernel was booted without its memory controller.
+#[must_use]
+pub fn missing(hierarchies: &[Hierarchy], resources: &Resources) -> Option<&'static str> {
+    let limits = [("cpu", resources.nano_cpus), ("memory", resources.memory_bytes), ("pids", resources.pids)];
+    let needed = limits.into_iter().filter(|(_, limit)| *limit > 0).map(|(controller, _)| controller);
+    needed.into_iter().find(|controller| !hierarchies.iter().any(|h| h.has(controller)))
+}
+
 /// The parent group in each hierarchy, with what every child inherits.
 #[must_use]
 pub fn parents(hierarchies: &[Hierarchy], parent: &str) -> Vec<Group> {
@@ -134,6 +142,13 @@ mod tests {
         assert_eq!(made[0].settings[0], Setting::must("memory.limit_in_bytes", 1 << 20));
         let unified: Vec<&str> = made[1].settings.iter().map(|s| s.file.as_str()).collect();
         assert_eq!(unified, ["cpu.max", "pids.max"]);
+    }
+
+    #[test]
+    fn limit_without_its_controller_is_found() {
+        let trees = [tree(Version::V1, &["cpu", "pids"], "/c/cpu"), tree(Version::V2, &[], "/c/unified")];
+        assert_eq!(missing(&trees, &LIMITED), Some("memory"));
+        assert_eq!(missing(&trees, &Resources { memory_bytes: 0, ..LIMITED }), None);
     }
 
     #[test]

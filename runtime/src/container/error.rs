@@ -43,6 +43,17 @@ pub enum RuntimeError {
         /// Its image.
         image: String,
     },
+    /// A limit that this kernel cannot enforce.
+    #[error(
+        "limit the {controller} of container {id}: the kernel has no {controller} controller; boot it with cgroup_enable={controller}, \
+         or ask for no such limit"
+    )]
+    NoController {
+        /// Which container.
+        id: ContainerId,
+        /// What the limit needs.
+        controller: &'static str,
+    },
     /// A signal that does not exist.
     #[error("know the signal {name:?}: give a name as SIGTERM or TERM, or a number from 1 to 64")]
     UnknownSignal {

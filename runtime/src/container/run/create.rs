@@ -62,6 +62,7 @@ pub(crate) fn create(
 
 impl Draft<'_> {
     fn build(&self, spec: ContainerSpec) -> Result<Arc<Container>, RuntimeError> {
+        self.check_limits(&spec)?;
         let image = self.runtime.backing.pin(&spec.image, self.id)?;
         let lease = self.runtime.backing.lease(self.id)?;
         let bundle = self.bundle(&spec, &image, lease)?;
@@ -83,6 +84,12 @@ impl Draft<'_> {
                 Err(e)
             }
         }
+    }
+
+    /// A limit that nothing enforces would be a lie.
+    fn check_limits(&self, spec: &ContainerSpec) -> Result<(), RuntimeError> {
+        let missing = cgroup::missing(&self.runtime.hierarchies, &spec.resources);
+        missing.map_or(Ok(()), |controller| Err(RuntimeError::NoController { id: self.id.clone(), controller }))
     }
 
     fn hostname(&self, spec: &ContainerSpec) -> String {
