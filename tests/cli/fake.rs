@@ -30,6 +30,8 @@ pub(crate) struct Table {
     pub(crate) progress: Vec<pb::ServiceProgress>,
     /// What `service logs` says.
     pub(crate) logs: Vec<pb::ServiceLogsReply>,
+    /// So many log streams break off after their first reply.
+    pub(crate) broken_logs: u32,
     /// Bytes of the last upload, and its header.
     pub(crate) uploaded: (pb::ImageUploadHeader, Vec<u8>),
 }
@@ -225,7 +227,13 @@ impl Control for Answers {
         &self,
         _: Request<pb::ServiceLogsRequest>,
     ) -> Result<Response<Self::ServiceLogsStream>, Status> {
-        Ok(stream(self.table().logs.clone()))
+        let mut table = self.table();
+        let mut said: Vec<_> = table.logs.iter().cloned().map(Ok).collect();
+        if table.broken_logs > 0 {
+            table.broken_logs -= 1;
+            said.splice(1.., [Err(Status::unavailable("failed to go on: the leader has changed"))]);
+        }
+        Ok(Response::new(Box::pin(tokio_stream::iter(said))))
     }
 
     async fn list_tasks(&self, _: Request<pb::ListTasksRequest>) -> Result<Response<Self::ListTasksStream>, Status> {

@@ -220,6 +220,31 @@ fn lines_of_logs_keep_their_stream() {
 }
 
 #[test]
+fn who_follows_logs_goes_on_with_the_next_leader_and_sees_no_line_twice() {
+    let reply = |texts: &[(&str, u64)]| {
+        let line = |(text, at): &(&str, u64)| pb::LogLine {
+            task: vec![0; 16],
+            at: *at,
+            data: (*text).to_owned().into(),
+            ..Default::default()
+        };
+        pb::ServiceLogsReply { lines: texts.iter().map(line).collect(), ..Default::default() }
+    };
+    let logs = vec![reply(&[("one", 60_000), ("two", 60_000)]), reply(&[("three", 60_001)])];
+    let fake = Fake::start(Table { logs: logs.clone(), broken_logs: 2, ..table(&["web"], Vec::new()) });
+    let told = fake.run("service logs --raw -f web");
+    ended(&told, 0);
+    assert_eq!((told.out.as_str(), told.err.as_str()), ("one\ntwo\nthree\n", ""));
+    let fake = Fake::start(Table { logs, broken_logs: 1, ..table(&["web"], Vec::new()) });
+    let told = fake.run("service logs --raw web");
+    ended(&told, 1);
+    assert_eq!(
+        (told.out.as_str(), told.err.as_str()),
+        ("one\ntwo\n", "skep: failed to go on: the leader has changed\n")
+    );
+}
+
+#[test]
 fn without_a_daemon_only_our_version_is_known() {
     let told = Told::from(skep("/nowhere.sock".as_ref()).arg("version").output().unwrap());
     ended(&told, 1);

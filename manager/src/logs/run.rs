@@ -49,8 +49,8 @@ impl LogBroker {
         let (out, replies) = mpsc::channel(OUT_MAX);
         let (items, receiver) = mpsc::channel(ITEMS_MAX);
         let reading = Reading::new(services, tasks);
-        let reader =
-            Reader { broker: self.clone(), reading, options: both(options), items, out, open: BTreeMap::new() };
+        let (open, later) = (BTreeMap::new(), BTreeMap::new());
+        let reader = Reader { broker: self.clone(), reading, options: both(options), items, out, open, later };
         let stop = self.stop.clone();
         let run = async move {
             stop.run_until_cancelled(reader.run(receiver)).await;
@@ -74,6 +74,14 @@ struct Reader {
     items: mpsc::Sender<Item>,
     out: Out,
     open: BTreeMap<PartId, Opening>,
+    later: BTreeMap<NodeId, Later>,
+}
+
+/// What a node is to be asked as soon as it listens. After a leader change it may take a moment until it does; only who follows waits.
+struct Later {
+    tasks: Vec<TaskId>,
+    since: Instant,
+    told: bool,
 }
 
 /// A part that has not ended.
@@ -118,15 +126,44 @@ impl Reader {
             self.warn(warning).await?;
         }
         for (node, tasks) in asks.parts {
-            let (id, count) = (sys::random_bits(), tasks.len());
-            let part = Part { node, tasks: tasks.into_iter().collect(), out: self.items.clone() };
-            if self.broker.ask(id, part, self.options) {
-                let opening = Opening { node, tasks: count, asked_at: Instant::now(), opened: false };
-                self.open.insert(id, opening);
+            if self.asks(node, &tasks) {
+                continue;
+            }
+            if self.options.follow {
+                let later = Later { tasks: Vec::new(), since: Instant::now(), told: false };
+                self.later.entry(node).or_insert(later).tasks.extend(tasks);
             } else {
-                let warning = missing(&self.broker.store.read(), node, count, "is not connected");
+                let warning = missing(&self.broker.store.read(), node, tasks.len(), "is not connected");
                 self.warn(warning).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Whether the node could be asked.
+    fn asks(&mut self, node: NodeId, tasks: &[TaskId]) -> bool {
+        let id = sys::random_bits();
+        let part = Part { node, tasks: tasks.iter().copied().collect(), out: self.items.clone() };
+        let asked = self.broker.ask(id, part, self.options);
+        if asked {
+            let opening = Opening { node, tasks: tasks.len(), asked_at: Instant::now(), opened: false };
+            self.open.insert(id, opening);
+        }
+        asked
+    }
+
+    /// Asks those that did not listen, and tells once of one that still does not.
+    async fn ask_again(&mut self) -> Result<(), Gone> {
+        for (node, mut later) in std::mem::take(&mut self.later) {
+            if self.asks(node, &later.tasks) {
+                continue;
+            }
+            if !later.told && later.since.elapsed() > OPEN_TIME_MAX {
+                later.told = true;
+                let warning = missing(&self.broker.store.read(), node, later.tasks.len(), "is not connected");
+                self.warn(warning).await?;
+            }
+            self.later.insert(node, later);
         }
         Ok(())
     }
@@ -167,7 +204,7 @@ impl Reader {
         for (id, why) in failing {
             self.give_up(id, why).await?;
         }
-        Ok(())
+        self.ask_again().await
     }
 
     async fn give_up(&mut self, id: PartId, why: &str) -> Result<(), Gone> {

@@ -17,6 +17,7 @@ pub(crate) mod logs;
 pub(crate) mod prefix;
 pub(crate) mod pretty;
 pub(crate) mod remove;
+mod resume;
 pub(crate) mod scale;
 pub(crate) mod settings;
 pub(crate) mod tasks;

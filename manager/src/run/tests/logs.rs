@@ -105,3 +105,27 @@ async fn a_reader_that_goes_ends_the_agents_part() {
     let late = pb::PublishRequest { subscription: asked.id, ..Default::default() };
     assert_eq!(broker.publish(tokio_stream::iter([late])).await.unwrap_err().code(), Code::NotFound);
 }
+
+#[tokio::test]
+async fn who_follows_hears_a_node_that_listens_a_moment_later() {
+    let (world, member) = running().await;
+    let mut reader = read(&world, true).await;
+    assert!(tokio::time::timeout(Duration::from_millis(200), reader.message()).await.is_err(), "it waits in silence");
+    let mut broker = LogBrokerClient::new(world.connect(Some(&member)).await);
+    let mut listen = broker.listen(pb::ListenRequest {}).await.unwrap().into_inner();
+    let asked = tokio::time::timeout(PATIENCE, listen.message()).await.unwrap().unwrap().unwrap();
+    let lines = vec![line(&asked.tasks[0], "late")];
+    let message = pb::PublishRequest { subscription: asked.id, lines, error: String::new() };
+    broker.publish(tokio_stream::iter([message])).await.unwrap();
+    let reply = tokio::time::timeout(PATIENCE, reader.message()).await.unwrap().unwrap().unwrap();
+    assert_eq!((reply.lines[0].data.as_ref(), reply.warning.as_str()), (&b"late"[..], ""));
+}
+
+#[tokio::test]
+async fn who_follows_is_told_once_of_a_node_that_never_listens() {
+    let (world, _) = running().await;
+    let mut reader = read(&world, true).await;
+    let reply = tokio::time::timeout(PATIENCE, reader.message()).await.unwrap().unwrap().unwrap();
+    assert!(reply.warning.contains("is not connected"), "{}", reply.warning);
+    assert!(tokio::time::timeout(Duration::from_secs(1), reader.message()).await.is_err(), "once is enough");
+}
