@@ -23,7 +23,6 @@ pub mod session;
 pub mod sim;
 pub mod sys;
 pub mod task;
-pub mod time;
 pub mod worker;
 
 pub use error::AgentError;

@@ -4,6 +4,7 @@
 //! out either goes to another or is an [`Effect`] for whoever drives the node. Clock, stream, disk and containers are the driver's;
 //! the same code runs a real node and a simulated one.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use skep_proto::convert::ConvertError;
@@ -14,7 +15,7 @@ use skep_proto::pb::manager_message::Message as FromManager;
 
 use crate::assignment::Orders;
 use crate::ledger::Ledger;
-use crate::order::{Recovered, TaskOrder};
+use crate::order::{Blame, Fault, Recovered, TaskOrder};
 use crate::report::Reporter;
 use crate::session::{self, Session};
 use crate::task::Input;
@@ -87,6 +88,10 @@ pub struct NodeMachine {
     description: NodeDescription,
     /// What the manager of this stream was told of the machine.
     described: NodeDescription,
+    /// Tasks that are not on disk yet, with the number of the write after which they are.
+    unwritten: BTreeMap<TaskId, u64>,
+    /// Those of them that are to be started.
+    held: BTreeSet<TaskId>,
     ending: Option<Ending>,
 }
 
@@ -102,6 +107,8 @@ impl NodeMachine {
             address,
             description: NodeDescription::default(),
             described: NodeDescription::default(),
+            unwritten: BTreeMap::new(),
+            held: BTreeSet::new(),
             ending: None,
         }
     }
@@ -278,9 +285,12 @@ impl NodeMachine {
         let mut out = Vec::new();
         for effect in effects {
             match effect {
-                worker::Effect::Report(task, ended) => {
-                    let write = if ended { self.ledger.covering() } else { 0 };
+                worker::Effect::Report(task, after_write) => {
+                    let write = if after_write { self.ledger.covering() } else { 0 };
                     self.reporter.note(task, write);
+                    if after_write {
+                        self.unwritten.insert(task, write);
+                    }
                 }
                 worker::Effect::Forget(task) => {
                     self.reporter.forget(task);
@@ -291,12 +301,23 @@ impl NodeMachine {
                 worker::Effect::Wait(task) => out.push(Effect::Wait(task)),
                 _ if stopping => {}
                 worker::Effect::Prepare(order) => out.push(Effect::Prepare(order)),
-                worker::Effect::Start(task) => out.push(Effect::Start(task)),
+                worker::Effect::Start(task) => out.extend(self.start(task)),
                 worker::Effect::Stop(task, grace) => out.push(Effect::Stop(task, grace)),
                 worker::Effect::Remove(task) => out.push(Effect::Remove(task)),
             }
         }
         out
+    }
+
+    /// A task is started only when it is on disk: a daemon that dies between the two would find a container that nobody claims,
+    /// remove it, and run the task a second time when it is told of it again.
+    fn start(&mut self, task: TaskId) -> Option<Effect> {
+        let is_written = self.unwritten.get(&task).is_none_or(|write| *write <= self.ledger.written());
+        if is_written {
+            return Some(Effect::Start(task));
+        }
+        self.held.insert(task);
+        None
     }
 
     /// The next report, if one is to be made and a session is open. The caller asks only while its stream has room for it.
@@ -314,13 +335,26 @@ impl NodeMachine {
         self.ledger.begin(now).then(|| self.worker.list())
     }
 
-    /// The write ended. `false`: the disk refused.
-    pub fn written(&mut self, now: Moment, is_done: bool) {
+    /// The write ended. `false`: the disk refused; then what waits to be started has failed for now.
+    pub fn written(&mut self, now: Moment, is_done: bool) -> Vec<Effect> {
         if is_done {
             self.ledger.end();
+            let written = self.ledger.written();
+            self.unwritten.retain(|_, write| *write > written);
         } else {
             self.ledger.fail(now + REWRITE_DELAY);
         }
+        let held = std::mem::take(&mut self.held);
+        held.into_iter().flat_map(|task| self.release(now, task, is_done)).collect()
+    }
+
+    fn release(&mut self, now: Moment, task: TaskId, is_done: bool) -> Vec<Effect> {
+        if is_done {
+            let is_stopping = self.ending() == Some(false);
+            return if is_stopping { Vec::new() } else { self.start(task).into_iter().collect() };
+        }
+        let fault = Fault { blame: Blame::Temporary, reason: "the task list cannot be written to disk".into() };
+        self.step(now, task, Input::Started(Err(fault)))
     }
 
     /// Ends: with a goodbye, containers run on.
@@ -381,6 +415,56 @@ mod tests {
         assert!(tells(&machine.heard(now, welcome())));
         assert!(!tells(&machine.describe(described("new"))));
         assert!(tells(&machine.describe(described("newer"))));
+    }
+
+    fn ordered(task: u128, desired: pb::DesiredState) -> FromManager {
+        let spec = pb::TaskSpec {
+            container: Some(pb::ContainerSpec { image: "skep/hello".into(), ..pb::ContainerSpec::default() }),
+            ..pb::TaskSpec::default()
+        };
+        let (service_id, spec_version) = (1u128.to_be_bytes().to_vec(), 1);
+        let template =
+            pb::TaskTemplate { service_id: service_id.clone(), spec: Some(spec), spec_version, ..Default::default() };
+        let (task, desired) = (task.to_be_bytes().to_vec(), desired.into());
+        let order = pb::Assignment { task, service_id, spec_version, slot: 1, desired, generation: 1 };
+        FromManager::Assignments(pb::Assignments {
+            complete: true,
+            complete_end: true,
+            templates: vec![template],
+            tasks: vec![order],
+            ..pb::Assignments::default()
+        })
+    }
+
+    /// A machine whose task is prepared, while the list that has it is being written.
+    fn prepared() -> (NodeMachine, TaskId) {
+        let (now, task) = (Moment(0), TaskId::new(7));
+        let mut machine = NodeMachine::new(NodeId::new(1), String::new(), Vec::new(), Seed::new(1), now);
+        let effects = machine.heard(now, ordered(7, pb::DesiredState::Running));
+        assert!(matches!(effects.as_slice(), [Effect::Prepare(_)]), "{effects:?}");
+        assert!(machine.begin_write(now).is_some());
+        (machine, task)
+    }
+
+    #[test]
+    fn a_task_is_not_started_before_it_is_on_disk() {
+        let (mut machine, task) = prepared();
+        assert!(machine.step(Moment(0), task, Input::Prepared(Ok(()))).is_empty());
+        let effects = machine.written(Moment(0), true);
+        assert!(matches!(effects.as_slice(), [Effect::Start(_)]), "{effects:?}");
+    }
+
+    #[test]
+    fn a_task_that_cannot_be_written_down_is_tried_again_and_may_be_stopped() {
+        let (mut machine, task) = prepared();
+        machine.step(Moment(0), task, Input::Prepared(Ok(())));
+        assert!(machine.written(Moment(0), false).is_empty());
+        let again = Moment(1_000);
+        assert!(machine.tick(again).is_empty(), "the start waits for the next write");
+        assert!(machine.begin_write(again).is_some());
+        assert!(machine.written(again, false).is_empty());
+        let effects = machine.step(again, task, Input::Forget(false));
+        assert!(matches!(effects.as_slice(), [Effect::Stop(..)]), "{effects:?}");
     }
 
     #[test]

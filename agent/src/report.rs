@@ -67,6 +67,12 @@ impl Reporter {
         Some(Batch { seq: self.seq, tasks })
     }
 
+    /// Everything was told, and the manager has stored it.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.pending.is_empty() && self.acked == self.seq
+    }
+
     /// The manager has stored everything up to `seq`. A number that was never sent is cut to the last that was.
     pub fn ack(&mut self, seq: u64) {
         self.acked = self.acked.max(seq.min(self.seq));

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use skep_proto::convert::ConvertError;
 use skep_proto::model::spec::STOP_GRACE_DEFAULT;
-use skep_proto::model::{Moment, NodeId, PublishMode, TaskId, TaskState, TaskStatus};
+use skep_proto::model::{DesiredState, Moment, NodeId, PublishMode, TaskId, TaskState, TaskStatus};
 
 use crate::assignment::{Orders, TaskAssignment};
 use crate::order::{Recovered, TaskOrder, Template, TemplateKey};
@@ -150,9 +150,10 @@ impl Worker {
         }
         if orders.complete {
             let named = self.named.get_or_insert_default();
-            named.extend(orders.tasks.iter().map(|t| t.task).chain(orders.kept));
+            named.extend(orders.tasks.iter().map(|t| t.task).chain(orders.kept.iter().copied()));
         }
         let mut effects: Vec<Effect> = orders.tasks.iter().flat_map(|task| self.assign(now, task)).collect();
+        effects.extend(orders.kept.into_iter().flat_map(|id| self.end(now, id)));
         let mut gone: Vec<TaskId> = orders.removed;
         if orders.complete_end {
             gone.extend(self.unnamed());
@@ -160,6 +161,14 @@ impl Worker {
         effects.extend(gone.into_iter().flat_map(|id| self.step(now, id, Input::Forget(false))));
         self.drop_idle_specs();
         effects
+    }
+
+    /// The managers know that task as ended. Should it not have, because they ended it over our head, it is stopped.
+    fn end(&mut self, now: Moment, id: TaskId) -> Vec<Effect> {
+        let lives = self.tasks.get(&id).filter(|held| !held.machine.state().is_terminal());
+        let generation = lives.map(|held| held.machine.generation());
+        let order = generation.map(|generation| Input::Desired(DesiredState::Shutdown, generation));
+        order.map(|order| self.step(now, id, order)).unwrap_or_default()
     }
 
     /// Tasks that the complete set did not name.

@@ -1,11 +1,11 @@
 //! Clock, chance and the group of managers, for the drivers of this crate. Whatever decides gets the results as values.
 #![expect(clippy::disallowed_methods, reason = "driver: owns the clock")]
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use skep_proto::model::Moment;
 use skep_proto::model::moment::millis;
+use skep_proto::model::{Moment, Seed, SteadyTime};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -27,6 +27,33 @@ pub fn random_bits() -> u128 {
     let drawn = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes);
     drawn.expect("the operating system gives random bytes");
     u128::from_be_bytes(bytes)
+}
+
+/// Random bits for one plan.
+#[must_use]
+pub fn seed() -> Seed {
+    Seed::new(uuid::Uuid::new_v4().as_u128())
+}
+
+/// The clock of a loop that plans: the wall clock, but it never goes back. With one that does, everything that was due in an hour
+/// would be due in two, the look at everything included.
+#[derive(Debug)]
+pub struct SteadyClock {
+    started: Instant,
+    time: SteadyTime,
+}
+
+impl SteadyClock {
+    /// Starts at the wall clock.
+    #[must_use]
+    pub fn start() -> Self {
+        Self { started: Instant::now(), time: SteadyTime::new(Duration::ZERO, now()) }
+    }
+
+    /// Now.
+    pub fn now(&mut self) -> Moment {
+        self.time.now(self.started.elapsed(), now())
+    }
 }
 
 /// A clock that never jumps: the wall clock when it was started plus the time since. Deadlines hang on it, so that a

@@ -4,10 +4,8 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use skep_proto::model::moment::millis;
-use skep_proto::model::{Moment, Seed};
+use skep_proto::model::{Moment, Seed, SteadyTime};
 use uuid::Uuid;
-
-use crate::time::SteadyTime;
 
 /// The time of the agent: see [`SteadyTime`].
 #[derive(Debug)]

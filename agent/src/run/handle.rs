@@ -16,7 +16,7 @@ use super::link::LinkEvent;
 use crate::error::AgentError;
 use crate::node::Effect;
 use crate::sys::ExecError;
-use crate::time::{Comparison, compare};
+use skep_proto::model::time::{Comparison, compare};
 
 /// From here on logs of two machines cannot be compared any more.
 const CLOCK_OFF_MS: u64 = 1_000;
@@ -151,7 +151,8 @@ impl Driver {
         if let Err(error) = &result {
             tracing::error!(error = %skep_proto::chain::chain(error), "the task list is not on disk; will try again");
         }
-        self.machine.written(now, result.is_ok());
+        let effects = self.machine.written(now, result.is_ok());
+        self.act(now, effects);
     }
 
     pub(super) fn described(&mut self, result: Result<NodeDescription, ExecError>) {

@@ -77,6 +77,19 @@ fn a_new_task_is_written_before_it_is_told_of() {
 }
 
 #[test]
+fn a_task_that_the_managers_know_as_ended_is_stopped_and_kept() {
+    let mut worker = running(&[task(1, 1)]);
+    worker.begin_session();
+    let set = Orders { kept: vec![TaskId::new(1)], ..page(1, &[], true) };
+    let effects = worker.order(NOW, set.clone());
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Stop(..))), "{effects:?}");
+    settle(&mut worker, effects);
+    assert_eq!(state(&worker, 1), Some(TaskState::Shutdown));
+    worker.begin_session();
+    assert!(worker.order(NOW, set).is_empty(), "it has ended");
+}
+
+#[test]
 fn a_task_that_no_page_named_is_removed_after_the_last_page() {
     let mut worker = running(&[task(1, 1), task(2, 1), task(3, 1)]);
     worker.begin_session();

@@ -1,15 +1,14 @@
 //! The loop: wait, plan, propose, again.
-#![expect(clippy::disallowed_methods, reason = "driver: owns the clock")]
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use skep_proto::model::Moment;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::turn::{RETRY_AFTER, Turn};
 use crate::store::{ProposeError, Store, Touched};
+use crate::sys;
 
 /// Gives out published ports until this manager leads no more or is told to stop.
 pub async fn run(store: Store, shutdown: CancellationToken) {
@@ -39,7 +38,7 @@ pub async fn run(store: Store, shutdown: CancellationToken) {
 async fn turn(store: &Store, touched: Option<Touched>) -> Result<Option<Duration>, ProposeError> {
     let mut turn = Turn::new(&store.read(), touched);
     loop {
-        let next = turn.next_plan(&store.read(), clock());
+        let next = turn.next_plan(&store.read(), sys::now());
         let Some((id, plan)) = next else { return Ok(turn.wait()) };
         if let Some(exhausted) = plan.failure {
             warn!(service.id = %id, error = %exhausted, "service waits for a port");
@@ -53,11 +52,6 @@ async fn turn(store: &Store, touched: Option<Touched>) -> Result<Option<Duration
             done => drop(done?),
         }
     }
-}
-
-fn clock() -> Moment {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Moment(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

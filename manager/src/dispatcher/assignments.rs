@@ -20,6 +20,8 @@ pub struct Sent {
     tasks: BTreeMap<TaskId, DesiredState>,
     /// Ended tasks that the agent keeps for their logs.
     kept: BTreeSet<TaskId>,
+    /// Tasks of which the agent itself has said in this session that they ended.
+    ended: BTreeSet<TaskId>,
     /// Specs, by service and revision.
     templates: BTreeSet<(ServiceId, u64)>,
     /// The complete set is out.
@@ -67,11 +69,19 @@ impl Sent {
         for id in gone {
             self.tasks.remove(&id);
             self.kept.remove(&id);
+            self.ended.remove(&id);
             pages.removed(id);
         }
         self.complete = true;
         self.forget_templates(state);
         pages.finish()
+    }
+
+    /// The agent says that the task has ended.
+    pub fn hear_end(&mut self, task: TaskId) {
+        if !self.complete || self.tasks.contains_key(&task) {
+            self.ended.insert(task);
+        }
     }
 
     fn known(&self) -> BTreeSet<TaskId> {
@@ -85,6 +95,10 @@ impl Sent {
                 // One that it was never told of, it does not have.
                 if self.tasks.remove(&task.id).is_some() {
                     self.kept.insert(task.id);
+                    // One that the managers ended over its head, it still runs.
+                    if !self.ended.remove(&task.id) {
+                        pages.task(assignment(task, task.desired.max(DesiredState::Shutdown)), None);
+                    }
                 }
             }
             Duty::Keep => {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use skep_proto::model::{Moment, Node, NodeDescription, NodeId, NodeState, NodeStatus};
 use skep_proto::pb;
 
+use super::admission::removed;
 use super::batch::Input;
 use super::heartbeat::{Deadlines, Rhythm, return_grace, scaled, seconds};
 use super::registry::farewell;
@@ -183,8 +184,7 @@ impl Keeper {
 
     fn removed(&mut self, node: NodeId) -> Effect {
         self.deadlines.clear(node);
-        let words = pb::Farewell { removed: true, ..farewell("the node was removed from the swarm") };
-        Effect::Dismiss(node, words)
+        Effect::Dismiss(node, removed())
     }
 }
 

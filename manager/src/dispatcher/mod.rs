@@ -20,6 +20,7 @@
 //! Read next: [`session`] (the machine of one session), [`talk`] (the order of its messages), [`keeper`] (which nodes live), [`run`]
 //! (the leader's two loops).
 
+pub mod admission;
 pub mod assignments;
 pub mod batch;
 pub mod elsewhere;

@@ -73,6 +73,12 @@ impl Line {
         self.ended.cancel();
     }
 
+    /// The words of [`Line::end`], if it was called.
+    #[must_use]
+    pub fn parting(&self) -> Option<pb::Farewell> {
+        self.farewell.lock().clone()
+    }
+
     /// Waits for [`Line::end`] and gives its words.
     pub fn farewell(&self) -> impl Future<Output = pb::Farewell> + Send + '_ {
         use futures_util::FutureExt;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::admission::{Admission, admit};
 use super::batch::Input;
 use super::elsewhere::{elsewhere, leader_address};
 use super::error::DispatchError;
@@ -74,8 +75,8 @@ impl Dispatcher {
         Self { store: self.store.in_term(term), ..self.clone() }
     }
 
-    fn sign_in(&self, caller: Caller) -> Result<NodeId, DispatchError> {
-        Ok(caller.require_node(&self.store.read())?.node)
+    fn admit(&self, caller: Caller, leads: bool) -> Result<Admission, DispatchError> {
+        Ok(admit(caller, leads, &self.store.read())?)
     }
 
     /// Parting words of a manager that does not lead (any more).
@@ -114,24 +115,27 @@ impl pb::dispatcher_server::Dispatcher for Dispatcher {
         request: Request<Streaming<pb::AgentMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let caller = Caller::of(request.extensions());
-        self.sign_in(caller)?;
+        self.admit(caller, false)?;
         let desk = self.desk().await;
         // Not before the wait: the node may have been removed meanwhile.
-        let node = self.sign_in(caller)?;
+        let admission = self.admit(caller, desk.is_some())?;
         let peer = Peer::of(request.extensions());
         let (out, stream) = mpsc::channel(OUT_MAX);
-        match desk {
-            Some(desk) => {
+        match (admission, desk) {
+            (Admission::Served(node), Some(desk)) => {
                 let visit = Visit { dispatcher: self.clone(), desk: desk.clone(), node, peer };
                 desk.sessions.spawn(visit.run(request.into_inner(), out));
             }
-            None => {
-                let words = say(Said::Farewell(self.elsewhere()));
-                out.try_send(Ok(words)).expect("the channel is new and has room");
-            }
+            (Admission::Refused(words), _) => refuse(&out, words),
+            (Admission::Served(_) | Admission::Elsewhere, _) => refuse(&out, self.elsewhere()),
         }
         Ok(Response::new(ReceiverStream::new(stream)))
     }
+}
+
+/// Says the only words of a stream that is not served.
+fn refuse(out: &Outgoing, words: pb::Farewell) {
+    out.try_send(Ok(say(Said::Farewell(words)))).expect("the channel is new and has room");
 }
 
 /// A stream from its opening to its end.

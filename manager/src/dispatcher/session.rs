@@ -143,11 +143,14 @@ impl Session {
     /// Splits a report into what Raft keeps and what only the leader's memory does. Unknown tasks and news that is none are left
     /// out: a new session repeats everything, and most of that is known. So are other nodes' tasks, each for itself: after a
     /// restore an honest agent may tell of a task that was meanwhile placed elsewhere, and must not be shut out for it.
-    fn sort(&self, reports: Vec<pb::TaskReport>, state: &State) -> Result<Sorted, DispatchError> {
+    fn sort(&mut self, reports: Vec<pb::TaskReport>, state: &State) -> Result<Sorted, DispatchError> {
         let mut sorted = Sorted::default();
         for report in reports {
             let id = TaskId::from_bytes(&report.task).map_err(|e| DispatchError::Message(e.into()))?;
             let status = TaskStatus::try_from(required(report.status, "task report", "status")?)?;
+            if status.state.is_terminal() {
+                self.sent.hear_end(id);
+            }
             let Some(task) = state.task(id) else { continue };
             match (task.node == Some(self.node), status.state > task.status.state) {
                 (false, _) => sorted.foreign.push(id),

@@ -45,17 +45,36 @@ fn settle(phase: Phase, tasks: &Tasks<'_>, view: &View<'_>, draft: &mut Draft) -
     !at_rest && slot::settle(view, tasks, draft)
 }
 
-/// Gives up slots that are too many, and says which (by index).
+/// Gives up slots that are too many, and says which (by index). Of free ones those go that will not be filled again: their
+/// history would stay as long as the service.
 fn shrink(slots: &[Tasks<'_>], phases: &[Phase], replicas: usize, draft: &mut Draft) -> BTreeSet<usize> {
     let occupied: Vec<usize> = (0..slots.len()).filter(|&index| phases[index] != Phase::Vacant).collect();
-    if occupied.len() <= replicas {
-        return BTreeSet::new();
+    let mut ended = BTreeSet::new();
+    if occupied.len() < slots.len() {
+        ended.extend(spare(slots, phases, replicas.saturating_sub(occupied.len())));
     }
-    let ended: BTreeSet<usize> = by_worth(slots, occupied).split_off(replicas).into_iter().collect();
+    if occupied.len() > replicas {
+        ended.extend(by_worth(slots, occupied).split_off(replicas));
+    }
     for &index in &ended {
         slot::end(&slots[index], draft);
     }
     ended
+}
+
+/// Free slots that are not among the lowest free numbers, so many of which are to be filled.
+fn spare(slots: &[Tasks<'_>], phases: &[Phase], missing: usize) -> Vec<usize> {
+    let (mut free, mut last, mut spare) = (0, 0, Vec::new());
+    for (index, tasks) in slots.iter().enumerate() {
+        let Slot::Replica(number) = tasks.slot else { continue };
+        free += usize::try_from(number - last - 1).unwrap_or(usize::MAX);
+        last = number;
+        if phases[index] == Phase::Vacant {
+            free += 1;
+            spare.extend((free > missing).then_some(index));
+        }
+    }
+    spare
 }
 
 /// Orders slots, those worth keeping first: running before not running, then so that the nodes with the most tasks of the

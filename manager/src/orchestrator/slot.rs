@@ -114,7 +114,7 @@ fn keep_only(tasks: &Tasks<'_>, keeper: &Task, draft: &mut Draft) -> bool {
 /// A task that failed while it was only being prepared has not used up its delay yet. Its successor is made when that is
 /// over: it is prepared as soon as it exists, and would fail again at once, and so on without end.
 fn succeed_in_time(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &mut Draft) -> bool {
-    let pending = head.start_after.filter(|due| head.desired == DesiredState::Ready && *due > view.now);
+    let pending = delay_end(view, head).filter(|_| head.desired == DesiredState::Ready);
     if let Some(due) = pending {
         draft.wake(due);
         return false;
@@ -141,15 +141,19 @@ fn succeed(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &mut Draft) {
     }
 }
 
-/// Stops tasks older than the newest that have nothing left to offer: ended, lost or drained before they ran, or drained while
-/// the newest, on another drained node, runs as well.
+/// Stops tasks older than the newest that have nothing left to offer: ended, lost or drained before they ran, drained while
+/// the newest, on another drained node, runs as well, or older than one that runs, though that one may have to go, too.
 fn drop_needless(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &mut Draft) -> bool {
-    let needless = |task: &&Task| match view.footing(task) {
+    let runs = |task: &&Task| task.status.state == TaskState::Running && view.footing(task) == Footing::Firm;
+    let outlived = tasks.wanted().position(|task| Some(task.id) == tasks.wanted().rfind(runs).map(|task| task.id));
+    let needless = |place: usize, task: &Task| match view.footing(task) {
+        _ if outlived.is_some_and(|outlived| place < outlived) => true,
         Footing::Firm => task.status.state.is_terminal(),
         Footing::Drained => task.status.state != TaskState::Running || courtesy::runs_drained(view, head),
         Footing::Lost => task.status.state != TaskState::Running,
     };
-    let older = tasks.wanted().filter(|task| task.id != head.id).filter(needless);
+    let older = tasks.wanted().enumerate().filter(|(place, task)| task.id != head.id && needless(*place, task));
+    let older = older.map(|(_, task)| task);
     let changes: Vec<Change> = older.filter_map(|task| retire(task, DesiredState::Shutdown)).collect();
     let acts = !changes.is_empty();
     draft.together(changes, || format!("{:?}: older tasks than {} are done", tasks.slot, head.id));
@@ -201,7 +205,14 @@ fn promote(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &mut Draft) -
 /// When a prepared task may start even if nothing more is heard.
 fn start_at(view: &View<'_>, tasks: &Tasks<'_>, head: &Task) -> Moment {
     let stopped = blockers(view, tasks).map(|task| stop_deadline(view, task)).max();
-    head.start_after.max(stopped).unwrap_or(Moment(0))
+    delay_end(view, head).max(stopped).unwrap_or(Moment(0))
+}
+
+/// When a task's delay will be over; `None` when it is. One that would last longer than the policy's was begun by a leader whose
+/// clock is ahead of ours: it is over, since waiting for that clock could take for ever.
+fn delay_end(view: &View<'_>, task: &Task) -> Option<Moment> {
+    let longest = view.now + view.service.current().task.restart.delay;
+    task.start_after.filter(|due| *due > view.now && *due <= longest)
 }
 
 /// Tasks of the slot that were asked to stop and may still run. One on a node that is down is not waited for: nothing will

@@ -1,21 +1,22 @@
 //! The loop: wait, plan, propose, again. There is no timer that gathers work: while a proposal is on its way to the disk, new
 //! tasks gather by themselves, and the next pass takes them all.
-#![expect(clippy::disallowed_methods, reason = "driver: owns the clock and draws the seeds")]
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use skep_proto::model::{Moment, Seed};
+use skep_proto::model::Moment;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::turn::{Placer, RETRY_AFTER, Turn};
 use crate::store::{ProposeError, Store};
+use crate::sys::{SteadyClock, seed};
 
 /// Gives waiting tasks their nodes until this manager leads no more or is told to stop.
 pub async fn run(store: Store, shutdown: CancellationToken) {
     let mut subscription = store.subscribe();
     let mut placer = Placer::default();
+    let mut clock = SteadyClock::start();
     let mut due = Instant::now();
     info!("scheduler started");
     loop {
@@ -25,7 +26,7 @@ pub async fn run(store: Store, shutdown: CancellationToken) {
             touched = subscription.touched() => if !Placer::concerns(&touched) { continue },
             () = tokio::time::sleep_until(due) => {}
         }
-        let wait = match turn(&store, &mut placer).await {
+        let wait = match turn(&store, &mut placer, clock.now()).await {
             Ok(wait) => wait,
             Err(ProposeError::NotLeader) => return,
             Err(error) => {
@@ -38,8 +39,8 @@ pub async fn run(store: Store, shutdown: CancellationToken) {
 }
 
 /// One pass. Returns how long the next may wait if nothing happens.
-async fn turn(store: &Store, placer: &mut Placer) -> Result<Duration, ProposeError> {
-    let Turn { explained, transaction, wait } = placer.turn(&store.read(), clock(), seed());
+async fn turn(store: &Store, placer: &mut Placer, now: Moment) -> Result<Duration, ProposeError> {
+    let Turn { explained, transaction, wait } = placer.turn(&store.read(), now, seed());
     if let Some(explained) = explained {
         debug!(groups = explained.len(), "tasks wait for a node");
         store.note_waiting(explained);
@@ -48,13 +49,4 @@ async fn turn(store: &Store, placer: &mut Placer) -> Result<Duration, ProposeErr
         store.propose(transaction).await?;
     }
     Ok(wait)
-}
-
-fn clock() -> Moment {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Moment(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-fn seed() -> Seed {
-    Seed::new(uuid::Uuid::new_v4().as_u128())
 }

@@ -2,7 +2,7 @@
 //! numbers are within their bounds, ids are of their kind. Only [`crate::convert`] and the managers' own code make them.
 //!
 //! - [`id`]: one type for each kind of object, so that a node's id is never taken for a task's.
-//! - [`moment`]: time as a value; nothing that decides reads a clock.
+//! - [`moment`]: time as a value; nothing that decides reads a clock. [`time`]: how drivers make one that never goes back.
 //! - [`spec`], [`service`]: what a user asks for, and the service that keeps it.
 //! - [`task`]: one run of one container on one node; its states only grow.
 //! - [`node`], [`cluster`]: the machines, and what they share. [`constraint`]: which machines a task may be on.
@@ -18,6 +18,7 @@ pub mod node;
 pub mod service;
 pub mod spec;
 pub mod task;
+pub mod time;
 pub mod token;
 
 pub use cluster::{BACKDATE, Cluster, ClusterSpec};
@@ -35,6 +36,7 @@ pub use spec::{
     RestartCondition, RestartPolicy, ServiceSpec, TaskSpec, UpdateConfig,
 };
 pub use task::{DesiredState, Slot, Task, TaskState, TaskStatus};
+pub use time::SteadyTime;
 pub use token::{JoinToken, RootDigest, TokenError, TokenSecret, TokenText};
 
 /// What every stored object carries besides its id.

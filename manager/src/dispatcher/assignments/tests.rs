@@ -90,11 +90,24 @@ fn a_report_is_no_news_for_who_reported_it() {
     told(&mut sent, &mut agent, &world);
     world.report(ids[0], TaskState::Running);
     assert_eq!(told(&mut sent, &mut agent, &world), 0);
+    sent.hear_end(ids[0]);
     world.report(ids[0], TaskState::Failed);
     assert_eq!(told(&mut sent, &mut agent, &world), 0);
     world.remove_task(ids[0]);
     assert_eq!(told(&mut sent, &mut agent, &world), 1);
     assert!(agent.tasks.is_empty() && agent.kept.is_empty());
+}
+
+#[test]
+fn a_task_that_the_managers_ended_is_stopped_on_its_node() {
+    let (mut world, ids) = world(1);
+    let (mut sent, mut agent) = (Sent::default(), Agent::default());
+    told(&mut sent, &mut agent, &world);
+    world.report(ids[0], TaskState::Rejected);
+    assert_eq!(told(&mut sent, &mut agent, &world), 1);
+    assert_eq!(agent.tasks[&ids[0].to_bytes()], pb::DesiredState::Shutdown);
+    world.desire(ids[0], DesiredState::Shutdown);
+    assert_eq!(told(&mut sent, &mut agent, &world), 0, "it is told once");
 }
 
 #[test]

@@ -55,6 +55,29 @@ fn a_lost_nodes_task_is_given_up_only_when_its_replacement_runs() {
 }
 
 #[test]
+fn of_two_outdated_tasks_that_run_in_a_slot_the_older_goes() {
+    let mut spec = replicated(2);
+    spec.update.parallelism = 1;
+    let (mut world, service) = World::up(2, spec);
+    let force = |spec: &mut ServiceSpec| spec.task.force_update += 1;
+    let old = world.head(service, 2).node.unwrap();
+    let number = if old == node_id(1) { 1 } else { 2 };
+    world.turn(number, NodeState::Down);
+    world.update(service, force);
+    world.plan_out(service);
+    world.place();
+    let replacement = world.head(service, 2).id;
+    world.turn(number, NodeState::Ready);
+    // Both are outdated now, and the update is busy with the other slot.
+    world.update(service, force);
+    world.plan_out(service);
+    world.report(replacement, TaskState::Running);
+    world.plan_out(service);
+    let shapes = world.of_slot(service, 2);
+    assert_eq!(shapes, [(DesiredState::Shutdown, TaskState::Running), (DesiredState::Running, TaskState::Running)]);
+}
+
+#[test]
 fn a_node_that_returns_before_the_replacement_runs_keeps_its_task() {
     let (mut world, service) = World::up(2, once());
     let task = world.head(service, 1).id;

@@ -1,6 +1,6 @@
 //! How many tasks there are, and in which slots.
 
-use skep_proto::model::{DesiredState, Mode, PublishMode, TaskState};
+use skep_proto::model::{DesiredState, Mode, PublishMode, RestartPolicy, TaskState};
 
 use crate::fixture::{World, node_id, port, replicated};
 use crate::orchestrator::{CHANGES_MAX, PROPOSED_MAX};
@@ -69,6 +69,25 @@ fn scaling_to_nothing_leaves_nothing() {
     world.update(service, scale(0));
     world.settle(service);
     assert_eq!(world.state.task_count(), 0);
+}
+
+#[test]
+fn a_slot_that_is_free_and_not_needed_leaves_no_history() {
+    let mut spec = replicated(4);
+    let delay = std::time::Duration::ZERO;
+    spec.task.restart = RestartPolicy { max_attempts: Some(1), delay, ..RestartPolicy::default() };
+    let (mut world, service) = World::up(1, spec);
+    for slot in [1, 2, 3, 4, 1, 2, 3, 4] {
+        let task = world.head(service, slot).id;
+        world.report(task, TaskState::Failed);
+        world.settle(service);
+    }
+    assert_eq!(world.live_slots(service), []);
+    // A new spec gives every slot new attempts: all four are free, and two are filled again.
+    world.update(service, scale(2));
+    world.settle(service);
+    assert_eq!(world.live_slots(service), [1, 2]);
+    assert_eq!(world.state.slots(service).count(), 2);
 }
 
 #[test]

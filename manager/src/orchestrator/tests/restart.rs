@@ -79,6 +79,19 @@ fn a_task_that_fails_while_it_waits_is_followed_by_one_that_waits_again() {
 }
 
 #[test]
+fn a_delay_that_a_leader_with_a_fast_clock_began_is_not_waited_for() {
+    let (mut world, service) = World::up(1, with(RestartCondition::Any, None, None));
+    world.wait(Duration::from_secs(24 * 3600));
+    let task = world.head(service, 1).id;
+    world.report(task, TaskState::Failed);
+    world.settle(service);
+    assert!(world.running(service).is_empty());
+    world.now = world.now - Duration::from_secs(12 * 3600);
+    world.settle(service);
+    assert_eq!(world.running(service).len(), 1);
+}
+
+#[test]
 fn attempts_run_out_and_an_update_of_any_kind_gives_new_ones() {
     let (mut world, service) = World::up(1, with(RestartCondition::Any, Some(2), None));
     let ends: Vec<bool> = (0..3).map(|_| runs_again(&mut world, service, TaskState::Failed)).collect();

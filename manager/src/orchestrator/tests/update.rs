@@ -104,6 +104,19 @@ fn the_next_slot_waits_for_the_delay() {
 }
 
 #[test]
+fn a_delay_that_a_leader_with_a_fast_clock_began_stops_no_rollout() {
+    let delay = Duration::from_secs(30);
+    let (mut world, service) = World::up(1, rolling(2, UpdateConfig { delay, ..UpdateConfig::default() }));
+    world.wait(Duration::from_secs(24 * 3600));
+    world.update(service, force);
+    world.settle(service);
+    assert_eq!(touched(&world, service), 1);
+    world.now = world.now - Duration::from_secs(12 * 3600);
+    world.settle(service);
+    assert_eq!(touched(&world, service), 2);
+}
+
+#[test]
 fn a_new_task_that_fails_stops_the_rollout_there() {
     for condition in [RestartCondition::Any, RestartCondition::None] {
         for start_first in [false, true] {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use skep_proto::model::Moment;
+use super::moment::Moment;
 
 /// A machine that learns the right time after its boot jumps by years; smaller steps than this are not worth following.
 const STEP_MIN: Duration = Duration::from_secs(1);
