@@ -96,10 +96,10 @@ impl From<ApiError> for Status {
             ApiError::TokenLife | ApiError::TokenUses { .. } | ApiError::TokenUnlimited => Code::InvalidArgument,
             ApiError::TokenGone => Code::Aborted,
             ApiError::TooManyTokens { .. } => Code::ResourceExhausted,
-            ApiError::NotDown { .. } | ApiError::RemoveManager { .. } | ApiError::Role { .. } => {
+            ApiError::NotDown { .. } | ApiError::RemoveManager { .. } | ApiError::Demote { .. } => {
                 Code::FailedPrecondition
             }
-            ApiError::Write(error) => of_propose(error),
+            ApiError::Read(error) | ApiError::Write(error) => of_propose(error),
         };
         status(code, &error)
     }

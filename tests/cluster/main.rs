@@ -5,6 +5,7 @@
 mod support;
 
 mod joining;
+mod managers;
 mod moving;
 mod refusals;
 mod services;

@@ -179,6 +179,11 @@ impl Machine {
         fs::read_to_string(self.scratch("log")).unwrap_or_default()
     }
 
+    /// Its daemon was started and not killed or stopped.
+    pub(crate) fn runs(&self) -> bool {
+        self.daemon.is_some()
+    }
+
     /// The daemon's process id.
     pub(crate) fn pid(&self) -> i32 {
         i32::try_from(self.daemon.as_ref().expect("the daemon runs").id()).expect("process ids fit")

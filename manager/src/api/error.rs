@@ -6,6 +6,7 @@ use skep_proto::model::{NodeId, NodeState, TokenError};
 use super::lookup::LookupError;
 use super::validate::Invalid;
 use crate::caller::CallerError;
+use crate::group::QuorumLoss;
 use crate::store::ProposeError;
 
 /// Why a Control call came to nothing.
@@ -54,11 +55,14 @@ pub enum ApiError {
         /// Which.
         node: NodeId,
     },
-    /// Not in this version.
-    #[error("change the role of node {node}: this version has one manager a swarm and cannot promote or demote")]
-    Role {
+    /// Without its vote those that remain could not decide.
+    #[error("demote node {node}")]
+    Demote {
         /// Which.
         node: NodeId,
+        /// What would remain.
+        #[source]
+        source: QuorumLoss,
     },
     /// A token that should live for too long.
     #[error("make a join token: --expires takes at most 366 days; leave it out for a token that never expires")]
@@ -86,6 +90,9 @@ pub enum ApiError {
     /// The token that is to be replaced cannot be read.
     #[error("replace the join token")]
     Token(#[from] TokenError),
+    /// This manager cannot make sure that what it knows is the newest.
+    #[error("read the cluster's state")]
+    Read(#[source] ProposeError),
     /// It could not be written.
     #[error("write the change")]
     Write(#[from] ProposeError),

@@ -21,4 +21,4 @@ pub mod tokens;
 pub mod validate;
 
 pub use error::ApiError;
-pub use service::{Answers, ControlService, LogSelection, ReadLogs};
+pub use service::{Answers, ControlService, LogSelection, ReadLogs, Seen};

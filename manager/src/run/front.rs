@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
-use crate::api::{Answers, ControlService, LogSelection, ReadLogs};
+use crate::api::{Answers, ControlService, LogSelection, ReadLogs, Seen};
 use crate::ca::{CaService, NodeIdentity};
 use crate::dispatcher::Dispatcher;
 use crate::forward::{Bearings, Forward, LocalCalls};
@@ -68,7 +68,8 @@ impl Front {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let logs = LogBroker::new(store.clone(), stop.clone());
         let dispatcher = Dispatcher::new(store.clone(), consensus.own_id(), leader.clone());
-        let control = ControlService::new(store.clone(), reader(&logs), *node, leader.clone(), heard.clone());
+        let seen = Seen { leader: leader.clone(), heard: heard.clone(), group: consensus.group() };
+        let control = ControlService::new(store.clone(), reader(&logs), *node, seen);
         let membership = MembershipService::new(store.clone(), Arc::clone(&consensus), dialer.clone(), *node);
         let routes = Routes::new(DispatcherServer::new(dispatcher.clone()))
             .add_service(CaServer::new(CaService::new(store.clone())))

@@ -10,16 +10,20 @@ use crate::cli::output::print;
 use crate::cli::service::tasks::{TasksFlags, run as run_tasks};
 use crate::exit::Exit;
 
-use super::{inspect, list, update};
+use super::{inspect, list, role, update};
 
 /// Manage swarm nodes
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
+    /// Demote one or more nodes from manager in the swarm
+    Demote(role::RoleFlags),
     /// Display detailed information on one or more nodes
     Inspect(inspect::InspectArguments),
     /// List nodes in the swarm
     #[command(visible_alias = "list")]
     Ls(list::NodesFlags),
+    /// Promote one or more nodes to manager in the swarm
+    Promote(role::RoleFlags),
     /// List tasks running on one or more nodes, defaults to the current node
     Ps(NodeTasksFlags),
     /// Remove one or more nodes from the swarm
@@ -79,6 +83,8 @@ impl AvailabilityWord {
 /// Whatever the command failed at.
 pub(crate) async fn run(daemon: &Daemon, command: NodeCommand) -> anyhow::Result<Exit> {
     match command {
+        NodeCommand::Demote(flags) => role::run(daemon, &flags, pb::NodeRole::Worker).await,
+        NodeCommand::Promote(flags) => role::run(daemon, &flags, pb::NodeRole::Manager).await,
         NodeCommand::Inspect(flags) => inspect::run(daemon, &flags).await,
         NodeCommand::Ls(flags) => list::run(daemon, &flags).await,
         NodeCommand::Ps(flags) => tasks(daemon, &flags).await,

@@ -4,6 +4,7 @@ mod command;
 mod inspect;
 mod list;
 mod moving;
+mod role;
 mod update;
 
 pub(crate) use command::{AvailabilityWord, NodeCommand, run};

@@ -8,6 +8,7 @@ use tonic::{Code, Status};
 use super::AvailabilityWord;
 use super::inspect::get;
 use super::moving::Moving;
+use super::role::until;
 use crate::cli::connect::Daemon;
 use crate::cli::error::{timed_out, usage};
 use crate::cli::flags::labels::labels;
@@ -49,6 +50,15 @@ enum RoleWord {
     Manager,
 }
 
+impl RoleWord {
+    fn wire(self) -> pb::NodeRole {
+        match self {
+            Self::Worker => pb::NodeRole::Worker,
+            Self::Manager => pb::NodeRole::Manager,
+        }
+    }
+}
+
 /// Updates the node, and waits until it is what its availability says.
 ///
 /// # Errors
@@ -57,7 +67,13 @@ pub(super) async fn run(daemon: &Daemon, flags: &UpdateFlags) -> anyhow::Result<
     let deadline = flags.wait.deadline();
     let id = change(daemon, flags).await?;
     print(&format!("{}\n", flags.node))?;
-    if flags.wait.detach || flags.availability.is_none() {
+    if flags.wait.detach {
+        return Ok(Exit::Done);
+    }
+    if let Some(role) = flags.role {
+        until(daemon, &id, &flags.node, role.wire(), (&flags.wait, deadline)).await?;
+    }
+    if flags.availability.is_none() {
         return Ok(Exit::Done);
     }
     let (mut moving, mut screen) = (Moving::default(), Screen::new(progress_target()));
@@ -142,10 +158,8 @@ impl UpdateFlags {
         if let Some(availability) = self.availability {
             spec.availability = availability.wire().into();
         }
-        match self.role {
-            Some(RoleWord::Worker) => spec.role = pb::NodeRole::Worker.into(),
-            Some(RoleWord::Manager) => spec.role = pb::NodeRole::Manager.into(),
-            None => {}
+        if let Some(role) = self.role {
+            spec.role = role.wire().into();
         }
         Ok(spec)
     }

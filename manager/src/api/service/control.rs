@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 
 use crate::api::ApiError;
 use crate::caller::{Caller, Via};
+use crate::group::Group;
 use crate::reach::Reachability;
 use crate::store::{Change, ProposeError, Refusal, State, Store, Transaction};
 use crate::sys;
@@ -41,10 +42,18 @@ pub struct ControlService {
     pub(super) logs: ReadLogs,
     /// This manager's node.
     pub(super) own: NodeId,
+    pub(super) seen: Seen,
+}
+
+/// What is seen of the other managers.
+#[derive(Clone, Debug)]
+pub struct Seen {
     /// Raft id of the leader, while one is known.
-    pub(super) leader: watch::Receiver<Option<u64>>,
+    pub leader: watch::Receiver<Option<u64>>,
     /// Whom Raft hears.
-    pub(super) heard: Reachability,
+    pub heard: Reachability,
+    /// Who votes.
+    pub group: watch::Receiver<Group>,
 }
 
 /// A stream of answers, made as they are read.
@@ -62,18 +71,16 @@ impl std::fmt::Debug for ControlService {
 impl ControlService {
     /// Serves callers that the listener tells apart.
     #[must_use]
-    pub fn new(
-        store: Store,
-        logs: ReadLogs,
-        own: NodeId,
-        leader: watch::Receiver<Option<u64>>,
-        heard: Reachability,
-    ) -> Self {
-        Self { store, logs, own, leader, heard }
+    pub fn new(store: Store, logs: ReadLogs, own: NodeId, seen: Seen) -> Self {
+        Self { store, logs, own, seen }
     }
 
-    fn admit<T>(&self, request: Request<T>) -> Result<T, ApiError> {
-        Caller::of(request.extensions()).require_manager(&self.store.read())?;
+    /// Lets managers in, once the state has everything that was acknowledged to anyone before: so an answer is never older than what
+    /// its reader has seen elsewhere, and who was demoted a moment ago is one no more.
+    async fn admit<T>(&self, request: Request<T>) -> Result<T, ApiError> {
+        let caller = Caller::of(request.extensions());
+        self.store.barrier().await.map_err(ApiError::Read)?;
+        caller.require_manager(&self.store.read())?;
         Ok(request.into_inner())
     }
 
@@ -116,80 +123,80 @@ impl Control for ControlService {
     type WatchNodeStream = Answers<pb::NodeProgress>;
 
     async fn create_service(&self, request: Request<pb::CreateServiceRequest>) -> Answer<pb::ServiceReply> {
-        Ok(Response::new(self.create(self.admit(request)?).await?))
+        Ok(Response::new(self.create(self.admit(request).await?).await?))
     }
 
     async fn update_service(&self, request: Request<pb::UpdateServiceRequest>) -> Answer<pb::ServiceReply> {
-        Ok(Response::new(self.update(self.admit(request)?).await?))
+        Ok(Response::new(self.update(self.admit(request).await?).await?))
     }
 
     async fn remove_service(&self, request: Request<pb::RefRequest>) -> Answer<pb::Empty> {
-        self.remove(&self.admit(request)?.r#ref).await?;
+        self.remove(&self.admit(request).await?.r#ref).await?;
         Ok(Response::new(pb::Empty {}))
     }
 
     async fn get_service(&self, request: Request<pb::RefRequest>) -> Answer<pb::ServiceReply> {
-        Ok(Response::new(self.get(&self.admit(request)?.r#ref)?))
+        Ok(Response::new(self.get(&self.admit(request).await?.r#ref)?))
     }
 
     async fn list_services(&self, request: Request<pb::ListServicesRequest>) -> Answer<Self::ListServicesStream> {
-        Ok(Response::new(self.list(&self.admit(request)?.refs)?))
+        Ok(Response::new(self.list(&self.admit(request).await?.refs)?))
     }
 
     async fn watch_service(&self, request: Request<pb::WatchServiceRequest>) -> Answer<Self::WatchServiceStream> {
-        Ok(Response::new(self.watch(&self.admit(request)?)?))
+        Ok(Response::new(self.watch(&self.admit(request).await?)?))
     }
 
     async fn service_logs(&self, request: Request<pb::ServiceLogsRequest>) -> Answer<Self::ServiceLogsStream> {
-        Ok(Response::new(self.read_logs(self.admit(request)?)?))
+        Ok(Response::new(self.read_logs(self.admit(request).await?)?))
     }
 
     async fn list_tasks(&self, request: Request<pb::ListTasksRequest>) -> Answer<Self::ListTasksStream> {
-        Ok(Response::new(self.tasks(&self.admit(request)?)?))
+        Ok(Response::new(self.tasks(&self.admit(request).await?)?))
     }
 
     async fn get_task(&self, request: Request<pb::RefRequest>) -> Answer<pb::TaskEntry> {
-        Ok(Response::new(self.task(&self.admit(request)?.r#ref)?))
+        Ok(Response::new(self.task(&self.admit(request).await?.r#ref)?))
     }
 
     async fn list_nodes(&self, request: Request<pb::ListNodesRequest>) -> Answer<Self::ListNodesStream> {
         let asked = self.asked(&request);
-        Ok(Response::new(self.nodes(&self.admit(request)?.refs, asked)?))
+        Ok(Response::new(self.nodes(&self.admit(request).await?.refs, asked)?))
     }
 
     async fn get_node(&self, request: Request<pb::RefRequest>) -> Answer<pb::NodeEntry> {
         let asked = self.asked(&request);
-        Ok(Response::new(self.node(&self.admit(request)?.r#ref, asked)?))
+        Ok(Response::new(self.node(&self.admit(request).await?.r#ref, asked)?))
     }
 
     async fn watch_node(&self, request: Request<pb::RefRequest>) -> Answer<Self::WatchNodeStream> {
-        Ok(Response::new(self.watch_moves(&self.admit(request)?.r#ref)?))
+        Ok(Response::new(self.watch_moves(&self.admit(request).await?.r#ref)?))
     }
 
     async fn update_node(&self, request: Request<pb::UpdateNodeRequest>) -> Answer<pb::NodeEntry> {
         let asked = self.asked(&request);
-        Ok(Response::new(self.change_node(self.admit(request)?, asked).await?))
+        Ok(Response::new(self.change_node(self.admit(request).await?, asked).await?))
     }
 
     async fn remove_node(&self, request: Request<pb::RemoveNodeRequest>) -> Answer<pb::Empty> {
-        self.forget_node(self.admit(request)?).await?;
+        self.forget_node(self.admit(request).await?).await?;
         Ok(Response::new(pb::Empty {}))
     }
 
     async fn get_cluster(&self, request: Request<pb::Empty>) -> Answer<pb::ClusterReply> {
-        self.admit(request)?;
+        self.admit(request).await?;
         Ok(Response::new(self.cluster()?))
     }
 
     async fn update_cluster(&self, request: Request<pb::UpdateClusterRequest>) -> Answer<pb::ClusterReply> {
-        Ok(Response::new(self.change_cluster(self.admit(request)?).await?))
+        Ok(Response::new(self.change_cluster(self.admit(request).await?).await?))
     }
 
     async fn rotate_token(&self, request: Request<pb::TokenRequest>) -> Answer<pb::TokenReply> {
-        Ok(Response::new(self.rotate(&self.admit(request)?).await?))
+        Ok(Response::new(self.rotate(&self.admit(request).await?).await?))
     }
 
     async fn create_token(&self, request: Request<pb::TokenRequest>) -> Answer<pb::TokenReply> {
-        Ok(Response::new(self.create_token(&self.admit(request)?).await?))
+        Ok(Response::new(self.create_token(&self.admit(request).await?).await?))
     }
 }

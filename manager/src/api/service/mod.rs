@@ -12,4 +12,4 @@ mod node;
 mod service;
 mod task;
 
-pub use control::{Answers, ControlService, LogSelection, ReadLogs};
+pub use control::{Answers, ControlService, LogSelection, ReadLogs, Seen};

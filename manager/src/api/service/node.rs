@@ -58,11 +58,19 @@ impl ControlService {
         if request.version == 0 {
             return Err(ApiError::NoVersion { what: format!("node {node}") });
         }
-        if role != spec.role {
-            return Err(ApiError::Role { node });
+        if (role, spec.role) == (NodeRole::Manager, NodeRole::Worker) {
+            self.may_demote(node)?;
         }
         self.propose(Change::SetNodeSpec { node, if_version: request.version, spec }).await?;
         self.node(&node.to_string(), asked)
+    }
+
+    /// Not while those that remain could not decide without its vote. The vote goes later, and is looked at again then.
+    fn may_demote(&self, node: NodeId) -> Result<(), ApiError> {
+        let state = self.store.read();
+        let Some(manager) = state.node(node).and_then(|node| node.manager.as_ref()) else { return Ok(()) };
+        let can = self.seen.group.borrow().can_lose(manager.raft_id);
+        can.map_err(|source| ApiError::Demote { node, source })
     }
 
     pub(super) async fn forget_node(&self, request: pb::RemoveNodeRequest) -> Result<(), ApiError> {
@@ -75,12 +83,12 @@ impl ControlService {
     }
 
     fn node_entry(&self, node: &Node, asked: NodeId) -> pb::NodeEntry {
-        let leader = *self.leader.borrow();
+        let leader = *self.seen.leader.borrow();
         let raft_id = node.manager.as_ref().map(|manager| manager.raft_id);
         pb::NodeEntry {
             node: Some(node.into()),
             leader: raft_id.is_some() && raft_id == leader,
-            reachable: raft_id.is_some_and(|id| self.heard.borrow().contains(&id)),
+            reachable: raft_id.is_some_and(|id| self.seen.heard.borrow().contains(&id)),
             self_: node.id == asked,
             clock_ahead_ms: self.store.soft().clock_ahead_ms(node.id),
         }

@@ -1,0 +1,166 @@
+//! `node promote` and `node demote`, and waiting until a node is what it is to be.
+
+use std::time::Duration;
+
+use clap::Args;
+use skep_proto::pb;
+use tokio::time::{Instant, sleep};
+use tonic::{Code, Status};
+
+use super::command::resolved;
+use super::inspect::get;
+use crate::cli::connect::Daemon;
+use crate::cli::error::{all, parted, timed_out};
+use crate::cli::format::units::go_duration;
+use crate::cli::json::meta_id;
+use crate::cli::output::print;
+use crate::cli::wait::{WaitFlags, again};
+use crate::exit::Exit;
+
+/// How often the node is looked at. A manager comes about in some hundred milliseconds, once or twice in its life.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How often a change is worked out anew because the node was written in between; then the user is told.
+const TRIES_MAX: u32 = 5;
+
+/// Flags of both.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RoleFlags {
+    #[command(flatten)]
+    wait: WaitFlags,
+    /// Names or ids
+    #[arg(required = true, value_name = "NODE")]
+    nodes: Vec<String>,
+}
+
+/// Makes each of them a manager or a worker.
+///
+/// # Errors
+/// When one is refused, or is not what it is to be when the time is up.
+pub(super) async fn run(daemon: &Daemon, flags: &RoleFlags, role: pb::NodeRole) -> anyhow::Result<Exit> {
+    let deadline = flags.wait.deadline();
+    let mut results = Vec::new();
+    for word in &flags.nodes {
+        results.push(one(daemon, word, role, (&flags.wait, deadline)).await);
+    }
+    all(parted(results).1)?;
+    Ok(Exit::Done)
+}
+
+async fn one(daemon: &Daemon, word: &str, role: pb::NodeRole, wait: (&WaitFlags, Instant)) -> anyhow::Result<()> {
+    let word = &resolved(daemon, word).await?;
+    let (id, was) = change(daemon, word, role).await?;
+    if was == role {
+        return print(&format!("Node {word} is already a {}.\n", name(role)));
+    }
+    if !wait.0.detach {
+        until(daemon, &id, word, role, wait).await?;
+    }
+    match role {
+        pb::NodeRole::Manager => print(&format!("Node {word} promoted to a manager in the swarm.\n")),
+        _ => print(&format!("Manager {word} demoted in the swarm.\n")),
+    }
+}
+
+/// Writes the role; gives the node's id and what it was to be before.
+async fn change(daemon: &Daemon, word: &str, role: pb::NodeRole) -> anyhow::Result<(String, pb::NodeRole)> {
+    let mut tries = 1;
+    loop {
+        let node = get(daemon, word).await?.node.unwrap_or_default();
+        let id = meta_id(node.meta.as_ref());
+        let spec = node.spec.unwrap_or_default();
+        let was = spec.role();
+        if was == role {
+            return Ok((id, was));
+        }
+        let spec = pb::NodeSpec { role: role.into(), ..spec };
+        let version = node.meta.map_or(0, |meta| meta.version);
+        let request = pb::UpdateNodeRequest { r#ref: id.clone(), version, spec: Some(spec) };
+        match daemon.control().update_node(request).await {
+            Ok(_) => return Ok((id, was)),
+            Err(status) if status.code() == Code::Aborted && tries < TRIES_MAX => tries += 1,
+            Err(status) => return Err(status.into()),
+        }
+    }
+}
+
+/// Waits until the node is what it is to be: a manager that is heard, or a worker without a vote.
+///
+/// # Errors
+/// When the time is up, or nobody can be asked any more.
+pub(super) async fn until(
+    daemon: &Daemon,
+    id: &str,
+    word: &str,
+    role: pb::NodeRole,
+    (flags, deadline): (&WaitFlags, Instant),
+) -> anyhow::Result<()> {
+    let mut tries = 0;
+    loop {
+        match daemon.control().get_node(pb::RefRequest { r#ref: id.to_owned() }).await {
+            Ok(entry) if is_settled(entry.get_ref(), role) => return Ok(()),
+            Ok(_) => tries = 0,
+            // A manager that demotes itself cannot be asked any more, and that is how one sees that it is done.
+            Err(status) if role == pb::NodeRole::Worker && is_no_manager(&status) => return Ok(()),
+            Err(status) => again(&mut tries, status).await?,
+        }
+        if Instant::now() >= deadline {
+            let waited = go_duration(flags.timeout.unwrap_or_default());
+            return Err(timed_out(format!(
+                "failed to see node {word} become a {} within {waited}: it goes on in the background, if its daemon runs and the \
+                 other managers can do without its vote; skep node ls shows it",
+                name(role)
+            )));
+        }
+        sleep(LOOK).await;
+    }
+}
+
+fn is_settled(entry: &pb::NodeEntry, role: pb::NodeRole) -> bool {
+    let node = entry.node.clone().unwrap_or_default();
+    match role {
+        pb::NodeRole::Manager => node.manager.is_some() && entry.reachable,
+        _ => node.manager.is_none() && node.role() == pb::NodeRole::Worker,
+    }
+}
+
+fn is_no_manager(status: &Status) -> bool {
+    status.code() == Code::FailedPrecondition && status.message().contains("not a swarm manager")
+}
+
+fn name(role: pb::NodeRole) -> &'static str {
+    match role {
+        pb::NodeRole::Manager => "manager",
+        _ => "worker",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manager_is_one_when_it_is_heard_and_a_worker_when_it_has_no_vote() {
+        let entry = |role: pb::NodeRole, votes: bool, reachable| pb::NodeEntry {
+            node: Some(pb::Node {
+                role: role.into(),
+                manager: votes.then(pb::ManagerStatus::default),
+                ..Default::default()
+            }),
+            reachable,
+            ..Default::default()
+        };
+        use pb::NodeRole::{Manager, Worker};
+        let cases = [
+            (entry(Manager, true, true), Manager, true),
+            (entry(Manager, true, false), Manager, false),
+            (entry(Manager, false, false), Manager, false),
+            (entry(Worker, false, false), Worker, true),
+            (entry(Manager, false, false), Worker, false),
+            (entry(Worker, true, true), Worker, false),
+        ];
+        for (entry, role, settled) in cases {
+            assert_eq!(is_settled(&entry, role), settled, "{entry:?} {role:?}");
+        }
+    }
+}

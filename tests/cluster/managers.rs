@@ -1,0 +1,176 @@
+//! Several managers: real daemons, killed, stopped, cut off, moved, promoted and demoted.
+
+use crate::support::{Machine, SOON, World, can_run, wait_for};
+
+/// A swarm of that many managers; the first one leads.
+fn managers(world: &World, count: usize) -> Vec<Machine> {
+    let first = world.machine();
+    first.init();
+    let mut all = vec![first];
+    for _ in 1..count {
+        let next = world.machine();
+        join_as_manager(&next, &all[0]);
+        all.push(next);
+    }
+    all
+}
+
+fn join_as_manager(machine: &Machine, at: &Machine) {
+    let token = at.skep(&["swarm", "join-token", "-q", "manager"]).ok();
+    machine.skep(&["swarm", "join", "--token", token.trim(), &format!("{}:2377", at.address)]).ok();
+}
+
+/// Hostname and manager status of every node, as that manager lists them.
+fn statuses(machine: &Machine) -> Vec<String> {
+    let said = machine.skep(&["node", "ls", "--format", "{{.Hostname}} {{.Status}} {{.ManagerStatus}}"]);
+    said.out.lines().map(|line| line.trim().to_owned()).collect()
+}
+
+fn wait_for_status(machine: &Machine, wanted: &str) {
+    wait_for(wanted, SOON, || statuses(machine).contains(&wanted.to_owned()).then_some(()));
+}
+
+/// Which of them leads, as the first that runs says.
+fn leader(all: &[Machine]) -> usize {
+    wait_for("a leader", SOON, || {
+        let running = all.iter().find(|machine| machine.runs())?;
+        let leads = statuses(running).into_iter().find(|line| line.ends_with("Leader"))?;
+        let hostname = leads.split(' ').next()?.to_owned();
+        all.iter().position(|machine| machine.hostname == hostname && machine.runs())
+    })
+}
+
+fn names(machine: &Machine) -> Vec<String> {
+    machine.column(&["service", "ls"], "{{.Name}}")
+}
+
+#[test]
+fn every_manager_answers_and_a_killed_leader_is_replaced() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new();
+    let mut all = managers(&world, 3);
+    let worker = world.machine();
+    worker.join(&all[2]);
+    wait_for_status(&all[1], "m4 Ready");
+    all[1].skep(&["service", "create", "--name", "web", "--replicas", "4", "skep/hello"]).ok();
+    let before = worker.container_pids();
+    let old = leader(&all);
+    all[old].kill();
+    let other = (old + 1) % 3;
+    all[other].skep(&["service", "create", "-d", "--replicas", "0", "--name", "after", "skep/hello"]).ok();
+    let new = leader(&all);
+    assert_ne!(new, old);
+    assert_eq!(names(&all[other]), ["after", "web"]);
+    wait_for_status(&all[other], &format!("m{} Down Unreachable", old + 1));
+    assert_eq!(worker.container_pids(), before, "a change of leader moves no task");
+    all[old].start();
+    wait_for_status(&all[old], &format!("m{} Ready Reachable", old + 1));
+    assert_eq!(names(&all[old]), ["after", "web"]);
+    all[old].skep(&["service", "rm", "web", "after"]).ok();
+}
+
+#[test]
+fn a_clean_stop_of_the_leader_hands_over_and_without_a_majority_nothing_runs_less() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new();
+    let mut all = managers(&world, 3);
+    all[0].skep(&["service", "create", "--name", "web", "--replicas", "3", "skep/hello"]).ok();
+    let first = leader(&all);
+    all[first].stop();
+    let second = leader(&all);
+    all[second].skep(&["service", "create", "-d", "--replicas", "0", "--name", "one", "skep/hello"]).ok();
+    all[second].kill();
+    let last = 3 - first - second;
+    let pids = all[last].container_pids();
+    let sentence = all[last].skep(&["service", "ls"]).refused(1);
+    assert!(
+        sentence.contains("2 of its 3 managers do not answer") && sentence.contains("--force-new-cluster"),
+        "{sentence}"
+    );
+    assert_eq!(all[last].container_pids(), pids, "tasks run on");
+    all[first].start();
+    wait_for("two of three to answer again", SOON, || (all[last].skep(&["service", "ls"]).code == 0).then_some(()));
+    assert_eq!(names(&all[last]), ["one", "web"]);
+}
+
+#[test]
+fn a_cut_off_leader_serves_nobody_and_comes_back_as_a_follower() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new();
+    let all = managers(&world, 3);
+    let old = leader(&all);
+    let other = (old + 1) % 3;
+    world.cable(&all[old], false);
+    wait_for("another leader", SOON, || {
+        let said = all[other].skep(&["service", "create", "-d", "--replicas", "0", "--name", "cut", "skep/hello"]);
+        (said.code == 0).then_some(())
+    });
+    all[old].skep(&["service", "ls"]).refused(1);
+    world.cable(&all[old], true);
+    wait_for("it to know what it missed", SOON, || {
+        let said = all[old].skep(&["service", "ls", "--format", "{{.Name}}"]);
+        (said.code == 0 && said.out.contains("cut")).then_some(())
+    });
+    wait_for_status(&all[old], &format!("m{} Ready Reachable", old + 1));
+}
+
+#[test]
+fn nodes_are_promoted_demoted_and_leave() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new();
+    let first = world.machine();
+    first.init();
+    let (second, third) = (world.machine(), world.machine());
+    second.join(&first);
+    third.join(&first);
+    let refused = first.skep(&["node", "demote", "m1"]).refused(1);
+    assert!(refused.contains("quorum"), "{refused}");
+    first.skep(&["node", "promote", "m2", "m3"]).ok();
+    wait_for_status(&second, "m3 Ready Reachable");
+    wait_for_status(&third, "m3 Ready Reachable");
+    third.skep(&["service", "create", "-d", "--replicas", "0", "--name", "there", "skep/hello"]).ok();
+    first.skep(&["node", "demote", "m1"]).ok();
+    wait_for("the first to be a worker", SOON, || {
+        let said = first.skep(&["node", "ls"]);
+        (said.code == 1 && said.err.contains("worker nodes can't")).then_some(())
+    });
+    let state = first.data_dir().join("manager");
+    wait_for("the state of the cluster to be gone from a worker", SOON, || (!state.exists()).then_some(()));
+    wait_for_status(&second, "m1 Ready");
+    let refused = second.skep(&["swarm", "leave"]).refused(1);
+    assert!(refused.contains("is a manager"), "{refused}");
+    second.skep(&["swarm", "leave", "--force"]).ok();
+    wait_for_status(&third, "m2 Down");
+    wait_for_status(&third, "m3 Ready Leader");
+    third.skep(&["node", "rm", "m2"]).ok();
+    assert_eq!(names(&third), ["there"]);
+    join_as_manager(&second, &third);
+    wait_for("the second to be back under another id", SOON, || {
+        statuses(&third).contains(&"m2 Ready Reachable".to_owned()).then_some(())
+    });
+}
+
+#[test]
+fn a_manager_that_lost_its_state_gets_it_back_from_the_others() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new();
+    let mut all = managers(&world, 3);
+    all[0].skep(&["service", "create", "-d", "--replicas", "0", "--name", "there", "skep/hello"]).ok();
+    let victim = (leader(&all) + 1) % 3;
+    all[victim].kill();
+    std::fs::remove_dir_all(all[victim].data_dir().join("manager")).unwrap();
+    all[victim].start();
+    wait_for_status(&all[victim], &format!("m{} Ready Reachable", victim + 1));
+    assert_eq!(names(&all[victim]), ["there"]);
+    assert_eq!(statuses(&all[victim]).len(), 3);
+}
