@@ -74,12 +74,24 @@ pub(crate) fn sentence(error: &anyhow::Error) -> String {
     if let Some(ended) = error.downcast_ref::<Ended>() {
         return ended.sentence.clone();
     }
+    if let Some(broken) = error.chain().find(|part| part.is::<tonic::transport::Error>()) {
+        return format!("failed to hear the daemon out: {}; does it still run? its log tells more", root(broken));
+    }
     let texts: Vec<String> = error.chain().map(told).collect();
     let mut text = texts.join(": ");
     if !error.chain().any(|e| e.is::<tonic::Status>()) {
         text.insert_str(0, "failed to ");
     }
     text
+}
+
+/// What lies at the bottom of a broken connection: the layers between only add that they failed, too.
+fn root(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    format!("the connection broke off ({cause})")
 }
 
 fn told(error: &(dyn std::error::Error + 'static)) -> String {

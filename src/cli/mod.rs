@@ -6,10 +6,10 @@
 //! [`Exit`]; an error becomes one sentence on standard error here, and nowhere else.
 //!
 //! *Shared*: [`flags`] reads the small languages of single flags, [`json`] shows objects as Docker's API does, [`list`] and
-//! [`log`] hold what all listings and all logs take, [`wait`] waits until a service has converged, which [`convergence`]
-//! understands; [`output`] alone touches the terminal and the clock.
+//! [`log`] hold what all listings and all logs take, [`misuse`] tells what was wrong with a command line, [`wait`] waits until a
+//! service has converged, which [`convergence`] understands; [`output`] alone touches the terminal and the clock.
 //!
-//! *Pure* are [`flags`], [`json`], [`mod@format`], [`names`] and [`convergence`]; in the command files, everything but `run` and
+//! *Pure* are [`flags`], [`json`], [`mod@format`], [`names`], [`misuse`] and [`convergence`]; in the command files, everything but `run` and
 //! what it calls with `await`. Those are tested as values; the rest is tested as a process, against a made-up daemon.
 //!
 //! *Where to read next*: [`args`] for the tree of commands, then [`service`].
@@ -28,6 +28,7 @@ pub(crate) mod inspect;
 pub(crate) mod json;
 pub(crate) mod list;
 pub(crate) mod log;
+pub(crate) mod misuse;
 pub(crate) mod names;
 pub(crate) mod node;
 pub(crate) mod output;
@@ -36,15 +37,18 @@ pub(crate) mod swarm;
 pub(crate) mod version;
 pub(crate) mod wait;
 
+use std::env;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::exit::Exit;
 
 /// Parses, runs, and turns the outcome into words and a number.
 pub(crate) fn main() -> ExitCode {
-    let arguments = match args::Arguments::try_parse() {
+    let matches = misuse::greedy(args::Arguments::command()).try_get_matches();
+    let arguments = match matches.and_then(|mut found| args::Arguments::from_arg_matches_mut(&mut found)) {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
     };
@@ -60,9 +64,18 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// Clap's own words: help and version are answers, the rest is wrong usage.
+/// Help and version are answers, the rest is wrong usage. A command family named without a command gets its list of commands.
 fn usage(error: &clap::Error) -> ExitCode {
-    // Whoever closed our output does not want the help.
-    let _ = error.print();
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    match error.kind() {
+        DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand => {
+            // Whoever closed our output does not want the help.
+            let _ = error.print();
+        }
+        _ => {
+            let words: Vec<OsString> = env::args_os().skip(1).collect();
+            eprintln!("skep: {}", misuse::sentence(error, &args::Arguments::command(), &words));
+        }
+    }
     if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() }
 }

@@ -31,7 +31,7 @@ pub(crate) enum FormatError {
     },
     /// A size is not a number with a known unit, or does not fit 63 bits.
     #[error(
-        "read the size {text:?}: give a number with an optional unit of b, k, m, g, t or p, such as 512m or 1.5GiB"
+        "read the size {text:?}: give a number with an optional unit of b, k, m, g, t or p, such as 512m or 1.5GiB, less than 8192p"
     )]
     ReadSize {
         /// What the user wrote.
@@ -44,8 +44,17 @@ pub(crate) enum FormatError {
         text: String,
     },
     /// A duration has no number, an unknown unit, a minus sign, or does not fit 63 bits of nanoseconds.
-    #[error("read the duration {text:?}: give numbers with units of ns, us, ms, s, m or h, such as 1m30s")]
+    #[error(
+        "read the duration {text:?}: give numbers with units of ms, s, m or h, such as 1m30s, none of them negative, and less than \
+         292 years in all"
+    )]
     ReadDuration {
+        /// What the user wrote.
+        text: String,
+    },
+    /// A duration of less than a millisecond that is not zero.
+    #[error("read the duration {text:?}: the shortest one is 1ms")]
+    TooFine {
         /// What the user wrote.
         text: String,
     },

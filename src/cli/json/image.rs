@@ -17,8 +17,13 @@ pub(crate) fn image(image: &pb::Image) -> Value {
         "Os": image.os,
         "Size": image.size_bytes,
         "VirtualSize": image.size_bytes,
-        "RootFS": {"Type": "layers", "Layers": or_null(image.layers.clone())},
+        "RootFS": {"Type": "layers", "Layers": or_null(layers(image))},
     })
+}
+
+/// With their algorithm, as in Docker.
+fn layers(image: &pb::Image) -> Vec<String> {
+    image.layers.iter().map(|hex| format!("sha256:{hex}")).collect()
 }
 
 fn config(image: &pb::Image) -> Value {
@@ -48,6 +53,7 @@ mod tests {
             cmd: vec!["sh".into()],
             exposed_ports: vec!["80/tcp".into()],
             size_bytes: 7,
+            layers: vec!["ab".into()],
             ..Default::default()
         });
         assert_eq!(shown["Id"], "sha256:f0");
@@ -56,5 +62,6 @@ mod tests {
         assert_eq!(shown["Config"]["ExposedPorts"], json!({"80/tcp": {}}));
         assert_eq!(shown["Config"]["Entrypoint"], Value::Null);
         assert_eq!(shown["Size"], 7);
+        assert_eq!(shown["RootFS"]["Layers"], json!(["sha256:ab"]));
     }
 }

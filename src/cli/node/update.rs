@@ -1,5 +1,6 @@
 //! `node update`.
 
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use skep_proto::pb;
 use tokio::time::sleep_until;
@@ -10,7 +11,7 @@ use super::inspect::get;
 use super::moving::Moving;
 use super::role::until;
 use crate::cli::connect::Daemon;
-use crate::cli::error::{timed_out, usage};
+use crate::cli::error::timed_out;
 use crate::cli::flags::labels::labels;
 use crate::cli::format::progress::Screen;
 use crate::cli::format::units::go_duration;
@@ -149,9 +150,7 @@ impl UpdateFlags {
         for key in &self.label_rm {
             if spec.labels.remove(key).is_none() {
                 let node = &self.node;
-                return Err(usage(format!(
-                    "failed to remove the label {key:?} of node {node}: it has none of this key"
-                )));
+                bail!("remove the label {key:?} of node {node}: it has none of this key");
             }
         }
         spec.labels.extend(labels(&self.label_add)?);

@@ -72,9 +72,14 @@ fn decimal(amount: u64, unit: u64, digits: usize) -> String {
 /// Reads a duration in Go's notation: `1m30s`, `100ms`, `1.5h`, `0`.
 ///
 /// # Errors
-/// [`FormatError::ReadDuration`] for anything else, a negative duration, and one of more than 292 years.
+/// [`FormatError::ReadDuration`] for anything else, a negative duration, and one of more than 292 years;
+/// [`FormatError::TooFine`] for one that would be cut to nothing, since we count in milliseconds.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, FormatError> {
-    read(text).ok_or_else(|| FormatError::ReadDuration { text: text.to_owned() })
+    let duration = read(text).ok_or_else(|| FormatError::ReadDuration { text: text.to_owned() })?;
+    if !duration.is_zero() && duration < Duration::from_millis(1) {
+        return Err(FormatError::TooFine { text: text.to_owned() });
+    }
+    Ok(duration)
 }
 
 fn read(text: &str) -> Option<Duration> {
@@ -171,8 +176,8 @@ mod tests {
             ("1.5h", 5_400_000_000_000),
             (".5s", 500_000_000),
             ("1.s", 1_000_000_000),
-            ("10us", 10_000),
-            ("10µs", 10_000),
+            ("10000us", 10_000_000),
+            ("10000µs", 10_000_000),
             ("1.0000000000000000000009s", 1_000_000_000),
         ];
         for (text, nanos) in cases {
@@ -188,9 +193,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn less_than_a_millisecond_is_refused_and_not_taken_for_nothing() {
+        for text in ["1ns", "999us", "0.0009s"] {
+            assert_eq!(parse_duration(text), Err(FormatError::TooFine { text: text.to_owned() }), "{text}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn what_is_printed_reads_back(nanos in 0..i64::MAX as u64) {
+        fn what_is_printed_reads_back(nanos in 1_000_000..i64::MAX as u64) {
             let duration = Duration::from_nanos(nanos);
             prop_assert_eq!(parse_duration(&go_duration(duration)), Ok(duration));
         }
