@@ -45,6 +45,12 @@ impl Filters {
         }
     }
 
+    /// Puts another value in the place of one, as an id for a word that stands for it.
+    pub(crate) fn replace(&mut self, name: &str, word: &str, value: &str) {
+        let given = self.values.get_mut(name).into_iter().flatten();
+        given.filter(|given| *given == word).for_each(|given| value.clone_into(given));
+    }
+
     /// What the user wanted of `name`, in the order of the flags; empty when it was not asked for.
     pub(crate) fn values(&self, name: &str) -> &[String] {
         self.values.get(name).map_or(&[], Vec::as_slice)
@@ -127,6 +133,16 @@ mod tests {
         assert_eq!(error.to_string(), "filter by \"color\": this command knows the filters id, label, mode, name");
         let error = Filters::parse(&["name"], &KNOWN).unwrap_err();
         assert_eq!(error, FormatError::ReadFilter { text: "name".to_owned() });
+    }
+
+    #[test]
+    fn a_word_may_stand_for_a_value() {
+        let mut filters = filters(&["name=self", "name=web", "id=self"]);
+        filters.replace("name", "self", "api");
+        assert!(
+            filters.is_exact("name", "api") && filters.is_exact("name", "web") && !filters.is_exact("name", "self")
+        );
+        assert!(filters.is_exact("id", "self"));
     }
 
     #[test]

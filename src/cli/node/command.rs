@@ -94,11 +94,12 @@ pub(crate) async fn run(daemon: &Daemon, command: NodeCommand) -> anyhow::Result
 }
 
 async fn tasks(daemon: &Daemon, flags: &NodeTasksFlags) -> anyhow::Result<Exit> {
-    let mut nodes = Vec::new();
+    let mut requests = Vec::new();
     for word in &flags.nodes {
-        nodes.push(resolved(daemon, word).await?);
+        let node = resolved(daemon, word).await;
+        requests.push(node.map(|node| pb::ListTasksRequest { services: Vec::new(), nodes: vec![node] }));
     }
-    run_tasks(daemon, &flags.tasks, pb::ListTasksRequest { services: Vec::new(), nodes }).await
+    run_tasks(daemon, &flags.tasks, requests).await
 }
 
 async fn remove(daemon: &Daemon, flags: &RemoveFlags) -> anyhow::Result<Exit> {
@@ -120,7 +121,7 @@ async fn remove_one(daemon: &Daemon, word: &str, force: bool) -> anyhow::Result<
 ///
 /// # Errors
 /// When it is `self` and the machine is no node.
-pub(super) async fn resolved(daemon: &Daemon, word: &str) -> anyhow::Result<String> {
+pub(crate) async fn resolved(daemon: &Daemon, word: &str) -> anyhow::Result<String> {
     if word != "self" {
         return Ok(word.to_owned());
     }

@@ -7,4 +7,4 @@ mod moving;
 mod role;
 mod update;
 
-pub(crate) use command::{AvailabilityWord, NodeCommand, run};
+pub(crate) use command::{AvailabilityWord, NodeCommand, resolved, run};

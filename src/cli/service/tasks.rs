@@ -1,5 +1,6 @@
 //! `service ps` and `node ps`: tasks, the newest of each slot first and its history under it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,6 +10,7 @@ use skep_proto::pb;
 
 use super::list::{port_words, without_digest};
 use crate::cli::connect::Daemon;
+use crate::cli::error::all;
 use crate::cli::format::filter::Filters;
 use crate::cli::format::table::{Column, Listing};
 use crate::cli::format::template::Row;
@@ -18,6 +20,7 @@ use crate::cli::json::spec::ports_of;
 use crate::cli::json::task::{desired_word, seen};
 use crate::cli::json::{id_text, meta_id};
 use crate::cli::list::{ListFlags, collect};
+use crate::cli::node::resolved;
 use crate::cli::output::now;
 use crate::exit::Exit;
 
@@ -70,20 +73,50 @@ struct View {
 /// # Errors
 /// When there is no such service, or a flag cannot be read.
 pub(super) async fn run_for_services(daemon: &Daemon, flags: ServiceTasksFlags) -> anyhow::Result<Exit> {
-    run(daemon, &flags.tasks, pb::ListTasksRequest { services: flags.services, nodes: Vec::new() }).await
+    let of = |service| pb::ListTasksRequest { services: vec![service], nodes: Vec::new() };
+    run(daemon, &flags.tasks, flags.services.into_iter().map(of).map(Ok).collect()).await
 }
 
-/// Lists the tasks that are asked for.
+/// Lists the tasks that are asked for, then fails with what was not found.
 ///
 /// # Errors
 /// When the daemon refuses, or a flag cannot be read.
-pub(crate) async fn run(daemon: &Daemon, flags: &TasksFlags, request: pb::ListTasksRequest) -> anyhow::Result<Exit> {
-    let filters = flags.list.filters(&FILTERS)?;
+pub(crate) async fn run(
+    daemon: &Daemon,
+    flags: &TasksFlags,
+    requests: Vec<anyhow::Result<pb::ListTasksRequest>>,
+) -> anyhow::Result<Exit> {
+    let mut filters = flags.list.filters(&FILTERS)?;
     filters.expect_words("desired-state", &["running", "shutdown", "accepted", "ready", "remove"])?;
-    let entries = collect(daemon.control().list_tasks(request).await?.into_inner()).await?;
-    let view = View { now: now(), whole: flags.no_trunc, ids_for_names: flags.no_resolve };
-    flags.list.show(&listing(entries, &filters, view))?;
+    if filters.values("node").iter().any(|word| word == "self") {
+        filters.replace("node", "self", &resolved(daemon, "self").await?);
+    }
+    let (mut entries, mut errors) = (BTreeMap::new(), Vec::new());
+    for request in requests {
+        match entries_of(daemon, request).await {
+            Ok(found) => entries.extend(found.into_iter().map(|entry| (task_id(&entry), entry))),
+            Err(error) => errors.push(error),
+        }
+    }
+    // A command that found nothing it was asked for has nothing to show.
+    if errors.is_empty() || !entries.is_empty() {
+        let view = View { now: now(), whole: flags.no_trunc, ids_for_names: flags.no_resolve };
+        flags.list.show(&listing(entries.into_values().collect(), &filters, view))?;
+    }
+    all(errors)?;
     Ok(Exit::Done)
+}
+
+async fn entries_of(
+    daemon: &Daemon,
+    request: anyhow::Result<pb::ListTasksRequest>,
+) -> anyhow::Result<Vec<pb::TaskEntry>> {
+    Ok(collect(daemon.control().list_tasks(request?).await?.into_inner()).await?)
+}
+
+/// A task that is asked for under two names is listed once.
+fn task_id(entry: &pb::TaskEntry) -> String {
+    meta_id(entry.task.as_ref().and_then(|task| task.meta.as_ref()))
 }
 
 /// The tasks that fit, slot by slot.
