@@ -7,7 +7,8 @@
 //!   A reader that follows gets further parts when its services get further tasks.
 //! - **Invariants.** A node publishes only lines of the tasks it was asked for; whose lines they are is said by its certificate.
 //!   Every queue is bounded, and a slow reader slows the agents down, nobody else. A node that is away, silent or failing
-//!   costs the reader a warning, never its patience: every part ends.
+//!   costs the reader a warning, never its patience: every part ends. Who follows goes on where the lines broke off as soon as the
+//!   node answers again, without losing or repeating one: the reader's place in each task is kept here, by time and number.
 //! - **Crash, leader change.** Readers get an error and ask again.
 //! - **Why not push all logs to the managers:** most lines are never read.
 //!

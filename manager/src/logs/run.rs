@@ -14,7 +14,7 @@ use tonic::Status;
 
 use super::broker::{Item, LogBroker, Part, PartId, READERS_MAX};
 use super::error::LogError;
-use super::plan::{Reading, answers, missing};
+use super::plan::{Ask, Reading, answers, answers_again, missing};
 use crate::store::{Subscription, Watch};
 use crate::sys;
 
@@ -48,9 +48,9 @@ impl LogBroker {
         let place = self.places.clone().try_acquire_owned().map_err(|_| full)?;
         let (out, replies) = mpsc::channel(OUT_MAX);
         let (items, receiver) = mpsc::channel(ITEMS_MAX);
-        let reading = Reading::new(services, tasks);
-        let (open, later) = (BTreeMap::new(), BTreeMap::new());
-        let reader = Reader { broker: self.clone(), reading, options: both(options), items, out, open, later };
+        let reading = Reading::new(services, tasks, both(options));
+        let (open, unheard) = (BTreeMap::new(), BTreeMap::new());
+        let reader = Reader { broker: self.clone(), reading, items, out, open, unheard };
         let stop = self.stop.clone();
         let run = async move {
             stop.run_until_cancelled(reader.run(receiver)).await;
@@ -70,24 +70,23 @@ fn both(options: pb::LogOptions) -> pb::LogOptions {
 struct Reader {
     broker: LogBroker,
     reading: Reading,
-    options: pb::LogOptions,
     items: mpsc::Sender<Item>,
     out: Out,
     open: BTreeMap<PartId, Opening>,
-    later: BTreeMap<NodeId, Later>,
+    /// Nodes that did not listen, which the reader was not told yet: after a leader change it may take a moment until they do.
+    unheard: BTreeMap<NodeId, Unheard>,
 }
 
-/// What a node is to be asked as soon as it listens. After a leader change it may take a moment until it does; only who follows waits.
-struct Later {
-    tasks: Vec<TaskId>,
+/// A node that did not listen when it was asked.
+struct Unheard {
     since: Instant,
-    told: bool,
+    tasks: usize,
 }
 
 /// A part that has not ended.
 struct Opening {
     node: NodeId,
-    tasks: usize,
+    tasks: Vec<TaskId>,
     asked_at: Instant,
     opened: bool,
 }
@@ -109,10 +108,11 @@ impl Reader {
         let mut changes = Changes::new(self);
         let mut check = tokio::time::interval(CHECK_INTERVAL);
         self.ask().await?;
-        while self.options.follow || !self.open.is_empty() {
+        let follow = self.reading.follows();
+        while follow || !self.open.is_empty() {
             tokio::select! {
                 item = items.recv() => if let Some(item) = item { self.take(item).await? },
-                () = changes.next(), if self.options.follow => self.ask().await?,
+                () = changes.next(), if follow => self.ask().await?,
                 _ = check.tick() => self.check().await?,
             }
         }
@@ -125,56 +125,51 @@ impl Reader {
         for warning in asks.warnings {
             self.warn(warning).await?;
         }
-        for (node, tasks) in asks.parts {
-            if self.asks(node, &tasks) {
-                continue;
-            }
-            if self.options.follow {
-                let later = Later { tasks: Vec::new(), since: Instant::now(), told: false };
-                self.later.entry(node).or_insert(later).tasks.extend(tasks);
-            } else {
-                let warning = missing(&self.broker.store.read(), node, tasks.len(), "is not connected");
-                self.warn(warning).await?;
-            }
+        for ask in asks.parts {
+            self.begin(ask).await?;
         }
         Ok(())
     }
 
-    /// Whether the node could be asked.
-    fn asks(&mut self, node: NodeId, tasks: &[TaskId]) -> bool {
+    async fn begin(&mut self, ask: Ask) -> Result<(), Gone> {
+        let Ask { node, tasks, options } = ask;
         let id = sys::random_bits();
         let part = Part { node, tasks: tasks.iter().copied().collect(), out: self.items.clone() };
-        let asked = self.broker.ask(id, part, self.options);
-        if asked {
-            let opening = Opening { node, tasks: tasks.len(), asked_at: Instant::now(), opened: false };
-            self.open.insert(id, opening);
+        if self.broker.ask(id, part, options) {
+            self.open.insert(id, Opening { node, tasks, asked_at: Instant::now(), opened: false });
+            return Ok(());
         }
-        asked
+        if !self.reading.follows() {
+            return self.miss(node, &tasks, "is not connected").await;
+        }
+        let news = self.reading.lose(&tasks);
+        if news > 0 {
+            self.unheard.entry(node).or_insert(Unheard { since: Instant::now(), tasks: 0 }).tasks += news;
+        }
+        Ok(())
     }
 
-    /// Asks those that did not listen, and tells once of one that still does not.
-    async fn ask_again(&mut self) -> Result<(), Gone> {
-        for (node, mut later) in std::mem::take(&mut self.later) {
-            if self.asks(node, &later.tasks) {
-                continue;
-            }
-            if !later.told && later.since.elapsed() > OPEN_TIME_MAX {
-                later.told = true;
-                let warning = missing(&self.broker.store.read(), node, later.tasks.len(), "is not connected");
-                self.warn(warning).await?;
-            }
-            self.later.insert(node, later);
+    /// Tells once of nodes that still do not listen.
+    async fn tell_unheard(&mut self) -> Result<(), Gone> {
+        let late = |unheard: &Unheard| unheard.since.elapsed() > OPEN_TIME_MAX;
+        let late: Vec<NodeId> =
+            self.unheard.iter().filter(|(_, unheard)| late(unheard)).map(|(node, _)| *node).collect();
+        for node in late {
+            let Some(Unheard { tasks, .. }) = self.unheard.remove(&node) else { continue };
+            let warning = missing(&self.broker.store.read(), node, tasks, "is not connected");
+            self.warn(warning).await?;
         }
         Ok(())
     }
 
     async fn take(&mut self, item: Item) -> Result<(), Gone> {
         match item {
-            Item::Opened(id) => {
-                self.open.get_mut(&id).into_iter().for_each(|opening| opening.opened = true);
-                Ok(())
-            }
+            Item::Opened(id) => self.opened(id).await,
             Item::Lines(lines) => {
+                let lines = self.reading.fresh(lines);
+                if lines.is_empty() {
+                    return Ok(());
+                }
                 let sources = self.reading.sources(&lines, &self.broker.store.read());
                 self.say(pb::ServiceLogsReply { lines, sources, warning: String::new() }).await
             }
@@ -188,7 +183,20 @@ impl Reader {
         }
     }
 
-    /// Gives up on nodes that do not begin, or have gone Down meanwhile.
+    /// Whoever was told that lines are missing is told that they come now.
+    async fn opened(&mut self, id: PartId) -> Result<(), Gone> {
+        let Some(opening) = self.open.get_mut(&id) else { return Ok(()) };
+        opening.opened = true;
+        let node = opening.node;
+        let silently = self.unheard.remove(&node).is_some();
+        if self.reading.found(&opening.tasks) == 0 || silently {
+            return Ok(());
+        }
+        let words = answers_again(&self.broker.store.read(), node);
+        self.warn(words).await
+    }
+
+    /// Gives up on nodes that do not begin, or have gone Down meanwhile; asks those again that have failed before.
     async fn check(&mut self) -> Result<(), Gone> {
         let failing: Vec<(PartId, &'static str)> = {
             let state = self.broker.store.read();
@@ -204,13 +212,25 @@ impl Reader {
         for (id, why) in failing {
             self.give_up(id, why).await?;
         }
-        self.ask_again().await
+        if self.reading.follows() && self.reading.misses() {
+            self.ask().await?;
+        }
+        self.tell_unheard().await
     }
 
     async fn give_up(&mut self, id: PartId, why: &str) -> Result<(), Gone> {
         self.broker.close(id);
         let Some(Opening { node, tasks, .. }) = self.open.remove(&id) else { return Ok(()) };
-        let warning = missing(&self.broker.store.read(), node, tasks, why);
+        self.miss(node, &tasks, why).await
+    }
+
+    /// Tells once that a node's lines are missing.
+    async fn miss(&mut self, node: NodeId, tasks: &[TaskId], why: &str) -> Result<(), Gone> {
+        let news = self.reading.lose(tasks);
+        if news == 0 {
+            return Ok(());
+        }
+        let warning = missing(&self.broker.store.read(), node, news, why);
         self.warn(warning).await
     }
 

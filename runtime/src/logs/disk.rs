@@ -89,21 +89,25 @@ pub struct Reader {
     number: u64,
     file: Option<File>,
     at: u64,
+    /// Where a reader that does not follow ends: what is printed while it reads is not for it, or it might never end.
+    until: Option<(u64, u64)>,
 }
 
 impl Reader {
-    /// Starts where the query's tail begins.
+    /// Starts where the query's tail begins; ends, unless it follows, with what is there now.
     #[must_use]
     pub fn open(dir: &Path, query: LogQuery) -> Self {
         let numbers = numbers(dir);
         let first = numbers.first().copied().unwrap_or(1);
-        let (number, at) = query.tail.map_or((first, 0), |tail| tail_start(dir, &numbers, &query, tail));
-        Self { dir: dir.to_owned(), query, number, file: None, at }
+        let end = end(dir, &numbers);
+        let (number, at) = tail_start(dir, &numbers, &query, end).unwrap_or((first, 0));
+        let until = (!query.follow).then_some(end);
+        Self { dir: dir.to_owned(), query, number, file: None, at, until }
     }
 
     /// The next wanted lines, at most what one read holds. Empty: nothing more is there now.
     pub fn next_lines(&mut self) -> Vec<LogLine> {
-        loop {
+        while self.until.is_none_or(|until| (self.number, self.at) < until) {
             // Looked up before the read: if there is a successor now, what the read finds is all that this file will have.
             let successor = numbers(&self.dir).into_iter().find(|n| *n > self.number);
             let (lines, used) = self.read_chunk();
@@ -116,6 +120,7 @@ impl Reader {
                 Some(next) => (self.number, self.file, self.at) = (next, None, 0),
             }
         }
+        Vec::new()
     }
 
     /// Lines of one chunk, and how many bytes they take.
@@ -124,7 +129,9 @@ impl Reader {
         if self.file.is_none() {
             self.file = File::open(self.dir.join(rotate::name(self.number))).ok();
         }
-        let mut chunk = vec![0; CHUNK];
+        let rest = self.until.filter(|(number, _)| *number == self.number).map(|(_, end)| end - self.at);
+        let rest = rest.and_then(|rest| usize::try_from(rest).ok()).unwrap_or(CHUNK);
+        let mut chunk = vec![0; rest.min(CHUNK)];
         let length = self.file.as_ref().and_then(|f| f.read_at(&mut chunk, self.at).ok()).unwrap_or(0);
         parse(&chunk[..length])
     }
@@ -140,11 +147,20 @@ fn parse(bytes: &[u8]) -> (Vec<LogLine>, usize) {
     (lines, used)
 }
 
+/// Where the newest file ends at present.
+fn end(dir: &Path, numbers: &[u64]) -> (u64, u64) {
+    let newest = numbers.last().copied().unwrap_or(1);
+    (newest, fs::metadata(dir.join(rotate::name(newest))).map_or(0, |m| m.len()))
+}
+
 /// Where the last `tail` wanted lines begin, walking back over the files.
-fn tail_start(dir: &Path, numbers: &[u64], query: &LogQuery, tail: usize) -> (u64, u64) {
-    let (mut start, mut missing) = (None, tail);
+fn tail_start(dir: &Path, numbers: &[u64], query: &LogQuery, newest: (u64, u64)) -> Option<(u64, u64)> {
+    let (mut start, mut missing) = (None, query.tail?);
     for number in numbers.iter().rev() {
-        let bytes = fs::read(dir.join(rotate::name(*number))).unwrap_or_default();
+        let mut bytes = fs::read(dir.join(rotate::name(*number))).unwrap_or_default();
+        if *number == newest.0 {
+            bytes.truncate(usize::try_from(newest.1).unwrap_or(usize::MAX));
+        }
         let mut end = whole_length(&bytes);
         while missing > 0
             && let Some(at) = frame::last_record(&bytes[..end])
@@ -158,7 +174,7 @@ fn tail_start(dir: &Path, numbers: &[u64], query: &LogQuery, tail: usize) -> (u6
             break;
         }
     }
-    start.unwrap_or((1, 0))
+    start
 }
 
 /// Length without a torn end.
@@ -214,7 +230,7 @@ mod tests {
     #[test]
     fn reader_follows_across_files_and_writer_keeps_three() {
         let (dir, mut writer) = written(1);
-        let mut reader = Reader::open(dir.path(), LogQuery::default());
+        let mut reader = Reader::open(dir.path(), LogQuery { follow: true, ..LogQuery::default() });
         assert_eq!(texts(&mut reader), ["0"]);
         let mut expected = Vec::new();
         for n in 0..5 {
@@ -225,6 +241,16 @@ mod tests {
         }
         assert_eq!(numbers(dir.path()), [4, 5, 6]);
         assert_eq!(texts(&mut Reader::open(dir.path(), LogQuery::default())), &expected[2..]);
+    }
+
+    #[test]
+    fn a_reader_that_does_not_follow_ends_with_what_was_there() {
+        let (dir, mut writer) = written(2);
+        let mut reader = Reader::open(dir.path(), LogQuery::default());
+        writer.append(&record("later", 9, Stream::Stdout)).unwrap();
+        writer.next_file();
+        writer.append(&record("much later", 10, Stream::Stdout)).unwrap();
+        assert_eq!(texts(&mut reader), ["0", "1"]);
     }
 
     #[test]
