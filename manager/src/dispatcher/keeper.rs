@@ -161,15 +161,15 @@ impl Keeper {
     }
 
     /// Looks at what was touched: forgets nodes that were removed, watches those that are thought alive and are not watched yet.
+    /// Settings come first: the nodes of a cluster that was made just now must not be judged by a period that was not known yet.
     pub fn look(&mut self, state: &State, now: Moment, touched: &Touched) -> Vec<Effect> {
-        let all = state.nodes().filter(|_| touched.all).map(|node| node.id);
-        let nodes: Vec<NodeId> = touched.nodes.iter().copied().chain(all).collect();
-        let dismissed = nodes.into_iter().filter_map(|node| self.watch(state, now, node)).collect();
         if touched.all || touched.cluster || !touched.nodes.is_empty() {
             (self.settings, self.nodes) = read_settings(state);
             self.rhythm.change(self.settings.period, now);
         }
-        dismissed
+        let all = state.nodes().filter(|_| touched.all).map(|node| node.id);
+        let nodes: Vec<NodeId> = touched.nodes.iter().copied().chain(all).collect();
+        nodes.into_iter().filter_map(|node| self.watch(state, now, node)).collect()
     }
 
     fn watch(&mut self, state: &State, now: Moment, node: NodeId) -> Option<Effect> {
@@ -277,6 +277,16 @@ mod tests {
         assert!(written(&keeper.expire(&world.state, world.now, |_| Some(heard))).is_empty());
         world.wait(SECOND * 20);
         assert_eq!(written(&keeper.expire(&world.state, world.now, |_| Some(heard))).len(), 2);
+    }
+
+    #[test]
+    fn a_node_of_a_cluster_that_was_made_just_now_has_its_whole_grace() {
+        let (mut world, _) = kept();
+        let mut keeper = Keeper::new(&State::default(), world.now);
+        let touched = Touched { all: true, ..Touched::default() };
+        assert!(keeper.look(&world.state, world.now, &touched).is_empty());
+        world.wait(SECOND * 2);
+        assert!(keeper.expire(&world.state, world.now, |_| None).is_empty());
     }
 
     #[test]
