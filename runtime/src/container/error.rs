@@ -55,7 +55,7 @@ pub enum RuntimeError {
         controller: &'static str,
     },
     /// A signal that does not exist.
-    #[error("know the signal {name:?}: give a name as SIGTERM or TERM, or a number from 1 to 64")]
+    #[error("use the signal {name:?}: give a name as SIGTERM or TERM, or a number from 1 to 64")]
     UnknownSignal {
         /// What was asked for.
         name: String,
@@ -70,14 +70,8 @@ pub enum RuntimeError {
         source: UnknownCapability,
     },
     /// The image store refused.
-    #[error("use image {image}")]
-    Image {
-        /// Which image; empty if it is the store as a whole.
-        image: String,
-        /// Why.
-        #[source]
-        source: ImageError,
-    },
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// The network refused.
     #[error("{action} of container {id}")]
     Network {
@@ -126,7 +120,7 @@ pub enum RuntimeError {
         source: io::Error,
     },
     /// The shim could not make the container.
-    #[error("make container {id}: {reason}")]
+    #[error("{reason}")]
     Make {
         /// Which container.
         id: ContainerId,
@@ -144,7 +138,7 @@ pub enum RuntimeError {
         reason: String,
     },
     /// The program could not be executed. The container has exited with that code.
-    #[error("start container {id}: {reason}")]
+    #[error("{reason}")]
     Execute {
         /// Which container.
         id: ContainerId,

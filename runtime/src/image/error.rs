@@ -129,7 +129,7 @@ pub enum ImageError {
         path: PathBuf,
     },
     /// The disk is full.
-    #[error("{operation} {path}: no space left; free some (skep image rm) and try again")]
+    #[error("{operation} {path}: no space left; make room (skep image rm takes images away) and try again")]
     NoSpace {
         /// What was tried.
         operation: &'static str,

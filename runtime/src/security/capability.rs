@@ -72,7 +72,7 @@ pub struct CapabilitySet(u64);
 
 /// A name that no capability has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("know the capability {name:?}: names are as in NET_ADMIN or CAP_NET_ADMIN, or ALL")]
+#[error("use the capability {name:?}: names are as in NET_ADMIN or CAP_NET_ADMIN, or ALL")]
 pub struct UnknownCapability {
     /// What was asked for.
     pub name: String,

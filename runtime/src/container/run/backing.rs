@@ -15,8 +15,7 @@ pub(crate) enum Backing {
 
 impl Backing {
     pub(crate) fn full(config: &RuntimeConfig) -> Result<Self, RuntimeError> {
-        let images = ImageStore::open(&config.data_dir, &config.builtin_executable)
-            .map_err(|source| RuntimeError::Image { image: String::new(), source })?;
+        let images = ImageStore::open(&config.data_dir, &config.builtin_executable)?;
         let network = Network::new(NetworkConfig {
             bridge_name: config.bridge_name.clone(),
             bridge_address: config.bridge_address,
@@ -35,9 +34,7 @@ impl Backing {
     pub(crate) fn pin(&self, reference: &str, id: &ContainerId) -> Result<Image, RuntimeError> {
         match self {
             Self::Bare(image) => Ok(Image::clone(image)),
-            Self::Full { images, .. } => images
-                .pin(reference, id.as_str())
-                .map_err(|source| RuntimeError::Image { image: reference.to_owned(), source }),
+            Self::Full { images, .. } => Ok(images.pin(reference, id.as_str())?),
         }
     }
 

@@ -25,7 +25,7 @@ impl ImageStore {
     fn make_builtin(&self, catalogue: &Arc<Catalogue>) -> Result<(), ImageError> {
         let workspace = self.shared.home.workspace()?;
         let made = builtin::make(&self.shared.builtin_executable, &workspace.layer())?;
-        let arrival = Arrival::new(made.document, builtin::NAME.to_owned());
+        let arrival = Arrival::new(made.document, Some(builtin::NAME.to_owned()));
         let diff_id = arrival.document.rootfs.diff_ids[0].clone();
         // Only what was made before this boot may be torn; a copy of this boot may be in use.
         let replaces = catalogue.builtin.as_ref().is_some_and(|old| old.stamp.boot != made.stamp.boot);

@@ -34,9 +34,9 @@ pub(crate) struct Arrival {
 
 impl Arrival {
     /// An image made here, its configuration written by us.
-    pub(crate) fn new(document: Document, name: String) -> Self {
+    pub(crate) fn new(document: Document, name: Option<String>) -> Self {
         let bytes = serde_json::to_vec(&document).expect("a configuration is made of strings and lists");
-        let record = Record { references: [name].into(), ..Record::default() };
+        let record = Record { references: name.into_iter().collect(), ..Record::default() };
         Self { id: Digest::of(&bytes), bytes, document, record }
     }
 }

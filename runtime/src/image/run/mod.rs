@@ -137,12 +137,12 @@ impl ImageStore {
         catalogue.ids_by_name().iter().filter_map(|id| catalogue.image(id, &layers)).collect()
     }
 
-    /// Makes an image of a root filesystem's tar (plain, gzip or zstd).
+    /// Makes an image of a root filesystem's tar (plain, gzip or zstd); without a name if `reference` is empty.
     ///
     /// # Errors
     /// When the archive is hostile, damaged or too large, or the name is malformed; then nothing has changed.
     pub fn import(&self, archive: &mut dyn Read, reference: &str, config: ImageConfig) -> Result<Image, ImageError> {
-        let name = new_name(reference)?;
+        let name = if reference.is_empty() { None } else { Some(new_name(reference)?) };
         let mut budget = Budget::new(&self.shared.limits);
         let (staged, unpacked) = self.stage(archive, &mut budget)?;
         if !unpacked.ended {

@@ -248,3 +248,12 @@ pub(super) fn xattr(path: &Path, name: &str) -> Vec<u8> {
     let length = rustix::fs::lgetxattr(path, name, &mut value[..]).unwrap();
     value[..length].to_vec()
 }
+
+#[test]
+fn an_image_may_be_imported_without_a_name() {
+    let fixture = Fixture::new();
+    let image = fixture.import(&Tar::new().file("a", b"a").finish(), "").unwrap();
+    assert!(image.references.is_empty());
+    assert_eq!(fixture.store.get(&image.id).unwrap().id, image.id);
+    assert!(fixture.import(&Tar::new().finish(), "BAD").is_err());
+}
