@@ -8,7 +8,7 @@ pub const DYNAMIC: std::ops::RangeInclusive<u16> = 30_000..=32_767;
 
 /// No number of the range is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("give out a published port: all of {}-{} are taken for {protocol:?}", DYNAMIC.start(), DYNAMIC.end())]
+#[error("give out a published port: all of {}-{} are taken for {protocol}", DYNAMIC.start(), DYNAMIC.end())]
 pub struct Exhausted {
     /// The transport that has none left.
     pub protocol: Protocol,

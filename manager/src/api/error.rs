@@ -94,6 +94,6 @@ pub enum ApiError {
     #[error("read the cluster's state")]
     Read(#[source] ProposeError),
     /// It could not be written.
-    #[error("write the change")]
+    #[error(transparent)]
     Write(#[from] ProposeError),
 }

@@ -48,8 +48,8 @@ pub enum RaftError {
     },
     /// A log file is damaged where it cannot be a torn last write.
     #[error(
-        "read the log: {path} is damaged at byte {offset} and acknowledged writes follow, so nothing was changed; restore this \
-         manager's raft directory from a backup, or give it up with `skep swarm leave --force`"
+        "read the log: {path} is damaged at byte {offset} and acknowledged writes follow, so nothing was changed; restore the \
+         directory `manager` of the data directory from a backup, or give this manager up with `skep swarm leave --force`"
     )]
     Damaged {
         /// The file.
@@ -59,8 +59,8 @@ pub enum RaftError {
     },
     /// A log file is missing between others, or before the first.
     #[error(
-        "read the log: {path} is missing, so nothing was changed; restore this manager's raft directory from a backup, or move it \
-         away and let the manager join the cluster anew"
+        "read the log: {path} is missing, so nothing was changed; restore the directory `manager` of the data directory from a \
+         backup, or give this manager up with `skep swarm leave --force`"
     )]
     Missing {
         /// The file that should be there.
@@ -68,8 +68,8 @@ pub enum RaftError {
     },
     /// The files fit together but their entries do not.
     #[error(
-        "join the log in {dir}: entry {index} does not follow what is before it, so nothing was changed; restore this manager's raft \
-         directory from a backup, or give it up with `skep swarm leave --force`"
+        "join the log in {dir}: entry {index} does not follow what is before it, so nothing was changed; restore the directory \
+         `manager` of the data directory from a backup, or give this manager up with `skep swarm leave --force`"
     )]
     Gap {
         /// The raft directory.
@@ -82,8 +82,8 @@ pub enum RaftError {
     Thread(#[source] io::Error),
     /// A snapshot file is damaged.
     #[error(
-        "read the snapshot: {path} is damaged at byte {offset} ({why}), so nothing was changed; restore this manager's raft \
-         directory from a backup, or give it up with `skep swarm leave --force`"
+        "read the snapshot: {path} is damaged at byte {offset} ({why}), so nothing was changed; restore the directory \
+         `manager` of the data directory from a backup, or give this manager up with `skep swarm leave --force`"
     )]
     Snapshot {
         /// The file.

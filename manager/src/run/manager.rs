@@ -236,6 +236,12 @@ impl Manager {
         Some(Counts { nodes: count(state.nodes().count()), managers: count(managers), spec })
     }
 
+    /// Why nothing can be written at present, if so.
+    #[must_use]
+    pub fn read_only(&self) -> Option<String> {
+        self.raft.status().read_only
+    }
+
     /// What a machine joins as a worker with.
     #[must_use]
     pub fn worker_token(&self) -> Option<String> {

@@ -39,7 +39,7 @@ pub enum Refusal {
     #[error("create {0}: the id is taken")]
     Exists(String),
     /// The name is taken.
-    #[error("create service {name}: the name is taken by service {by}")]
+    #[error("create service {name}: the name is taken by service {by}; use another name, or remove that service first")]
     NameTaken {
         /// The name.
         name: String,
@@ -47,7 +47,7 @@ pub enum Refusal {
         by: ServiceId,
     },
     /// The published port is taken.
-    #[error("publish port {port}/{protocol:?}: it is taken by service {by}")]
+    #[error("publish port {port}/{protocol}: service {by} publishes it; use another port")]
     PortTaken {
         /// The port.
         port: u16,
@@ -79,14 +79,16 @@ pub enum ProposeError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// This manager does not lead (any more); the change may or may not have been made.
-    #[error("commit: this manager does not lead the cluster")]
+    #[error("change anything: this manager does not lead the cluster (any more); try again in a moment")]
     NotLeader,
     /// The log cannot be written. The change was not made, unless this manager dies before it could write again: then it may be
     /// found in what the failed write left.
-    #[error("commit: this manager is read-only: {0}")]
+    #[error(
+        "change anything: this manager is read-only: {0}; make room on its disk, and it takes changes again by itself"
+    )]
     ReadOnly(String),
     /// Larger than a log entry may be; nothing was changed.
-    #[error("commit: the change takes {bytes} bytes and at most {max} fit; make it in smaller steps")]
+    #[error("change so much at once: the change takes {bytes} bytes and at most {max} fit; make it in smaller steps")]
     TooLarge {
         /// What it takes.
         bytes: usize,
@@ -94,6 +96,6 @@ pub enum ProposeError {
         max: usize,
     },
     /// More proposals wait than are let in.
-    #[error("commit: too many changes wait; try again in a moment")]
+    #[error("change anything: too many changes wait already; try again in a moment")]
     Busy,
 }

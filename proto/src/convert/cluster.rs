@@ -1,10 +1,9 @@
 //! The cluster object.
 
 use super::error::ConvertError;
-use super::fields::{each, in_range, meta, meta_out, moment, moment_ms, required, span_ms};
+use super::fields::{each, meta, meta_out, moment, moment_ms, required, span_in, span_ms};
 use crate::model::{Cluster, ClusterId, ClusterSpec, Grant};
 use crate::pb;
-use std::time::Duration;
 
 /// Quickest heartbeat: below 100 ms the messages of a large cluster would be the leader's main work.
 const HEARTBEAT_MS_MIN: u64 = 100;
@@ -20,14 +19,12 @@ impl TryFrom<pb::ClusterSpec> for ClusterSpec {
     type Error = ConvertError;
 
     fn try_from(spec: pb::ClusterSpec) -> Result<Self, ConvertError> {
-        let heartbeat =
-            in_range(spec.heartbeat_ms, "the heartbeat in milliseconds", HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX)?;
-        let life = spec.certificate_life_ms;
-        let life = in_range(life, "the life of certificates in milliseconds", CERTIFICATE_MS_MIN, CERTIFICATE_MS_MAX)?;
+        let heartbeat = HEARTBEAT_MS_MIN..=HEARTBEAT_MS_MAX;
+        let life = CERTIFICATE_MS_MIN..=CERTIFICATE_MS_MAX;
         Ok(Self {
             task_history_limit: spec.task_history_limit,
-            heartbeat: Duration::from_millis(heartbeat),
-            certificate_life: Duration::from_millis(life),
+            heartbeat: span_in(spec.heartbeat_ms, "the heartbeat period", heartbeat)?,
+            certificate_life: span_in(spec.certificate_life_ms, "the life of certificates", life)?,
         })
     }
 }

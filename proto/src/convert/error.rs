@@ -1,5 +1,6 @@
 //! What can be wrong with a message.
 
+use super::fields::span_text;
 use crate::model::{NameError, ParseIdError};
 
 /// Why a message was refused. The text says what to change.
@@ -34,6 +35,18 @@ pub enum ConvertError {
         min: u64,
         /// Largest allowed.
         max: u64,
+    },
+    /// A span outside its range.
+    #[error("use {} as {field}: it must be between {} and {}", span_text(*ms), span_text(*min_ms), span_text(*max_ms))]
+    Span {
+        /// The part, in the user's words.
+        field: &'static str,
+        /// What was given.
+        ms: u64,
+        /// Shortest allowed.
+        min_ms: u64,
+        /// Longest allowed.
+        max_ms: u64,
     },
     /// A text of the wrong form.
     #[error("use {value:?} as {field}: {rule}")]

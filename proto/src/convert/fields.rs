@@ -1,5 +1,6 @@
 //! Small steps that every conversion takes.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::error::ConvertError;
@@ -31,7 +32,22 @@ pub(super) fn moment_ms(moment: Option<Moment>) -> u64 {
 
 /// A span of at most a year.
 pub(super) fn span(ms: u64, field: &'static str) -> Result<Duration, ConvertError> {
-    in_range(ms, field, 0, SPAN_MS_MAX).map(Duration::from_millis)
+    span_in(ms, field, 0..=SPAN_MS_MAX)
+}
+
+/// A span within its bounds.
+pub(super) fn span_in(ms: u64, field: &'static str, bounds: RangeInclusive<u64>) -> Result<Duration, ConvertError> {
+    if bounds.contains(&ms) {
+        return Ok(Duration::from_millis(ms));
+    }
+    Err(ConvertError::Span { field, ms, min_ms: *bounds.start(), max_ms: *bounds.end() })
+}
+
+/// A span in the largest unit that holds it whole, as a user would write it.
+pub(super) fn span_text(ms: u64) -> String {
+    let units = [(24 * 3_600_000, " days"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    let whole = units.into_iter().find(|(unit, _)| ms >= *unit && ms.is_multiple_of(*unit));
+    whole.map_or_else(|| format!("{ms}ms"), |(unit, name)| format!("{}{name}", ms / unit))
 }
 
 /// A span as milliseconds.
@@ -73,4 +89,19 @@ where
 /// The error for an enum value that this version does not know.
 pub(super) fn unknown(message: &'static str, field: &'static str, value: i32) -> ConvertError {
     ConvertError::Unknown { message, field, value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_out_of_bounds_is_told_as_a_user_would_write_it() {
+        let told = |ms| span_in(ms, "the heartbeat period", 100..=600_000).unwrap_err().to_string();
+        assert_eq!(told(99), "use 99ms as the heartbeat period: it must be between 100ms and 10m");
+        assert_eq!(told(3_600_000), "use 1h as the heartbeat period: it must be between 100ms and 10m");
+        assert_eq!(span_in(100, "x", 100..=200), Ok(Duration::from_millis(100)));
+        let year = span(u64::MAX, "the restart delay").unwrap_err().to_string();
+        assert!(year.ends_with("as the restart delay: it must be between 0ms and 366 days"), "{year}");
+    }
 }

@@ -128,7 +128,7 @@ impl TryFrom<pb::ContainerSpec> for ContainerSpec {
             return Err(ConvertError::Missing { message: "service", field: "the image" });
         }
         Ok(Self {
-            stop_grace: span(spec.stop_grace_ms, "the stop grace period in milliseconds")?,
+            stop_grace: span(spec.stop_grace_ms, "the stop grace period")?,
             image: spec.image,
             command: spec.command,
             args: spec.args,
@@ -194,10 +194,10 @@ impl TryFrom<pb::RestartPolicy> for RestartPolicy {
                 return Err(unknown("restart policy", "condition", policy.condition));
             }
         };
-        let window = span(policy.window_ms, "the restart window in milliseconds")?;
+        let window = span(policy.window_ms, "the restart window")?;
         Ok(Self {
             condition,
-            delay: span(policy.delay_ms, "the restart delay in milliseconds")?,
+            delay: span(policy.delay_ms, "the restart delay")?,
             max_attempts: (policy.max_attempts != 0).then_some(policy.max_attempts),
             window: (!window.is_zero()).then_some(window),
         })
@@ -284,7 +284,7 @@ impl TryFrom<pb::UpdateConfig> for UpdateConfig {
     type Error = ConvertError;
 
     fn try_from(part: pb::UpdateConfig) -> Result<Self, ConvertError> {
-        let delay = span(part.delay_ms, "the update delay in milliseconds")?;
+        let delay = span(part.delay_ms, "the update delay")?;
         Ok(Self { parallelism: part.parallelism, delay, start_first: part.start_first })
     }
 }
