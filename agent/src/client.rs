@@ -114,14 +114,29 @@ impl Connect for TlsConnect {
 /// When nobody answers, or somebody else.
 pub async fn connect_with(address: &str, config: Arc<ClientConfig>) -> Result<Channel, ConnectError> {
     let target = address.to_owned();
-    let connector = service_fn(move |_| secure(target.clone(), Arc::clone(&config)));
-    Ok(endpoint(address)?.connect_with_connector(connector).await?)
+    let connector = service_fn(move |_| bounded(target.clone(), Arc::clone(&config)));
+    let connected = endpoint(address)?.connect_with_connector(connector).await;
+    // What the layers between have to add is that they failed, too.
+    connected.map_err(|error| root(&error))
+}
+
+/// The deepest cause of an error.
+fn root(error: &(dyn Error + 'static)) -> ConnectError {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string().into()
+}
+
+async fn bounded(address: String, config: Arc<ClientConfig>) -> Result<TokioIo<TlsStream<TcpStream>>, ConnectError> {
+    let late = || format!("no answer within {} s", CONNECT_MAX.as_secs());
+    tokio::time::timeout(CONNECT_MAX, secure(address, config)).await.map_err(|_| late())?
 }
 
 fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
     Ok(endpoint
-        .connect_timeout(CONNECT_MAX)
         .http2_keep_alive_interval(PING_AFTER)
         .keep_alive_timeout(PING_MAX)
         .keep_alive_while_idle(true))

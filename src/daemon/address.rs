@@ -37,7 +37,7 @@ pub(crate) fn listen(text: &str) -> anyhow::Result<SocketAddr> {
 /// When the text names nothing of this machine, or there are several to choose from.
 pub(crate) fn advertise(asked: &str, listen: SocketAddr, candidates: &[Candidate]) -> anyhow::Result<SocketAddr> {
     if !asked.is_empty() {
-        return named(asked, listen.port(), candidates);
+        return named(asked, listen.port(), candidates).and_then(|address| reachable(asked, address));
     }
     if !listen.ip().is_unspecified() {
         return Ok(listen);
@@ -74,6 +74,51 @@ fn named(asked: &str, port: u16, candidates: &[Candidate]) -> anyhow::Result<Soc
         format!("advertise {asked:?}: it is neither an IP address nor an interface of this machine that has one")
     })?;
     Ok(SocketAddr::new(found.address, port))
+}
+
+/// An address that stands for no machine, or for many, leads nobody here.
+fn reachable(asked: &str, address: SocketAddr) -> anyhow::Result<SocketAddr> {
+    let broadcast = address.ip() == IpAddr::from([255, 255, 255, 255]);
+    if address.ip().is_unspecified() || address.ip().is_multicast() || broadcast {
+        bail!("advertise {asked:?}: the other nodes need the address of one machine; give one that this machine has");
+    }
+    if address.port() == 0 {
+        bail!("advertise {asked:?}: the other nodes cannot connect to port 0; give the port that is listened on");
+    }
+    Ok(address)
+}
+
+/// Where a manager's own agent reaches it: on the machine itself, whatever stands between the machine and the others.
+pub(crate) fn own(listen: SocketAddr) -> SocketAddr {
+    match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from(([127, 0, 0, 1], listen.port())),
+        IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, listen.port())),
+        _ => listen,
+    }
+}
+
+/// A manager to join, HOST[:PORT], Docker's port filled in.
+///
+/// # Errors
+/// When it names no host, or the port is none.
+pub(crate) fn remote(text: &str) -> anyhow::Result<String> {
+    let refuse = |why| Err(anyhow::anyhow!("join the manager {text:?}: {why}; write HOST:PORT, as in 10.0.0.1:2377"));
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(ip, PORT_DEFAULT).to_string());
+    }
+    let bracketed = text.ends_with(']');
+    let (host, port) = match text.rsplit_once(':').filter(|_| !bracketed) {
+        Some((host, port)) => (host, port.parse::<u16>().ok().filter(|port| *port != 0)),
+        None => (text, Some(PORT_DEFAULT)),
+    };
+    let name = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let is_ip = name.parse::<IpAddr>().is_ok();
+    let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    match port {
+        None => refuse("its port is no number from 1 to 65535"),
+        Some(_) if !is_ip && !is_name => refuse("it names no host"),
+        Some(port) => Ok(format!("{host}:{port}")),
+    }
 }
 
 /// Not loopback, not link-local, and IPv4: what a neighbour can use without being told more.
@@ -117,6 +162,39 @@ mod tests {
         assert_eq!(advertise("10.9.9.9:1", any(), &one).unwrap().to_string(), "10.9.9.9:1");
         assert!(advertise("eth7", any(), &one).is_err());
         assert!(advertise("eth0:x", any(), &one).is_err());
+    }
+
+    #[test]
+    fn what_leads_nobody_here_is_not_advertised() {
+        for bad in ["0.0.0.0", "::", "255.255.255.255", "224.0.0.1", "10.0.0.5:0", "eth0:0"] {
+            assert!(advertise(bad, any(), &[candidate("eth0", "10.0.0.5")]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_managers_own_agent_stays_on_the_machine() {
+        assert_eq!(own(any()).to_string(), "127.0.0.1:2377");
+        assert_eq!(own(listen("[::]:99").unwrap()).to_string(), "[::1]:99");
+        assert_eq!(own(listen("10.0.0.5").unwrap()).to_string(), "10.0.0.5:2377");
+    }
+
+    #[test]
+    fn a_manager_to_join_is_a_host_and_perhaps_a_port() {
+        let cases = [
+            ("10.0.0.1", "10.0.0.1:2377"),
+            ("10.0.0.1:99", "10.0.0.1:99"),
+            ("manager-1.example:2377", "manager-1.example:2377"),
+            ("fe80::1", "[fe80::1]:2377"),
+            ("[fe80::1]", "[fe80::1]:2377"),
+            ("[fe80::1]:99", "[fe80::1]:99"),
+        ];
+        for (text, address) in cases {
+            assert_eq!(remote(text).unwrap(), address, "{text}");
+        }
+        for bad in ["", ":2377", "10.0.0.1:0", "10.0.0.1:99999", "a b:1", "http://10.0.0.1:2377", "x:"] {
+            let error = remote(bad).unwrap_err().to_string();
+            assert!(error.contains("write HOST:PORT"), "{bad}: {error}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! last on the way out. A crash in between leaves a machine that is not part of a swarm, or one that can be told to leave
 //! again. One change at a time: a second caller waits for the first.
 
+mod arrival;
 mod news;
 mod numbers;
 mod seat;
@@ -11,6 +12,7 @@ mod seat;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +28,7 @@ use skep_proto::model::{NodeDescription, NodeRole};
 use skep_runtime::Runtime;
 use tokio::sync::Mutex;
 
+use super::address;
 use super::disk::{self, SWARM_FORMAT, SwarmFile};
 use super::gate::Gate;
 use super::standing::{InitOrder, Place};
@@ -129,8 +132,11 @@ impl Membership {
     async fn take_up(&self) -> anyhow::Result<State> {
         let Some(swarm) = disk::read_swarm(&self.setting.data_dir)? else { return Ok(State::Inactive) };
         let identity = identity::disk::load(&self.setting.data_dir)?;
-        let mut identity =
-            identity.context("find the node's certificate: certificates/ in the data directory is empty")?;
+        let mut identity = identity.with_context(|| {
+            let dir = self.setting.data_dir.join("certificates");
+            let way_out = "restore it from a backup, or give the node up with `skep swarm leave --force`";
+            format!("find the node's certificate in {}: it is not there; {way_out}", dir.display())
+        })?;
         let swarm = self.with_new_addresses(swarm)?;
         let manager = match swarm.manager {
             true => Some(self.open_manager(&swarm, &identity).await?),
@@ -164,6 +170,10 @@ impl Membership {
         *state = made?;
         self.set_gate(&state);
         self.follow(&state);
+        let State::Active(active) = &*state else { return Ok(()) };
+        let node = active.identity.node;
+        drop(state);
+        self.ready(node).await;
         Ok(())
     }
 
@@ -199,6 +209,10 @@ impl Membership {
         *state = active;
         self.set_gate(&state);
         self.follow(&state);
+        let State::Active(active) = &*state else { return Ok(identity) };
+        let view = active.agent.view();
+        drop(state);
+        self.arrived(view).await?;
         Ok(identity)
     }
 
@@ -236,7 +250,10 @@ impl Membership {
                     *state = State::Active(active);
                     return Err(refusal);
                 }
-                self.go(*active).await?;
+                if let Err(error) = self.go(*active).await {
+                    *state = State::Failed(format!("failed to leave the swarm: {error:#}"));
+                    return Err(error);
+                }
             }
             State::Failed(why) if !force => {
                 let refusal = anyhow!(
@@ -305,16 +322,26 @@ impl Membership {
     }
 
     async fn activate(&self, swarm: SwarmFile, identity: Identity, manager: Option<Manager>) -> anyhow::Result<State> {
+        let own = manager.as_ref().and_then(|_| swarm.listen.parse().ok()).map(address::own);
         let config = AgentConfig {
             data_dir: self.setting.data_dir.clone(),
             identity: Arc::new(identity.clone()),
-            managers: swarm.managers.clone(),
-            address: swarm.advertise.clone(),
+            managers: own.map(|own| own.to_string()).into_iter().chain(swarm.managers.clone()).collect(),
+            address: swarm.advertise.parse().map_or(swarm.advertise.clone(), |own: SocketAddr| own.ip().to_string()),
             hostname: Some(self.setting.hostname.clone()),
             labels: self.setting.labels.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        let agent = Agent::start(config, Arc::new(self.executor())).await?;
+        let agent = match Agent::start(config, Arc::new(self.executor())).await {
+            Ok(agent) => agent,
+            Err(error) => {
+                // The next try opens the same state.
+                if let Some(manager) = manager {
+                    manager.shutdown().await;
+                }
+                return Err(error.into());
+            }
+        };
         Ok(State::Active(Box::new(Active { swarm, identity, agent, manager })))
     }
 

@@ -19,6 +19,10 @@ pub(crate) enum Standing {
         identity: Box<Identity>,
         /// Numbers that only a manager has.
         counts: Option<Counts>,
+        /// Why this manager takes no changes.
+        read_only: Option<String>,
+        /// Every manager that the agent knows.
+        managers: Vec<String>,
     },
     /// Should be part of one.
     Failed(String),

@@ -46,7 +46,10 @@ pub fn load(data_dir: &Path) -> Result<Option<Identity>, IdentityError> {
 /// When the files cannot be removed.
 pub fn remove(data_dir: &Path) -> Result<(), IdentityError> {
     let dir = dir(data_dir);
-    ["node.pem", "root.pem"].into_iter().map(|name| dir.join(name)).try_for_each(|path| unlink(&path))
+    ["node.pem", "root.pem"].into_iter().map(|name| dir.join(name)).try_for_each(|path| unlink(&path))?;
+    // Somebody's own files may be in there; then it stays.
+    let _ = std::fs::remove_dir(&dir);
+    Ok(())
 }
 
 #[expect(clippy::disallowed_methods, reason = "driver: owns the certificates' files")]

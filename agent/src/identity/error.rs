@@ -39,7 +39,7 @@ pub enum IdentityError {
         reason: String,
     },
     /// It was understood and refused.
-    #[error("get a certificate from the manager at {address}: {reason}")]
+    #[error("join the swarm: the manager at {address} says: {reason}")]
     Refused {
         /// HOST:PORT.
         address: String,

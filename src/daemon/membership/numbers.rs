@@ -17,6 +17,8 @@ impl Membership {
                 swarm: Box::new(active.swarm.clone()),
                 identity: Box::new(active.identity.clone()),
                 counts: active.manager.as_ref().and_then(Manager::counts),
+                read_only: active.manager.as_ref().and_then(Manager::read_only),
+                managers: active.agent.view().borrow().managers.clone(),
             },
         }
     }

@@ -72,7 +72,7 @@ pub(crate) async fn join(
             .map_err(|e| membership_status(&e))?,
     };
     let order = JoinOrder {
-        address: remote(&request.remote)?,
+        address: address::remote(&request.remote).map_err(|e| membership_status(&e))?,
         availability: availability(request.availability())?,
         description: membership.description().await.map_err(|e| membership_status(&e))?,
         token: request.token,
@@ -80,16 +80,6 @@ pub(crate) async fn join(
     let place = Place { listen, advertise };
     let identity = membership.join(place, order).await.map_err(|e| membership_status(&e))?;
     Ok(pb::SwarmJoinReply { node_id: identity.node.to_bytes(), role: pb::NodeRole::from(identity.role).into() })
-}
-
-/// A manager's address, Docker's port filled in.
-fn remote(text: &str) -> Result<String, Status> {
-    let has_port = text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-    match text {
-        "" => Err(Status::invalid_argument("failed to join: give the HOST:PORT of a manager")),
-        text if has_port => Ok(text.to_owned()),
-        text => Ok(format!("{text}:{}", address::PORT_DEFAULT)),
-    }
 }
 
 fn availability(wire: pb::Availability) -> Result<Availability, Status> {
@@ -145,6 +135,16 @@ fn operating_system() -> String {
     name.map_or_else(|| "Linux".to_owned(), |name| name.trim_matches('"').to_owned())
 }
 
+/// The address from which this machine reaches a manager; empty when it reaches none. Nothing is sent.
+fn way_to(managers: &[String]) -> String {
+    let address = |manager: &String| {
+        let socket = std::net::UdpSocket::bind(("0.0.0.0", 0)).ok()?;
+        socket.connect(manager.as_str()).ok()?;
+        Some(socket.local_addr().ok()?.ip().to_string())
+    };
+    managers.iter().find_map(address).unwrap_or_default()
+}
+
 fn with_standing(mut reply: pb::InfoReply, standing: Standing) -> pb::InfoReply {
     match standing {
         Standing::Inactive => reply.set_swarm(pb::SwarmState::Inactive),
@@ -152,13 +152,15 @@ fn with_standing(mut reply: pb::InfoReply, standing: Standing) -> pb::InfoReply 
             reply.set_swarm(pb::SwarmState::Error);
             reply.error = why;
         }
-        Standing::Active { swarm, identity, counts } => {
+        Standing::Active { swarm, identity, counts, read_only, managers } => {
             reply.set_swarm(pb::SwarmState::Active);
             reply.node_id = identity.node.to_bytes();
             reply.cluster_id = identity.cluster.to_bytes();
             reply.manager = identity.role == NodeRole::Manager;
-            reply.address = swarm.advertise;
-            reply.managers = swarm.managers;
+            reply.read_only_reason = read_only.unwrap_or_default();
+            reply.address = if swarm.advertise.is_empty() { way_to(&managers) } else { swarm.advertise };
+            // A manager's own agent stays on the machine; the others know this manager by what it advertises.
+            reply.managers = if swarm.manager { swarm.managers } else { managers };
             if let Some(counts) = counts {
                 reply.nodes = counts.nodes;
                 reply.manager_count = counts.managers;

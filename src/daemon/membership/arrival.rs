@@ -1,0 +1,55 @@
+//! Waiting until the swarm has taken this node in, so that a command that returns 0 has made a node that can be used.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use skep_agent::AgentView;
+use skep_proto::model::{NodeId, NodeState};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::{Membership, State};
+
+/// How long the managers may take. They take a few milliseconds; the rest is for a machine under load.
+const ARRIVE_MAX: Duration = Duration::from_secs(10);
+
+/// Between two looks at the own node's state.
+const LOOK: Duration = Duration::from_millis(2);
+
+impl Membership {
+    /// Waits for the first session with a manager.
+    ///
+    /// # Errors
+    /// When there is none in time. The agent goes on trying.
+    pub(super) async fn arrived(&self, mut view: watch::Receiver<AgentView>) -> anyhow::Result<()> {
+        let met = timeout(ARRIVE_MAX, view.wait_for(|view| view.manager.is_some())).await;
+        if !met.is_ok_and(|met| met.is_ok()) {
+            bail!(
+                "join the swarm: this node has its certificate, but no manager has talked to it within {} s; it goes on \
+                 trying, and `skep info` tells how it stands",
+                ARRIVE_MAX.as_secs()
+            );
+        }
+        Ok(())
+    }
+
+    /// Waits until tasks can be placed on this manager's own node. The swarm is there in any case.
+    pub(super) async fn ready(&self, node: NodeId) {
+        let ready = async {
+            while !self.is_ready(node).await {
+                sleep(LOOK).await;
+            }
+        };
+        if timeout(ARRIVE_MAX, ready).await.is_err() {
+            tracing::warn!("the swarm is there, but its first node is not ready yet");
+        }
+    }
+
+    async fn is_ready(&self, node: NodeId) -> bool {
+        let state = self.state.lock().await;
+        let State::Active(active) = &*state else { return true };
+        let Some(manager) = &active.manager else { return true };
+        let seen = manager.store().read();
+        seen.node(node).is_some_and(|node| node.status.state == NodeState::Ready)
+    }
+}
