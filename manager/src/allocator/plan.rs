@@ -25,9 +25,7 @@ pub fn plan(state: &State, service: &Service, now: Moment) -> Plan {
     if service.removing || service.ports_allocated() {
         return Plan::default();
     }
-    let by_another = |protocol: Protocol, number: u16| {
-        state.published_by(protocol, number).is_some_and(|holder| holder != service.id)
-    };
+    let by_another = |protocol: Protocol, number: u16| state.port_taken_by(protocol, number, service.id).is_some();
     match assign(&service.spec.ports, &previous(service), by_another) {
         Ok(ports) => Plan { transaction: Some(transaction(service, ports, now)), failure: None },
         Err(exhausted) => Plan { transaction: None, failure: Some(exhausted) },

@@ -87,9 +87,11 @@ impl<'a> View<'a> {
         let here = || tasks.iter().filter(|task| !lost(self.state, task));
         let runs = here().any(|task| self.runs(task)) && self.counts(slot);
         progress.running += u32::from(runs);
-        progress.leftover += small(here().filter(|task| self.is_leftover(task)).count());
-        let shown = tasks.iter().rev().find(|task| task.desired.is_live()).or(tasks.last());
-        if let (Some(task), true) = (shown, progress.slots.len() < SLOTS_SHOWN_MAX) {
+        progress.leftover += small(here().filter(|task| self.is_leftover(slot, task)).count());
+        let live = tasks.iter().rev().find(|task| task.desired.is_live());
+        // A slot that was given up, by scaling down or by draining its node, is no part of the service any more.
+        let last = tasks.last().filter(|task| task.desired != DesiredState::Remove && self.counts(slot));
+        if let (Some(task), true) = (live.or(last), progress.slots.len() < SLOTS_SHOWN_MAX) {
             progress.slots.push(self.show(slot, task, tasks));
         }
     }
@@ -106,11 +108,11 @@ impl<'a> View<'a> {
         task.desired == DesiredState::Running && task.status.state == TaskState::Running && self.is_current(task)
     }
 
-    /// It has not ended, and it will have to.
-    fn is_leftover(&self, task: &Task) -> bool {
+    /// It has not ended, and it will have to. On a paused node a global task stays what it is until the node takes tasks again.
+    fn is_leftover(&self, slot: Slot, task: &Task) -> bool {
         let state = task.status.state;
         let exists = task.node.is_some() && state >= TaskState::Assigned && !state.is_terminal();
-        exists && (!task.desired.is_live() || !self.is_current(task))
+        exists && (!task.desired.is_live() || (!self.is_current(task) && self.counts(slot)))
     }
 
     fn is_current(&self, task: &Task) -> bool {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use skep_proto::model::{Cluster, Mode, Node, NodeId, Service, ServiceId, Task};
 
 use super::index::{Footprint, NodeEntry, ServiceEntry, count_down};
-use super::port::claims;
+use super::port::{claims, host_claims};
 use super::slab::Handle;
 use super::state::State;
 
@@ -43,6 +43,9 @@ impl State {
         for port in claims(service) {
             self.ports.remove(&port);
         }
+        for (protocol, port) in host_claims(service) {
+            self.host_ports.remove(&(protocol, port, service.id));
+        }
         self.globals.remove(&service.id);
         if !service.removing {
             self.names.remove(&service.spec.name.folded());
@@ -52,6 +55,7 @@ impl State {
     fn list(&mut self, service: Arc<Service>) {
         let id = service.id;
         self.ports.extend(claims(&service).into_iter().map(|port| (port, id)));
+        self.host_ports.extend(host_claims(&service).into_iter().map(|(protocol, port)| (protocol, port, id)));
         if service.spec.mode == Mode::Global {
             self.globals.insert(id);
         }

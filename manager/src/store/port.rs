@@ -2,6 +2,8 @@
 
 use skep_proto::model::{PortConfig, Protocol, PublishMode, Service};
 
+use super::index::host_ports;
+
 /// Ports that the cluster gives out once: named by the user or chosen by the allocator. A service being removed has none.
 pub(super) fn claims(service: &Service) -> Vec<(Protocol, u16)> {
     if service.removing {
@@ -15,6 +17,15 @@ pub(super) fn claims(service: &Service) -> Vec<(Protocol, u16)> {
     claims.sort_unstable();
     claims.dedup();
     claims
+}
+
+/// Fixed numbers that its tasks take on their nodes. Any number of services may have one, but not beside a service that has it for
+/// the whole cluster: there it would lead to tasks of both.
+pub(super) fn host_claims(service: &Service) -> Vec<(Protocol, u16)> {
+    if service.removing {
+        return Vec::new();
+    }
+    host_ports(&service.spec.ports).collect()
 }
 
 /// The ports of a new spec as far as they are known: numbers that were chosen for the same ports before are kept. Empty while a

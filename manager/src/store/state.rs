@@ -21,6 +21,8 @@ pub struct State {
     pub(super) names: BTreeMap<String, ServiceId>,
     /// Ingress ports of services that are not being removed.
     pub(super) ports: BTreeMap<(Protocol, u16), ServiceId>,
+    /// Fixed host-mode ports of services that are not being removed.
+    pub(super) host_ports: BTreeSet<(Protocol, u16, ServiceId)>,
     /// Global services: every node that comes or changes concerns them.
     pub(super) globals: BTreeSet<ServiceId>,
     /// Tasks that wait for the scheduler.
@@ -143,6 +145,16 @@ impl State {
     #[must_use]
     pub fn published_by(&self, protocol: Protocol, port: u16) -> Option<ServiceId> {
         self.ports.get(&(protocol, port)).copied()
+    }
+
+    /// A live service other than this one that stands in the way of this ingress port: one that has it too, or one whose tasks take it
+    /// on their nodes.
+    #[must_use]
+    pub fn port_taken_by(&self, protocol: Protocol, port: u16, except: ServiceId) -> Option<ServiceId> {
+        let ingress = self.published_by(protocol, port).filter(|by| *by != except);
+        let all = (protocol, port, ServiceId::new(0))..=(protocol, port, ServiceId::new(u128::MAX));
+        let mut hosts = self.host_ports.range(all).map(|(.., by)| *by);
+        ingress.or_else(|| hosts.find(|by| *by != except))
     }
 
     /// Host-mode ports that a task of this service revision takes on its node.

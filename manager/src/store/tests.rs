@@ -205,15 +205,37 @@ fn an_ingress_port_is_given_out_once() {
     other.spec.ports = vec![port(90, 8080, PublishMode::Ingress)];
     let taken = Refusal::PortTaken { port: 8080, protocol: skep_proto::model::Protocol::Tcp, by: "web".into() };
     assert_eq!(play.refused(vec![Change::CreateService(Box::new(other.clone()))]), taken);
-    other.spec.ports = vec![port(90, 8080, PublishMode::Host), port(91, 0, PublishMode::Ingress)];
+    other.spec.ports = vec![port(90, 8080, PublishMode::Host)];
+    assert_eq!(play.refused(vec![Change::CreateService(Box::new(other.clone()))]), taken);
+    other.spec.ports = vec![port(90, 8081, PublishMode::Host), port(91, 0, PublishMode::Ingress)];
     play.with(vec![Change::CreateService(Box::new(other.clone()))]);
     assert!(!play.state.service(service_id(2)).unwrap().ports_allocated());
     let choose = |ports, if_version| Change::SetServicePorts { service: service_id(2), if_version, ports };
-    let ports = |chosen| vec![port(90, 8080, PublishMode::Host), port(91, chosen, PublishMode::Ingress)];
+    let ports = |chosen| vec![port(90, 8081, PublishMode::Host), port(91, chosen, PublishMode::Ingress)];
     assert_eq!(play.refused(vec![choose(ports(8080), play.service_version(2))]), taken);
     play.with(vec![choose(ports(30_000), play.service_version(2))]);
     assert_eq!(play.state.service(service_id(2)).unwrap().current().ports, ports(30_000));
     assert_eq!(play.state.published_by(skep_proto::model::Protocol::Tcp, 30_000), Some(service_id(2)));
+}
+
+#[test]
+fn a_port_that_tasks_take_on_their_nodes_is_not_given_to_the_whole_cluster() {
+    let mut play = Play::begun();
+    let (tcp, host) = (skep_proto::model::Protocol::Tcp, port(90, 8080, PublishMode::Host));
+    for number in [2, 3] {
+        let mut other = service(number, &format!("other{number}"));
+        other.spec.ports = vec![host];
+        play.with(vec![Change::CreateService(Box::new(other))]);
+    }
+    assert_eq!(play.state.port_taken_by(tcp, 8080, service_id(2)), Some(service_id(3)));
+    let ingress = update(&play, |it| it.ports = vec![port(80, 8080, PublishMode::Ingress)]);
+    assert_eq!(play.refused(vec![ingress]), Refusal::PortTaken { port: 8080, protocol: tcp, by: "other2".into() });
+    for number in [2, 3] {
+        let (service, if_version) = (service_id(number), play.service_version(number));
+        play.with(vec![Change::RemoveService { service, if_version }]);
+    }
+    assert_eq!(play.state.port_taken_by(tcp, 8080, service_id(1)), None);
+    play.with(vec![update(&play, |it| it.ports = vec![port(80, 8080, PublishMode::Ingress)])]);
 }
 
 #[test]

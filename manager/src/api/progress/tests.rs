@@ -102,6 +102,36 @@ fn a_global_service_wants_each_node_that_fits() {
 }
 
 #[test]
+fn a_global_task_on_a_paused_node_holds_no_update_up() {
+    let mut world = World::new(2);
+    let service = world.create(spec(Mode::Global));
+    let tasks = [1, 2].map(|node| world.task(service, Slot::Node(node_id(node))));
+    world.place();
+    tasks.into_iter().for_each(|task| world.report(task, TaskState::Running));
+    world.set(2, Availability::Pause);
+    world.update(service, |spec| spec.task.container.image = "next".into());
+    world.desire(tasks[0], DesiredState::Shutdown);
+    world.report(tasks[0], TaskState::Shutdown);
+    let next = world.task(service, Slot::Node(node_id(1)));
+    world.place();
+    world.report(next, TaskState::Running);
+    let done = look(&world, service);
+    assert_eq!((done.running, done.leftover, done.converged), (1, 0, true));
+    world.set(2, Availability::Active);
+    assert!(!look(&world, service).converged, "now it will be replaced");
+}
+
+#[test]
+fn slots_that_were_given_up_are_not_shown() {
+    let mut world = World::new(2);
+    let (service, tasks) = running(&mut world, 2);
+    world.update(service, |spec| spec.mode = Mode::Replicated { replicas: 1 });
+    world.desire(tasks[1], DesiredState::Remove);
+    let slots: Vec<u32> = look(&world, service).slots.iter().map(|slot| slot.slot).collect();
+    assert_eq!(slots, [1]);
+}
+
+#[test]
 fn a_service_that_is_gone_is_removed() {
     let mut world = World::new(1);
     let service = world.create(replicated(0));

@@ -7,7 +7,7 @@ use skep_proto::model::{Mode, PortConfig, Protocol, Revision, Service, ServiceId
 
 use super::super::apply::Work;
 use super::super::error::Refusal;
-use super::super::port::{claims, settled};
+use super::super::port::{claims, host_claims, settled};
 use super::in_sequence;
 
 impl Work<'_> {
@@ -136,11 +136,14 @@ impl Work<'_> {
     }
 
     fn ports_are_free(&self, service: &Service) -> Result<(), Refusal> {
-        claims(service).into_iter().try_for_each(|port| self.port_is_free(service.id, port))
+        let id = service.id;
+        let ingress = claims(service).into_iter().map(|(p, port)| (p, port, self.state.port_taken_by(p, port, id)));
+        let shared = |(p, port)| (p, port, self.state.published_by(p, port).filter(|by| *by != id));
+        let host = host_claims(service).into_iter().map(shared);
+        ingress.chain(host).try_for_each(|(protocol, port, by)| self.port_is_free(protocol, port, by))
     }
 
-    fn port_is_free(&self, id: ServiceId, (protocol, port): (Protocol, u16)) -> Result<(), Refusal> {
-        let by = self.state.published_by(protocol, port).filter(|by| *by != id);
+    fn port_is_free(&self, protocol: Protocol, port: u16, by: Option<ServiceId>) -> Result<(), Refusal> {
         match by.and_then(|by| self.state.service(by)) {
             Some(by) => Err(Refusal::PortTaken { port, protocol, by: by.spec.name.to_string() }),
             None => Ok(()),

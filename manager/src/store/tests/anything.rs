@@ -26,6 +26,7 @@ struct View {
     usage: BTreeMap<NodeId, Usage>,
     names: BTreeMap<String, ServiceId>,
     ports: BTreeMap<(Protocol, u16), ServiceId>,
+    host_ports: BTreeSet<(Protocol, u16, ServiceId)>,
 }
 
 fn objects(state: &State) -> (Vec<String>, Vec<String>, Vec<Task>) {
@@ -49,6 +50,7 @@ fn seen(state: &State) -> View {
         usage: nodes().map(|id| (id, state.usage(id).clone())).collect(),
         names: state.names.clone(),
         ports: state.ports.clone(),
+        host_ports: state.host_ports.clone(),
     }
 }
 
@@ -72,6 +74,10 @@ fn counted(state: &State) -> View {
         let id = service.id;
         ports.into_iter().map(move |port| ((port.protocol, port.published), id))
     };
+    let on_nodes = |service: &skep_proto::model::Service| {
+        let (ports, id) = (State::host_ports(&service.spec.ports), service.id);
+        ports.into_iter().map(move |(protocol, port)| (protocol, port, id))
+    };
     View {
         objects: objects(state),
         slots: slots.into_iter().map(|(key, tasks)| (key, ids(tasks))).collect(),
@@ -80,6 +86,7 @@ fn counted(state: &State) -> View {
         usage: state.nodes().map(|node| (node.id, used(state, on(node.id)))).collect(),
         names: listed().map(|service| (service.spec.name.folded(), service.id)).collect(),
         ports: listed().flat_map(|service| published(service)).collect(),
+        host_ports: listed().flat_map(|service| on_nodes(service)).collect(),
     }
 }
 
