@@ -56,14 +56,23 @@ pub(crate) fn snapshot(progress: &pb::ServiceProgress, wanted: &Wanted, phase: P
             phase,
         };
     }
-    let known: BTreeMap<u32, &pb::SlotProgress> = progress.slots.iter().map(|slot| (slot.slot, slot)).collect();
     // Beyond what is drawn line by line, only the number of lines matters: it says that there are too many.
     let shown = progress.desired.min(SLOTS_MAX);
+    let lines = slots_by_line(progress, shown);
     let slot = |number: u32| Slot {
         label: slot_label(number.into(), total),
-        state: known.get(&number).map_or(SlotState::Empty, |slot| state(slot)),
+        state: lines.get(&number).map_or(SlotState::Empty, |slot| state(slot)),
     };
     Snapshot { overall: tasks, slots: (1..=shown).map(slot).collect(), phase }
+}
+
+/// Each slot has the line of its number. One whose number is beyond the last line, as after scaling down, has a line that is free.
+fn slots_by_line(progress: &pb::ServiceProgress, shown: u32) -> BTreeMap<u32, &pb::SlotProgress> {
+    let (own, beyond): (Vec<_>, Vec<_>) = progress.slots.iter().partition(|slot| slot.slot <= shown);
+    let mut lines: BTreeMap<u32, &pb::SlotProgress> = own.into_iter().map(|slot| (slot.slot, slot)).collect();
+    let free: Vec<u32> = (1..=shown).filter(|line| !lines.contains_key(line)).collect();
+    lines.extend(free.into_iter().zip(beyond));
+    lines
 }
 
 fn state(slot: &pb::SlotProgress) -> SlotState {
@@ -84,7 +93,7 @@ pub(crate) fn why_not(name: &str, waited: &str, progress: Option<&pb::ServicePro
     };
     let mut parts = vec![format!("{} of {} tasks run", progress.running, progress.desired)];
     if progress.leftover > 0 {
-        parts.push(format!("{} old tasks have not stopped yet", progress.leftover));
+        parts.push(not_stopped("old task", progress.leftover));
     }
     parts.extend(reasons(progress));
     format!("{begin}: {}; {more}", parts.join("; "))
@@ -93,9 +102,16 @@ pub(crate) fn why_not(name: &str, waited: &str, progress: Option<&pb::ServicePro
 /// Why a removed service is still there.
 pub(crate) fn why_not_removed(name: &str, waited: &str, progress: &pb::ServiceProgress) -> String {
     format!(
-        "failed to see the tasks of service {name} end within {waited}: {} have not stopped yet; they are stopped in the background",
-        progress.leftover
+        "failed to see the tasks of service {name} end within {waited}: {}; the rest goes on in the background",
+        not_stopped("task", progress.leftover)
     )
+}
+
+fn not_stopped(what: &str, count: u32) -> String {
+    match count {
+        1 => format!("1 {what} has not stopped yet"),
+        _ => format!("{count} {what}s have not stopped yet"),
+    }
 }
 
 /// What is said of slots that do not run, those with the same to say together.
@@ -168,6 +184,22 @@ mod tests {
             &drawn[2..],
             ["2/4:", "3/4: no suitable node (1 node: memory)", "4/4: no suitable node (1 node: memory)"]
         );
+    }
+
+    #[test]
+    fn after_scaling_down_high_slots_have_the_free_lines() {
+        let slots = [4, 2].map(|number| slot(number, pb::TaskState::Running, "")).to_vec();
+        let progress = pb::ServiceProgress { desired: 2, running: 2, slots, ..Default::default() };
+        let drawn = lines(&snapshot(&progress, &wanted(0, false), Phase::Working));
+        assert!(drawn[1].starts_with("1/2: running") && drawn[2].starts_with("2/2: running"), "{drawn:?}");
+    }
+
+    #[test]
+    fn what_has_not_stopped_is_counted_in_words() {
+        let one = pb::ServiceProgress { leftover: 1, ..Default::default() };
+        assert!(why_not_removed("web", "3s", &one).contains("1 task has not stopped yet"));
+        let two = pb::ServiceProgress { leftover: 2, ..Default::default() };
+        assert!(why_not("web", "3s", Some(&two)).contains("2 old tasks have not stopped yet"));
     }
 
     #[test]
