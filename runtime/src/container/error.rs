@@ -73,16 +73,8 @@ pub enum RuntimeError {
     #[error(transparent)]
     Image(#[from] ImageError),
     /// The network refused.
-    #[error("{action} of container {id}")]
-    Network {
-        /// Which container.
-        id: String,
-        /// As in `lease an address`.
-        action: &'static str,
-        /// Why.
-        #[source]
-        source: NetworkError,
-    },
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// The control groups refused.
     #[error("prepare or remove control groups")]
     Cgroup {

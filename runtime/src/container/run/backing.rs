@@ -45,8 +45,7 @@ impl Backing {
     }
 
     pub(crate) fn lease(&self, id: &ContainerId) -> Result<Option<Lease>, RuntimeError> {
-        let lease = self.network().map(|n| n.lease(id)).transpose();
-        lease.map_err(refused(id, "lease an address"))
+        Ok(self.network().map(|n| n.lease(id)).transpose()?)
     }
 
     pub(crate) fn restore(&self, id: &ContainerId, lease: Option<Lease>) {
@@ -62,7 +61,7 @@ impl Backing {
         lease: Option<Lease>,
     ) -> Result<(), RuntimeError> {
         let (Some(network), Some(lease)) = (self.network(), lease) else { return Ok(()) };
-        network.attach(id, netns, lease).map_err(refused(id, "attach the network"))
+        Ok(network.attach(id, netns, lease)?)
     }
 
     pub(crate) fn publish(
@@ -72,44 +71,27 @@ impl Backing {
         ports: &[PublishedPort],
     ) -> Result<(), RuntimeError> {
         match (self.network(), lease) {
-            (Some(network), Some(lease)) if !ports.is_empty() => {
-                network.publish(id, lease, ports).map_err(refused(id, "publish the ports"))
-            }
+            (Some(network), Some(lease)) if !ports.is_empty() => Ok(network.publish(id, lease, ports)?),
             _ => Ok(()),
         }
     }
 
     pub(crate) fn unpublish(&self, id: &ContainerId, ports: &[PublishedPort]) -> Result<(), RuntimeError> {
         match self.network() {
-            Some(network) if !ports.is_empty() => network.unpublish(id).map_err(refused(id, "unpublish the ports")),
+            Some(network) if !ports.is_empty() => Ok(network.unpublish(id)?),
             _ => Ok(()),
         }
     }
 
     pub(crate) fn release(&self, id: &ContainerId) -> Result<(), RuntimeError> {
-        self.network().map_or(Ok(()), |n| n.release(id)).map_err(refused(id, "release the network"))
+        Ok(self.network().map_or(Ok(()), |n| n.release(id))?)
     }
 
     pub(crate) fn reconcile(&self) -> Result<(), RuntimeError> {
-        let done = self.network().map_or(Ok(()), Network::reconcile);
-        done.map_err(|source| RuntimeError::Network {
-            id: "every name".to_owned(),
-            action: "repair the network",
-            source,
-        })
+        Ok(self.network().map_or(Ok(()), Network::reconcile)?)
     }
 
     pub(crate) fn remove_all(&self) -> Result<(), RuntimeError> {
-        let gone = self.network().map_or(Ok(()), Network::remove_all);
-        gone.map_err(|source| RuntimeError::Network {
-            id: "every name".to_owned(),
-            action: "remove the network",
-            source,
-        })
+        Ok(self.network().map_or(Ok(()), Network::remove_all)?)
     }
-}
-
-fn refused(id: &ContainerId, action: &'static str) -> impl FnOnce(NetworkError) -> RuntimeError {
-    let id = id.to_string();
-    move |source| RuntimeError::Network { id, action, source }
 }
