@@ -5,16 +5,19 @@ use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use skep_proto::pb;
 use skep_runtime::ContainerId;
 use skep_runtime::network::{Lease, Network, NetworkConfig};
+use tokio::time::{Instant, sleep};
 
 use super::plan::{self, BRIDGE, Node, Place, Plan, TABLE};
 use super::{daemon, namespace};
 use crate::cli::connect::Daemon;
+use crate::cli::list::collect;
 use crate::cli::wait::{self, WaitFlags};
 use crate::daemon::disk;
 use crate::daemon::run::leave_no_trace;
@@ -30,11 +33,17 @@ const REPLICAS: u32 = 3;
 const PORT_FIRST: u16 = 8080;
 const PORT_TRIES: u16 = 20;
 
+/// How long the nodes may take until all are ready. They take some milliseconds; the rest is for a machine under load.
+const READY_MAX: Duration = Duration::from_secs(30);
+
+/// Between two looks at the nodes.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// Options of `skep up`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct UpOptions {
     /// Number of nodes; more than one live each in a network namespace of its own
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=i64::from(plan::NODES_MAX)))]
     pub nodes: u8,
     /// Return as soon as the daemons answer, without waiting for the service
     #[arg(short, long)]
@@ -100,10 +109,11 @@ pub(crate) async fn up(options: &UpOptions) -> anyhow::Result<Exit> {
         println!("node {} is up ({})", shown_name(node), node.host());
     }
     make_swarm(&plan, &daemons).await?;
+    wait_for_nodes(&plan, &daemons[0]).await?;
     let service = deploy(&plan, &daemons[0]).await?;
     let waiting = WaitFlags { detach: options.detach, ..WaitFlags::default() };
     let exit = wait::converge(&daemons[0], &service, &waiting).await?;
-    tell(&plan, &service);
+    tell(&plan, &service, if options.detach { "will answer soon" } else { "answers" });
     Ok(exit)
 }
 
@@ -134,7 +144,12 @@ fn require_root(verb: &str) -> anyhow::Result<()> {
         return Ok(());
     }
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("skep"));
-    bail!("bring containers {verb}: namespaces and cgroups need root; run: sudo {} {verb}", program.display())
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    bail!(
+        "bring the swarm {verb}: namespaces and cgroups need root; run: sudo {} {}",
+        program.display(),
+        words.join(" ")
+    )
 }
 
 /// Settles what is to be there and writes it down before the first of it is made.
@@ -142,12 +157,17 @@ fn settle(options: &UpOptions) -> anyhow::Result<Plan> {
     let places = &options.places;
     let wanted = places.plan(options.nodes)?;
     if let Some(there) = places.read_plan()?.filter(|there| *there != wanted) {
-        bail!("bring up {} nodes: {} are up already; run `skep down` first", options.nodes, there.nodes.len());
+        let (wanted, there) = (counted(options.nodes.into()), counted(there.nodes.len()));
+        bail!("bring up {wanted}: a swarm of {there} is up already; run `skep down` first");
     }
     disk::private_dir(&places.data_dir)?;
     let text = serde_json::to_vec_pretty(&wanted).context("write down the plan")?;
     fs::write(places.plan_file(), text).with_context(|| format!("write {}", places.plan_file().display()))?;
     Ok(wanted)
+}
+
+fn counted(nodes: usize) -> String {
+    if nodes == 1 { "1 node".to_owned() } else { format!("{nodes} nodes") }
 }
 
 fn network() -> Network {
@@ -235,6 +255,26 @@ async fn join(manager: &Daemon, node: &Node, daemon: &Daemon) -> anyhow::Result<
     Ok(())
 }
 
+/// Waits until tasks can be placed on every node: then they are spread over all, and each address answers.
+async fn wait_for_nodes(plan: &Plan, manager: &Daemon) -> anyhow::Result<()> {
+    let deadline = Instant::now() + READY_MAX;
+    loop {
+        let nodes = collect(manager.control().list_nodes(pb::ListNodesRequest {}).await?.into_inner()).await?;
+        let ready = |entry: &&pb::NodeEntry| {
+            let node = entry.node.as_ref();
+            node.and_then(|node| node.status.as_ref()).is_some_and(|status| status.state() == pb::NodeState::Ready)
+        };
+        let count = nodes.iter().filter(ready).count();
+        if count >= plan.nodes.len() {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            bail!("see all nodes ready: {count} of {} are; `skep node ls` tells more", plan.nodes.len());
+        }
+        sleep(LOOK).await;
+    }
+}
+
 /// Deploys the service unless it is there.
 async fn deploy(plan: &Plan, manager: &Daemon) -> anyhow::Result<pb::Service> {
     let there = manager.control().get_service(pb::RefRequest { r#ref: SERVICE.to_owned() }).await;
@@ -275,10 +315,10 @@ fn hello_spec(published: u16) -> pb::ServiceSpec {
     }
 }
 
-fn tell(plan: &Plan, service: &pb::Service) {
+fn tell(plan: &Plan, service: &pb::Service, how: &str) {
     let port = service.ports.first().map_or(PORT_FIRST.into(), |port| port.published);
     let address = |node: &Node| node.network.as_ref().map_or_else(|| "127.0.0.1".to_owned(), |p| p.address.to_string());
-    println!("\nThe service {SERVICE} answers at:");
+    println!("\nThe service {SERVICE} {how} at:");
     for node in &plan.nodes {
         println!("  http://{}:{port}", address(node));
     }
