@@ -259,7 +259,7 @@ async fn join(manager: &Daemon, node: &Node, daemon: &Daemon) -> anyhow::Result<
 async fn wait_for_nodes(plan: &Plan, manager: &Daemon) -> anyhow::Result<()> {
     let deadline = Instant::now() + READY_MAX;
     loop {
-        let nodes = collect(manager.control().list_nodes(pb::ListNodesRequest {}).await?.into_inner()).await?;
+        let nodes = collect(manager.control().list_nodes(pb::ListNodesRequest::default()).await?.into_inner()).await?;
         let ready = |entry: &&pb::NodeEntry| {
             let node = entry.node.as_ref();
             node.and_then(|node| node.status.as_ref()).is_some_and(|status| status.state() == pb::NodeState::Ready)

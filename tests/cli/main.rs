@@ -143,7 +143,7 @@ fn removal_waits_for_the_last_task_and_goes_through_all_names() {
     let slow = Fake::start(table(&["a"], vec![pb::ServiceProgress { leftover: 2, ..Default::default() }]));
     let told = slow.run("service rm --timeout 100ms a");
     ended(&told, 4);
-    assert!(told.err.contains("2 have not stopped yet"), "{told:?}");
+    assert!(told.err.contains("2 tasks have not stopped yet"), "{told:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 
 use crate::container::{ContainerId, PublishedPort, RuntimeConfig, RuntimeError};
 use crate::image::{Image, ImageStore};
-use crate::network::{Lease, Network, NetworkConfig, NetworkError};
+use crate::network::{Lease, Network, NetworkConfig};
 
 /// The real store and network, or one fixed image and no network, with which the rest of the runtime is tested and measured.
 #[derive(Debug)]
