@@ -131,7 +131,7 @@ fn root(error: &(dyn Error + 'static)) -> ConnectError {
 
 async fn bounded(address: String, config: Arc<ClientConfig>) -> Result<TokioIo<TlsStream<TcpStream>>, ConnectError> {
     let late = || format!("no answer within {} s", CONNECT_MAX.as_secs());
-    tokio::time::timeout(CONNECT_MAX, secure(address, config)).await.map_err(|_| late())?
+    timeout(CONNECT_MAX, secure(address, config)).await.map_err(|_| late())?
 }
 
 fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
