@@ -136,10 +136,7 @@ async fn bounded(address: String, config: Arc<ClientConfig>) -> Result<TokioIo<T
 
 fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
-    Ok(endpoint
-        .http2_keep_alive_interval(PING_AFTER)
-        .keep_alive_timeout(PING_MAX)
-        .keep_alive_while_idle(true))
+    Ok(endpoint.http2_keep_alive_interval(PING_AFTER).keep_alive_timeout(PING_MAX).keep_alive_while_idle(true))
 }
 
 async fn secure(address: String, config: Arc<ClientConfig>) -> Result<TokioIo<TlsStream<TcpStream>>, ConnectError> {
