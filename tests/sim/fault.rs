@@ -1,0 +1,141 @@
+//! Trouble: what goes wrong, how often, and how it ends.
+
+use std::collections::BTreeMap;
+
+use super::queue::{Event, Side};
+use super::time::{MS, SECOND, Us};
+use super::world::World;
+
+/// What may go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    KillAgent,
+    StopAgent,
+    CutPower,
+    FreezeAgent,
+    CutLink,
+    ResetStream,
+    KillManager,
+    Depose,
+    FreezeManager,
+    JumpManagerClock,
+    JumpAgentClock,
+    SlowNet,
+    SlowDisk,
+    FailingSteps,
+    Relabel,
+}
+
+/// Each with how often it is chosen.
+const FAULTS: [(Fault, u64); 15] = [
+    (Fault::KillAgent, 14),
+    (Fault::StopAgent, 8),
+    (Fault::CutPower, 5),
+    (Fault::FreezeAgent, 8),
+    (Fault::CutLink, 14),
+    (Fault::ResetStream, 10),
+    (Fault::KillManager, 8),
+    (Fault::Depose, 8),
+    (Fault::FreezeManager, 5),
+    (Fault::JumpManagerClock, 3),
+    (Fault::JumpAgentClock, 3),
+    (Fault::SlowNet, 5),
+    (Fault::SlowDisk, 5),
+    (Fault::FailingSteps, 5),
+    (Fault::Relabel, 4),
+];
+
+impl World {
+    /// Something goes wrong.
+    pub(crate) fn trouble(&mut self) {
+        let total = FAULTS.iter().map(|(_, weight)| weight).sum();
+        let mut dice = self.stage.chance.below(total);
+        for (fault, weight) in FAULTS {
+            if dice < weight {
+                return self.strike(fault);
+            }
+            dice -= weight;
+        }
+    }
+
+    fn strike(&mut self, fault: Fault) {
+        let agent = self.any_agent();
+        let manager = self.any_manager();
+        self.stage.note(format_args!("trouble: {fault:?}"));
+        match fault {
+            Fault::KillAgent => self.kill_agent(agent, false),
+            Fault::CutPower => self.kill_agent(agent, true),
+            Fault::StopAgent => {
+                let news = self.agents[agent].stop(&mut self.stage);
+                self.take_news(agent, news);
+                self.start_agent_later(agent);
+            }
+            Fault::FreezeAgent => self.agents[agent].frozen_until = self.later(10 * SECOND),
+            Fault::CutLink => self.cut_link(agent, manager),
+            Fault::ResetStream => {
+                let conn = self.stage.any_conn();
+                conn.into_iter().for_each(|conn| self.stage.reset(conn));
+            }
+            Fault::KillManager => self.kill_manager(manager),
+            Fault::Depose => self.depose(),
+            Fault::FreezeManager => self.managers[manager].frozen_until = self.later(6 * SECOND),
+            Fault::JumpManagerClock => self.managers[manager].clock.offset_ms += self.jump(),
+            Fault::JumpAgentClock => self.agents[agent].clock.offset_ms += self.jump(),
+            Fault::SlowNet => self.stage.rules.latency_max = self.stage.chance.between(5 * MS, 3 * SECOND),
+            Fault::SlowDisk => self.stage.rules.sync_max = self.stage.chance.between(5 * MS, 3 * SECOND),
+            Fault::FailingSteps => {
+                self.stage.rules.step_failures = self.stage.chance.below(200);
+                self.stage.rules.write_failures = self.stage.chance.below(200);
+            }
+            Fault::Relabel => {
+                let rack = self.stage.chance.below(3).to_string();
+                let news = self.agents[agent].relabel(&mut self.stage, BTreeMap::from([("rack".to_owned(), rack)]));
+                self.take_news(agent, news);
+            }
+        }
+    }
+
+    fn any_agent(&mut self) -> usize {
+        let count = u64::try_from(self.agents.len()).expect("few agents");
+        usize::try_from(self.stage.chance.below(count)).expect("few agents")
+    }
+
+    fn any_manager(&mut self) -> usize {
+        let count = u64::try_from(self.managers.len()).expect("few managers");
+        usize::try_from(self.stage.chance.below(count)).expect("few managers")
+    }
+
+    fn later(&mut self, most: Us) -> Us {
+        self.stage.now + self.stage.chance.between(100 * MS, most)
+    }
+
+    fn kill_agent(&mut self, agent: usize, with_power: bool) {
+        let news = self.agents[agent].crash(&mut self.stage, with_power);
+        self.take_news(agent, news);
+        if with_power {
+            self.checks.power_cut(self.agents[agent].node);
+        }
+        self.start_agent_later(agent);
+    }
+
+    fn start_agent_later(&mut self, agent: usize) {
+        let most = self.stage.chance.pick(&[SECOND, 2 * SECOND, 20 * SECOND]).unwrap_or(SECOND);
+        let delay = self.stage.chance.between(100 * MS, most);
+        self.stage.after(delay, Event::Start(agent));
+    }
+
+    fn cut_link(&mut self, agent: usize, manager: usize) {
+        let ways: [&[Side]; 3] = [&[Side::Agent, Side::Manager], &[Side::Agent], &[Side::Manager]];
+        let way = self.stage.chance.pick(&ways).unwrap_or(ways[0]);
+        let most = self.stage.chance.pick(&[2 * SECOND, 8 * SECOND, 40 * SECOND]).unwrap_or(SECOND);
+        let span = self.stage.chance.between(50 * MS, most);
+        self.stage.cut(agent, manager, way, span);
+    }
+
+    /// Seconds to days, forward or back.
+    fn jump(&mut self) -> i64 {
+        let most = self.stage.chance.pick(&[2_000, 60_000, 90_000_000]).unwrap_or(2_000);
+        let far = i64::try_from(self.stage.chance.below(most)).unwrap_or(0);
+        if self.stage.chance.once_in(500) { far } else { -far }
+    }
+}

@@ -1,0 +1,91 @@
+//! One run, many runs, and what is said of one that fails.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::chance::Chance;
+use super::check::{Verdict, Violation};
+use super::stage::Record;
+use super::time::SECOND;
+use super::world::{Size, World};
+
+/// Lines that are shown of a failing run.
+const SHOWN: usize = 120;
+
+/// The size of a seed's world: mostly small ones, which are as good at finding what is wrong and take less time.
+fn size(seed: u64) -> Size {
+    let mut chance = Chance::new(seed ^ 0x5151);
+    let managers = chance.pick(&[1, 1, 3]).unwrap_or(1);
+    let agents = usize::try_from(chance.between(3, 8)).unwrap_or(3);
+    Size { managers, agents, trouble: chance.between(10, 60) * SECOND }
+}
+
+/// What a run came to.
+struct Outcome {
+    verdict: Verdict,
+    record: Record,
+    counts: BTreeMap<&'static str, u64>,
+}
+
+fn run(seed: u64, record: Record) -> Outcome {
+    let mut world = World::new(seed, size(seed), record);
+    let result = catch_unwind(AssertUnwindSafe(|| world.run()));
+    let verdict = result.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(Violation { name: "nothing_panics", what: text.unwrap_or_default() })
+    });
+    let counts = world.counts();
+    Outcome { verdict, record: world.stage.record, counts }
+}
+
+fn written(is_printed: bool) -> Record {
+    Record { is_written: true, is_printed, ..Record::default() }
+}
+
+/// Says what was broken, and what came before it.
+fn tell(seed: u64, violation: &Violation) -> String {
+    let Outcome { record, .. } = run(seed, written(false));
+    let skipped = record.tail.len().saturating_sub(SHOWN);
+    let tail: Vec<&str> = record.tail.iter().skip(skipped).map(String::as_str).collect();
+    let Violation { name, what } = violation;
+    format!(
+        "seed {seed} breaks {name}: {what}\n{}\nseed {seed} breaks {name}: {what}\nreplay: SKEP_SIM_SEED={seed} cargo test --test sim replay -- --nocapture",
+        tail.join("\n")
+    )
+}
+
+/// Runs that many seeds. All of them, so that one failure does not hide the others; the first is told in full.
+pub(super) fn seeds(first: u64, count: u64) {
+    let mut totals = BTreeMap::<&str, u64>::new();
+    let mut broken: Vec<(u64, Violation)> = Vec::new();
+    for seed in first..first + count {
+        let Outcome { verdict, counts, .. } = run(seed, Record::default());
+        counts.into_iter().for_each(|(name, count)| *totals.entry(name).or_default() += count);
+        broken.extend(verdict.err().map(|violation| (seed, violation)));
+    }
+    println!("{count} seeds: {totals:?}");
+    if let Some((seed, violation)) = broken.first() {
+        let others: Vec<String> = broken.iter().map(|(seed, v)| format!("{seed} {}: {}", v.name, v.what)).collect();
+        panic!("{}\n{} of {count} seeds:\n{}", tell(*seed, violation), broken.len(), others.join("\n"));
+    }
+}
+
+/// Runs one seed, with every event printed when asked for.
+pub(super) fn replay(seed: u64, is_printed: bool) {
+    let Outcome { verdict, counts, record } = run(seed, written(is_printed));
+    println!("seed {seed}: {:?}, {counts:?}, hash {:016x}", size(seed), record.hash);
+    if let Err(violation) = verdict {
+        panic!("{}", tell(seed, &violation));
+    }
+}
+
+/// Each seed runs twice and must come to the same record, line by line.
+pub(super) fn twice(seeds: Range<u64>) {
+    for seed in seeds {
+        let (one, other) = (run(seed, written(false)), run(seed, written(false)));
+        assert_eq!((one.record.hash, one.counts), (other.record.hash, other.counts), "seed {seed}");
+        assert_ne!(one.record.hash, 0, "something happens in seed {seed}");
+    }
+}

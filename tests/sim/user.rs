@@ -1,0 +1,291 @@
+//! The user: asks for services, changes them, moves nodes about, and remembers what was acknowledged.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use skep_manager::api::validate;
+use skep_manager::store::{Change, State};
+use skep_proto::model::{
+    Availability, Constraint, Meta, MinAvailable, Mode, Moment, Node, NodeDescription, NodeId, NodeRole, NodeSpec,
+    NodeState, NodeStatus, PortConfig, Protocol, PublishMode, Resources, RestartCondition, RestartPolicy, Service,
+    ServiceId, ServiceName, ServiceSpec, TaskSpec, UpdateConfig,
+};
+
+use super::chance::Chance;
+use super::executor::{CRASHING, ENDING, MISSING, STEADY};
+
+/// Services that may exist at a time.
+const SERVICES_MAX: usize = 8;
+
+/// Something that the user asks for.
+#[derive(Clone, Debug)]
+pub(crate) enum Ask {
+    Create(ServiceId, Box<ServiceSpec>),
+    Scale(ServiceId, u32),
+    Edit(ServiceId, Edit),
+    Remove(ServiceId),
+    Availability(NodeId, Availability),
+    Label(NodeId, String),
+    AddNode(NodeId),
+    RemoveNode(NodeId),
+}
+
+/// A change of a spec that is not its size.
+#[derive(Clone, Debug)]
+pub(crate) enum Edit {
+    Image(&'static str),
+    Force,
+    Env(u64),
+    Zone(Option<&'static str>),
+    Rollout(UpdateConfig),
+    Memory(u64),
+    HostPort(u16),
+    Max(Option<u32>),
+}
+
+/// What was acknowledged, and what was asked for that takes it back.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    pub(crate) services: BTreeMap<ServiceId, u64>,
+    pub(crate) nodes: BTreeMap<NodeId, u64>,
+    pub(crate) removed_services: BTreeSet<ServiceId>,
+    pub(crate) removed_nodes: BTreeSet<NodeId>,
+}
+
+/// The user.
+#[derive(Debug, Default)]
+pub(crate) struct User {
+    count: u64,
+    pub(crate) asked: BTreeMap<u64, Ask>,
+    pub(crate) history: History,
+}
+
+impl User {
+    /// Asks for something, given what can be seen of the cluster.
+    pub(crate) fn ask(&mut self, chance: &mut Chance, state: &State) -> (u64, Ask) {
+        self.count += 1;
+        let ask = choose(chance, state, self.count);
+        self.asked.insert(self.count, ask.clone());
+        match &ask {
+            Ask::Remove(service) => drop(self.history.removed_services.insert(*service)),
+            Ask::RemoveNode(node) => drop(self.history.removed_nodes.insert(*node)),
+            _ => {}
+        }
+        (self.count, ask)
+    }
+
+    /// The call with that number was committed at that version.
+    pub(crate) fn acknowledged(&mut self, number: u64, version: u64) {
+        let Some(ask) = self.asked.get(&number) else { return };
+        match ask {
+            Ask::Create(service, _) | Ask::Scale(service, _) | Ask::Edit(service, _) | Ask::Remove(service) => {
+                let newest = self.history.services.entry(*service).or_default();
+                *newest = version.max(*newest);
+            }
+            Ask::Availability(node, _) | Ask::Label(node, _) | Ask::AddNode(node) | Ask::RemoveNode(node) => {
+                let newest = self.history.nodes.entry(*node).or_default();
+                *newest = version.max(*newest);
+            }
+        }
+    }
+}
+
+fn choose(chance: &mut Chance, state: &State, number: u64) -> Ask {
+    let services: Vec<ServiceId> = state.services().filter(|service| !service.removing).map(|s| s.id).collect();
+    let nodes: Vec<NodeId> = state.nodes().map(|node| node.id).collect();
+    let (service, node) = (chance.pick(&services), chance.pick(&nodes));
+    let dice = chance.below(100);
+    let ask = match (dice, service, node) {
+        (0..15, Some(service), _) => Some(Ask::Scale(service, u32::try_from(chance.below(9)).unwrap_or(1))),
+        (15..40, Some(service), _) => Some(Ask::Edit(service, edit(chance))),
+        (40..48, Some(service), _) => Some(Ask::Remove(service)),
+        (48..66, _, Some(node)) => {
+            use Availability::{Active, Drain, Pause};
+            chance.pick(&[Active, Active, Active, Pause, Drain]).map(|wanted| Ask::Availability(node, wanted))
+        }
+        (66..74, _, Some(node)) => chance.pick(&["a", "b", ""]).map(|zone| Ask::Label(node, zone.to_owned())),
+        (74..77, _, Some(node)) if nodes.len() > 3 && !is_manager(state, node) => Some(Ask::RemoveNode(node)),
+        (77..80, ..) => Some(Ask::AddNode(NodeId::new(chance.bits()))),
+        _ => None,
+    };
+    let create = |chance: &mut Chance| {
+        let id = ServiceId::new(chance.bits());
+        Ask::Create(id, Box::new(spec(chance, number)))
+    };
+    match ask {
+        Some(ask) => ask,
+        None if services.len() < SERVICES_MAX => create(chance),
+        None => service.map_or_else(|| create(chance), Ask::Remove),
+    }
+}
+
+fn is_manager(state: &State, node: NodeId) -> bool {
+    state.node(node).is_some_and(|node| node.manager.is_some())
+}
+
+fn edit(chance: &mut Chance) -> Edit {
+    match chance.below(10) {
+        0..3 => Edit::Image(image(chance)),
+        3 => Edit::Force,
+        4 => Edit::Env(chance.below(3)),
+        5 => Edit::Zone(chance.pick(&[None, Some("a"), Some("b")]).flatten()),
+        6 => Edit::Rollout(rollout(chance)),
+        7 => Edit::Memory(chance.below(4) << 30),
+        8 => Edit::HostPort(chance.pick(&[0, 8_080, 8_081]).unwrap_or(0)),
+        _ => Edit::Max(chance.pick(&[None, Some(1), Some(3)]).flatten()),
+    }
+}
+
+fn image(chance: &mut Chance) -> &'static str {
+    let images = [STEADY, STEADY, STEADY, STEADY, CRASHING, ENDING, MISSING];
+    chance.pick(&images).unwrap_or(STEADY)
+}
+
+fn rollout(chance: &mut Chance) -> UpdateConfig {
+    UpdateConfig {
+        parallelism: u32::try_from(chance.below(4)).unwrap_or(1),
+        delay: Duration::from_millis(chance.below(3) * 300),
+        start_first: chance.once_in(400),
+    }
+}
+
+fn restart(chance: &mut Chance) -> RestartPolicy {
+    use RestartCondition::{Any, None as Never, OnFailure};
+    RestartPolicy {
+        condition: chance.pick(&[Any, Any, Any, OnFailure, OnFailure, Never]).unwrap_or(Any),
+        delay: Duration::from_millis(chance.below(5) * 700),
+        max_attempts: chance.pick(&[None, None, None, Some(2)]).flatten(),
+        window: chance.pick(&[None, None, Some(Duration::from_secs(10))]).flatten(),
+    }
+}
+
+fn spec(chance: &mut Chance, number: u64) -> ServiceSpec {
+    let mut task = TaskSpec { restart: restart(chance), ..TaskSpec::default() };
+    task.container.image = image(chance).to_owned();
+    task.container.stop_grace = Duration::from_millis(chance.between(1, 30) * 100);
+    if chance.once_in(300) {
+        task.reservations = Resources { memory_bytes: chance.between(1, 3) << 30, nano_cpus: 0, pids: 0 };
+    }
+    if chance.once_in(200) {
+        task.placement.constraints.extend(zone(chance.pick(&["a", "b"])));
+    }
+    if chance.once_in(200) {
+        task.placement.max_replicas_per_node = Some(2);
+    }
+    let mode = if chance.once_in(250) {
+        Mode::Global
+    } else {
+        Mode::Replicated { replicas: u32::try_from(chance.below(9)).unwrap_or(1) }
+    };
+    let ports = match chance.below(10) {
+        0 => vec![port(0, PublishMode::Ingress)],
+        1 => vec![port(9_000, PublishMode::Ingress)],
+        2 => vec![port(8_080, PublishMode::Host)],
+        _ => Vec::new(),
+    };
+    let name = ServiceName::new(format!("s{number}")).expect("a letter and digits");
+    let few = u32::try_from(chance.below(3)).unwrap_or(0);
+    let min_available = chance.pick(&[MinAvailable::Tasks(0), MinAvailable::Tasks(few), MinAvailable::Percent(50)]);
+    let (labels, min_available) = (BTreeMap::new(), min_available.unwrap_or_default());
+    ServiceSpec { name, labels, task, mode, ports, update: rollout(chance), min_available }
+}
+
+fn port(published: u16, mode: PublishMode) -> PortConfig {
+    PortConfig { protocol: Protocol::Tcp, target: 80, published, mode }
+}
+
+fn zone(value: Option<&str>) -> Option<Constraint> {
+    let value = value?.to_owned();
+    Some(Constraint { key: "node.labels.zone".into(), equal: true, value })
+}
+
+/// The change that a call makes of the newest state; `None` when the API would refuse it.
+pub(crate) fn change(ask: &Ask, state: &State) -> Option<Change> {
+    let update = |id: ServiceId, edit: &dyn Fn(&mut ServiceSpec)| {
+        let service = state.service(id).filter(|service| !service.removing)?;
+        let mut spec = service.spec.clone();
+        edit(&mut spec);
+        validate::service(&spec).ok()?;
+        Some(Change::UpdateService { service: id, if_version: service.meta.version, spec: Box::new(spec) })
+    };
+    match ask {
+        Ask::Create(id, spec) => {
+            validate::service(spec).ok()?;
+            Some(Change::CreateService(Box::new(new_service(*id, (**spec).clone()))))
+        }
+        Ask::Scale(id, count) => update(*id, &|spec| {
+            if let Mode::Replicated { replicas } = &mut spec.mode {
+                *replicas = *count;
+            }
+        }),
+        Ask::Edit(id, edit) => update(*id, &|spec| apply(edit, spec)),
+        Ask::Remove(id) => {
+            let service = state.service(*id).filter(|service| !service.removing)?;
+            Some(Change::RemoveService { service: *id, if_version: service.meta.version })
+        }
+        Ask::Availability(id, availability) => node_spec(state, *id, |spec| spec.availability = *availability),
+        Ask::Label(id, zone) => node_spec(state, *id, |spec| {
+            spec.labels.insert("zone".into(), zone.clone());
+        }),
+        Ask::AddNode(id) => Some(Change::PutNode(Box::new(new_node(*id)))),
+        Ask::RemoveNode(id) => {
+            let if_version = state.node(*id)?.meta.version;
+            Some(Change::RemoveNode { node: *id, if_version })
+        }
+    }
+}
+
+fn node_spec(state: &State, id: NodeId, edit: impl FnOnce(&mut NodeSpec)) -> Option<Change> {
+    let node = state.node(id)?;
+    let mut spec = node.spec.clone();
+    edit(&mut spec);
+    Some(Change::SetNodeSpec { node: id, if_version: node.meta.version, spec })
+}
+
+fn apply(edit: &Edit, spec: &mut ServiceSpec) {
+    match edit {
+        Edit::Image(image) => spec.task.container.image = (*image).to_owned(),
+        Edit::Force => spec.task.force_update += 1,
+        Edit::Env(value) => spec.task.container.env = vec![format!("V={value}")],
+        Edit::Zone(value) => spec.task.placement.constraints = zone(*value).into_iter().collect(),
+        Edit::Rollout(update) => spec.update = *update,
+        Edit::Memory(bytes) => spec.task.reservations.memory_bytes = *bytes,
+        Edit::HostPort(0) => spec.ports.clear(),
+        Edit::HostPort(number) => spec.ports = vec![port(*number, PublishMode::Host)],
+        Edit::Max(max) => spec.task.placement.max_replicas_per_node = *max,
+    }
+}
+
+fn new_service(id: ServiceId, spec: ServiceSpec) -> Service {
+    Service {
+        id,
+        meta: Meta::default(),
+        spec,
+        spec_version: 1,
+        previous_spec: None,
+        ports: Vec::new(),
+        revisions: BTreeMap::new(),
+        removing: false,
+        update_status: None,
+    }
+}
+
+/// A node that was just let in.
+pub(crate) fn new_node(id: NodeId) -> Node {
+    Node {
+        id,
+        meta: Meta::default(),
+        spec: NodeSpec { labels: BTreeMap::new(), availability: Availability::Active, role: NodeRole::Worker },
+        description: NodeDescription::default(),
+        status: NodeStatus {
+            state: NodeState::Unknown,
+            message: "joined".into(),
+            address: String::new(),
+            since: Moment(0),
+        },
+        role: NodeRole::Worker,
+        manager: None,
+        certificate: String::new(),
+        proven_key: None,
+    }
+}

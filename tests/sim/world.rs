@@ -1,0 +1,414 @@
+//! The world: managers, agents, a user, and whatever lies between them. One event at a time, in one thread, from one seed.
+
+use std::collections::BTreeMap;
+
+use skep_manager::store::{Change, Store, Transaction, codec};
+use skep_proto::model::{Cluster, ClusterSpec, ManagerStatus, Meta, NodeId, NodeRole};
+
+use super::agent::{Agent, News};
+use super::chance::Chance;
+use super::check::{self, Checks, Verdict, Violation, broken};
+use super::log::Log;
+use super::manager::{Manager, reply};
+use super::net::Net;
+use super::queue::{Event, Owner, Queue, Result, Side};
+use super::stage::{Record, Rules, Stage};
+use super::time::{MS, SECOND, Us};
+use super::user::{User, change, new_node};
+use super::{CLUSTER, raft_id};
+
+/// How long a cluster may take to come to rest once nothing fails any more: rollouts, restart delays and stop graces one after the
+/// other, with a margin.
+const REST_MAX: Us = 400 * SECOND;
+
+/// It must stay at rest for so long.
+const REST_KEPT: Us = 3 * SECOND;
+
+/// How large a world is, and how long its trouble lasts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    pub(crate) managers: usize,
+    pub(crate) agents: usize,
+    pub(crate) trouble: Us,
+}
+
+/// Everything there is.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) stage: Stage,
+    pub(crate) managers: Vec<Manager>,
+    pub(crate) agents: Vec<Agent>,
+    pub(crate) user: User,
+    pub(crate) checks: Checks,
+    pub(crate) events: u64,
+    trouble_until: Us,
+    violation: Option<Violation>,
+    rested_since: Option<Us>,
+    is_over: bool,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, size: Size, record: Record) -> Self {
+        let rules =
+            Rules { is_quiet: false, step_failures: 10, write_failures: 5, latency_max: 100 * MS, sync_max: 200 * MS };
+        let stage = Stage {
+            now: 0,
+            chance: Chance::new(seed),
+            queue: Queue::default(),
+            net: Net::default(),
+            log: Log::default(),
+            record,
+            rules,
+        };
+        let mut world = Self {
+            stage,
+            managers: (0..size.managers).map(Manager::new).collect(),
+            agents: Vec::new(),
+            user: User::default(),
+            checks: Checks::default(),
+            events: 0,
+            trouble_until: size.trouble,
+            violation: None,
+            rested_since: None,
+            is_over: false,
+        };
+        world.found(size.agents);
+        world
+    }
+
+    /// The first entry makes the cluster and its nodes; then everybody starts.
+    fn found(&mut self, agents: usize) {
+        let nodes: Vec<NodeId> = (0..agents).map(|_| NodeId::new(self.stage.chance.bits())).collect();
+        let task_history_limit = i32::try_from(self.stage.chance.below(5)).unwrap_or(1);
+        let spec = ClusterSpec { task_history_limit, ..ClusterSpec::default() };
+        let [root_certificate, root_key, worker_token, manager_token] = [const { String::new() }; 4];
+        let (id, meta) = (CLUSTER, Meta::default());
+        let grants = Default::default();
+        let cluster = Cluster { id, meta, spec, root_certificate, root_key, worker_token, manager_token, grants };
+        let mut changes = vec![Change::PutCluster(Box::new(cluster))];
+        changes.extend(nodes.iter().enumerate().map(|(place, node)| {
+            let mut node = new_node(*node);
+            if place < self.managers.len() {
+                node.manager = Some(ManagerStatus { raft_id: raft_id(place), address: format!("m{place}") });
+                (node.role, node.spec.role) = (NodeRole::Manager, NodeRole::Manager);
+            }
+            Change::PutNode(Box::new(node))
+        }));
+        let at = self.managers[0].wall(&self.stage);
+        self.stage.log.found(codec::encode(&[Transaction { changes, at }]));
+        for place in 0..self.managers.len() {
+            self.managers[place].start(&mut self.stage);
+        }
+        self.elect();
+        for node in nodes {
+            self.add_agent(node);
+        }
+        self.stage.after(SECOND, Event::User);
+        self.stage.after(2 * SECOND, Event::Fault);
+    }
+
+    fn add_agent(&mut self, node: NodeId) {
+        let place = self.agents.len();
+        let managers = (0..self.managers.len()).map(|manager| format!("m{manager}")).collect();
+        self.agents.push(Agent::new(place, node, managers));
+        self.stage.after(MS, Event::Start(place));
+    }
+
+    /// Runs to the end, or to the first violation.
+    pub(crate) fn run(&mut self) -> Verdict {
+        while !self.is_over {
+            let Some((at, event)) = self.stage.queue.pop() else { return Ok(()) };
+            self.stage.now = at;
+            self.checks.now = at;
+            self.stage.record.mark(at);
+            self.events += 1;
+            self.happen(event);
+            if let Some(violation) = self.violation.take() {
+                return Err(violation);
+            }
+        }
+        Ok(())
+    }
+
+    fn happen(&mut self, event: Event) {
+        if let Some(until) = self.frozen_until(&event) {
+            return self.stage.at(until, event);
+        }
+        match event {
+            Event::Tick(..) | Event::Written(..) | Event::Step(..) | Event::Exited(..) => self.at_agent(event),
+            Event::Exit(agent, task) => {
+                let agent = &mut self.agents[agent];
+                if !self.stage.rules.is_quiet {
+                    agent.executor.exit(&mut self.stage, task);
+                }
+            }
+            Event::Start(agent) => {
+                let news = self.agents[agent].start(&mut self.stage);
+                self.take_news(agent, news);
+            }
+            Event::Arrive(..) | Event::Lost(..) => self.on_stream(event),
+            Event::Turn(manager, term, which) => {
+                if self.has_term(manager, term) {
+                    self.managers[manager].turn(&mut self.stage, which);
+                }
+            }
+            Event::Session(conn) => {
+                if let Some(manager) = self.stage.net.conn(conn).map(|conn| conn.manager) {
+                    self.managers[manager].session(&mut self.stage, conn);
+                }
+            }
+            Event::Reply(manager, term, owner, result) => self.replied(manager, term, owner, result),
+            Event::Synced(term, upto) => self.synced(term, upto),
+            Event::User => self.ask(),
+            Event::Call(manager, number) => self.call(manager, number),
+            Event::Fault => self.fault(),
+            Event::Restart(manager) => self.start_manager(manager),
+            Event::Learn(manager, term, leader) => self.managers[manager].learn(&mut self.stage, term, leader),
+            Event::Waited(manager, conn) => self.managers[manager].waited(&mut self.stage, conn),
+            Event::Elect => self.elect(),
+            Event::Deposed(manager, term) => {
+                if self.has_term(manager, term) {
+                    self.managers[manager].end_term(&mut self.stage);
+                }
+            }
+            Event::Check => self.look_whether_at_rest(),
+        }
+    }
+
+    /// A frozen process does nothing; what is meant for it waits.
+    fn frozen_until(&self, event: &Event) -> Option<Us> {
+        let until = match event {
+            Event::Tick(agent, _) | Event::Written(agent, _) | Event::Step(agent, ..) | Event::Exited(agent, ..) => {
+                self.agents[*agent].frozen_until
+            }
+            Event::Arrive(conn, side) | Event::Lost(conn, side) => {
+                let conn = self.stage.net.conn(*conn)?;
+                if *side == Side::Agent {
+                    self.agents[conn.agent].frozen_until
+                } else {
+                    self.managers[conn.manager].frozen_until
+                }
+            }
+            Event::Session(conn) => self.managers[self.stage.net.conn(*conn)?.manager].frozen_until,
+            Event::Turn(manager, ..) | Event::Reply(manager, ..) | Event::Call(manager, _) => {
+                self.managers[*manager].frozen_until
+            }
+            _ => 0,
+        };
+        (until > self.stage.now).then_some(until)
+    }
+
+    fn at_agent(&mut self, event: Event) {
+        let (place, life) = match event {
+            Event::Tick(agent, life) | Event::Written(agent, life) | Event::Step(agent, life, _) => (agent, life),
+            Event::Exited(agent, life, _) => (agent, life),
+            _ => return,
+        };
+        let agent = &mut self.agents[place];
+        if agent.life != life {
+            return;
+        }
+        let news = match event {
+            Event::Tick(..) => agent.tick(&mut self.stage),
+            Event::Written(..) => agent.written(&mut self.stage),
+            Event::Step(.., step) => agent.step(&mut self.stage, step),
+            Event::Exited(.., task) => agent.exited(&mut self.stage, task),
+            _ => return,
+        };
+        self.take_news(place, news);
+    }
+
+    fn on_stream(&mut self, event: Event) {
+        match event {
+            Event::Arrive(id, side) => {
+                let Some((agent, manager)) = self.stage.net.conn(id).map(|conn| (conn.agent, conn.manager)) else {
+                    return;
+                };
+                let Some(packet) = self.stage.receive(id, side) else { return };
+                if side == Side::Agent {
+                    let news = self.agents[agent].arrive(&mut self.stage, id, packet);
+                    self.take_news(agent, news);
+                } else if self.managers[manager].daemon.is_none() {
+                    // The kernel of a machine without a daemon refuses.
+                    self.stage.close(id, Side::Manager, false);
+                    self.stage.lose(id, Side::Agent, 5 * MS);
+                } else {
+                    self.follow(manager);
+                    let node = self.agents[agent].node;
+                    self.managers[manager].arrive(&mut self.stage, id, node, packet);
+                }
+            }
+            Event::Lost(id, Side::Agent) => {
+                let Some(agent) = self.stage.net.conn(id).map(|conn| conn.agent) else { return };
+                let news = self.agents[agent].lost(&mut self.stage, id);
+                self.take_news(agent, news);
+            }
+            Event::Lost(id, Side::Manager) => {
+                let Some(manager) = self.stage.net.conn(id).map(|conn| conn.manager) else { return };
+                self.managers[manager].lost(&mut self.stage, id);
+            }
+            _ => {}
+        }
+    }
+
+    /// Looks at what an agent did.
+    pub(crate) fn take_news(&mut self, agent: usize, news: Vec<News>) {
+        let node = self.agents[agent].node;
+        for one in news {
+            let verdict = match one {
+                News::Started(task) => self.checks.started(node, task),
+                News::Acked(reports) => match self.truth() {
+                    Some(store) => check::invariant_acknowledged_reports_are_stored(node, &store.read(), &reports),
+                    None => Ok(()),
+                },
+            };
+            self.judge(verdict);
+        }
+    }
+
+    pub(crate) fn judge(&mut self, verdict: Verdict) {
+        if let (Err(violation), None) = (verdict, &self.violation) {
+            self.violation = Some(violation);
+        }
+    }
+
+    /// The store of the manager that leads in the eyes of the group: it has applied all that is committed.
+    fn truth(&self) -> Option<&Store> {
+        let lead = self.stage.log.lead()?;
+        self.managers[lead.manager].daemon.as_ref().map(|daemon| &daemon.store)
+    }
+
+    fn has_term(&self, manager: usize, term: u64) -> bool {
+        let own = self.managers[manager].daemon.as_ref().and_then(|daemon| daemon.term.as_ref());
+        own.is_some_and(|own| own.lead.term == term)
+    }
+
+    fn synced(&mut self, term: u64, upto: usize) {
+        for (index, owner) in self.stage.log.synced(term, upto) {
+            let Some(lead) = self.stage.log.lead() else { return };
+            let outcomes = self.managers[lead.manager].catch_up(&self.stage, index);
+            if let Some(owner) = owner {
+                reply(&mut self.stage, lead.manager, lead.term, owner, Ok(outcomes));
+            }
+            self.applied(lead.manager);
+        }
+        self.stage.begin_sync();
+    }
+
+    /// Wakes whom the newest entries concern, and looks whether all is well with them.
+    pub(super) fn applied(&mut self, manager: usize) {
+        let touched = self.managers[manager].wake(&mut self.stage);
+        let Some(daemon) = &self.managers[manager].daemon else { return };
+        let state = daemon.store.read();
+        let verdict = self.checks.applied(&state, &touched).and_then(|ended| {
+            ended
+                .into_iter()
+                .try_for_each(|task| check::invariant_a_task_that_ended_does_not_run(&self.agents, &state, task))?;
+            self.checks.invariant_no_acknowledged_write_is_lost(&state, &self.user.history)
+        });
+        drop(state);
+        self.judge(verdict);
+    }
+
+    fn replied(&mut self, manager: usize, term: u64, owner: Owner, result: Result) {
+        if let Owner::User(number) = owner {
+            if let Some(Ok(version)) = result.ok().and_then(|outcomes| outcomes.into_iter().next()) {
+                self.acknowledged(number, version);
+            }
+        } else if self.has_term(manager, term) {
+            self.managers[manager].replied(&mut self.stage, owner, result);
+        }
+    }
+
+    fn acknowledged(&mut self, number: u64, version: u64) {
+        self.stage.note(format_args!("user: call {number} is done at {version}"));
+        self.user.acknowledged(number, version);
+        if let Some(super::user::Ask::AddNode(node)) = self.user.asked.get(&number).cloned() {
+            self.add_agent(node);
+        }
+    }
+
+    fn ask(&mut self) {
+        if self.stage.rules.is_quiet {
+            return;
+        }
+        let next = self.stage.chance.between(100 * MS, 3 * SECOND);
+        self.stage.after(next, Event::User);
+        let Some(lead) = self.stage.log.lead() else { return };
+        let Some(daemon) = &self.managers[lead.manager].daemon else { return };
+        let (number, ask) = self.user.ask(&mut self.stage.chance, &daemon.store.read());
+        self.stage.note(format_args!("user: call {number}: {ask:?}"));
+        let delay = self.stage.chance.delay(MS, 100 * MS);
+        self.stage.after(delay, Event::Call(lead.manager, number));
+    }
+
+    /// A call reaches a manager.
+    fn call(&mut self, manager: usize, number: u64) {
+        let at = self.managers[manager].wall(&self.stage);
+        let Some(daemon) = &self.managers[manager].daemon else { return };
+        let (Some(term), Some(ask)) = (&daemon.term, self.user.asked.get(&number)) else { return };
+        let change = change(ask, &daemon.store.read());
+        if let Some(change) = change {
+            term.propose(&mut self.stage, Owner::User(number), &[Transaction { changes: vec![change], at }]);
+        }
+    }
+
+    fn fault(&mut self) {
+        if self.stage.now >= self.trouble_until {
+            return self.calm();
+        }
+        self.trouble();
+        let next = self.stage.chance.between(50 * MS, 3 * SECOND);
+        self.stage.after(next, Event::Fault);
+    }
+
+    /// Trouble ends: everything is repaired, and nothing fails any more.
+    fn calm(&mut self) {
+        self.stage.note(format_args!("trouble is over"));
+        self.stage.rules =
+            Rules { is_quiet: true, step_failures: 0, write_failures: 0, latency_max: 20 * MS, sync_max: 20 * MS };
+        self.stage.heal();
+        for place in 0..self.managers.len() {
+            self.managers[place].frozen_until = 0;
+            self.start_manager(place);
+        }
+        for place in 0..self.agents.len() {
+            self.agents[place].frozen_until = 0;
+            self.stage.after(SECOND, Event::Start(place));
+        }
+        self.stage.after(SECOND, Event::Check);
+    }
+
+    fn look_whether_at_rest(&mut self) {
+        // A daemon that was told to stop a moment before has ended by now and starts again.
+        for place in 0..self.agents.len() {
+            let news = self.agents[place].start(&mut self.stage);
+            self.take_news(place, news);
+        }
+        let verdict = match self.truth() {
+            Some(store) => check::at_rest(&self.agents, store),
+            None => broken("there_is_a_leader", "nobody leads".into()),
+        };
+        let now = self.stage.now;
+        match verdict {
+            Ok(()) if now - *self.rested_since.get_or_insert(now) >= REST_KEPT => self.finish(),
+            Ok(()) => {}
+            Err(violation) if now > self.trouble_until + REST_MAX => self.judge(Err(violation)),
+            Err(_) => self.rested_since = None,
+        }
+        self.stage.after(SECOND, Event::Check);
+    }
+
+    fn finish(&mut self) {
+        let verdict = self.truth().map_or(Ok(()), |store| check::invariant_replicas_agree(&self.stage.log, store));
+        self.judge(verdict);
+        self.is_over = true;
+    }
+
+    /// Numbers for people.
+    pub(crate) fn counts(&self) -> BTreeMap<&'static str, u64> {
+        let entries = u64::try_from(self.stage.log.committed()).unwrap_or(0);
+        let starts = u64::try_from(self.checks.starts.len()).unwrap_or(0);
+        BTreeMap::from([("events", self.events), ("entries", entries), ("tasks started", starts)])
+    }
+}
