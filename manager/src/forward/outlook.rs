@@ -66,8 +66,7 @@ impl fmt::Display for Outlook {
         write!(
             f,
             "{lost} of its {managers} managers do not answer ({}) and {quorum} are needed to elect one; nothing was changed, and \
-             tasks run on; start the missing managers again, or, if they are lost for good, run `skep swarm init \
-             --force-new-cluster` on one that is left",
+             tasks run on; start the missing managers again",
             self.silent()
         )
     }
@@ -90,14 +89,14 @@ mod tests {
         for words in ["2 of its 3 managers do not answer", "m2 at 10.0.0.2:2377, m3 at 10.0.0.3:2377", "2 are needed"] {
             assert!(text.contains(words), "{text}");
         }
-        assert!(text.contains("--force-new-cluster") && text.contains("tasks run on"), "{text}");
+        assert!(text.contains("start the missing managers") && text.contains("tasks run on"), "{text}");
     }
 
     #[test]
     fn an_election_that_takes_long_is_no_lost_quorum() {
         for heard in [&[1, 2][..], &[]] {
             let text = outlook(&[1, 2, 3], heard);
-            assert!(text.contains("none was elected in time") && !text.contains("force-new-cluster"), "{text}");
+            assert!(text.contains("none was elected in time") && !text.contains("missing"), "{text}");
         }
         assert!(outlook(&[], &[1]).contains("no state of the swarm yet"));
     }
