@@ -125,7 +125,10 @@ fn is_settled(entry: &pb::NodeEntry, role: pb::NodeRole) -> bool {
 }
 
 fn is_no_manager(status: &Status) -> bool {
-    status.code() == Code::FailedPrecondition && status.message().contains("not a swarm manager")
+    let daemon = status.code() == Code::FailedPrecondition && status.message().contains("not a swarm manager");
+    // Its daemon has not heard of it yet, but whoever leads now has.
+    let leader = status.code() == Code::PermissionDenied && status.message().contains("only managers may do this");
+    daemon || leader
 }
 
 fn name(role: pb::NodeRole) -> &'static str {
