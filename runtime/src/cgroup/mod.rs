@@ -42,5 +42,6 @@ pub mod sys;
 pub use hierarchy::{Hierarchy, Version, find};
 pub use plan::{Group, Setting, groups, guarded, missing, parents};
 pub use sys::{
-    CgroupError, DeviceGuard, children, ensure_parent, join_file, kill_all, make, oom_killed, remove, remove_parent,
+    CgroupError, DeviceGuard, children, ensure_parent, join_file, kill_all, make, members, oom_killed, remove,
+    remove_parent,
 };

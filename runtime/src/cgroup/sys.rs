@@ -156,7 +156,7 @@ const MOVES_MAX: u32 = 100;
 fn hand_down(group: &Path, settings: &[Setting]) -> Result<(), CgroupError> {
     // Every group has a type but that root.
     let is_root = !group.join("cgroup.type").exists();
-    if !settings.is_empty() && !is_root && !members(group).is_empty() {
+    if !settings.is_empty() && !is_root && !members_of(group).is_empty() {
         let aside = group.join(ASIDE);
         fs::create_dir_all(&aside).map_err(|source| CgroupError::Make { dir: aside.clone(), source })?;
         move_members(group, &aside);
@@ -166,7 +166,7 @@ fn hand_down(group: &Path, settings: &[Setting]) -> Result<(), CgroupError> {
 
 fn move_members(from: &Path, to: &Path) {
     for _ in 0..MOVES_MAX {
-        let members = members(from);
+        let members = members_of(from);
         if members.is_empty() {
             return;
         }
@@ -237,7 +237,7 @@ pub fn kill_all(groups: &[Group]) {
     for group in &freezers {
         let _ = write(&group.dir, &freezer::setting(group.version, true));
     }
-    for pid in groups.iter().flat_map(|g| members(&g.dir)) {
+    for pid in groups.iter().flat_map(|g| members_of(&g.dir)) {
         let _ = kill_process(pid, Signal::KILL);
     }
     for group in &freezers {
@@ -245,7 +245,13 @@ pub fn kill_all(groups: &[Group]) {
     }
 }
 
-fn members(dir: &Path) -> Vec<Pid> {
+/// Processes of the groups; one that is in several is named as often.
+#[must_use]
+pub fn members(groups: &[Group]) -> Vec<Pid> {
+    groups.iter().flat_map(|group| members_of(&group.dir)).collect()
+}
+
+fn members_of(dir: &Path) -> Vec<Pid> {
     let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
     text.lines().filter_map(|line| line.parse().ok().and_then(Pid::from_raw)).collect()
 }
@@ -314,7 +320,7 @@ pub fn children(parents: &[Group]) -> Vec<String> {
 /// As [`remove`].
 pub fn remove_parent(parents: &[Group], mounts: &[PathBuf]) -> Result<(), CgroupError> {
     for (group, mount) in parents.iter().zip(mounts) {
-        let foreign = take_back(&group.dir, &group.settings) || !members(&group.dir).is_empty();
+        let foreign = take_back(&group.dir, &group.settings) || !members_of(&group.dir).is_empty();
         if !foreign {
             remove(std::slice::from_ref(group))?;
         }

@@ -14,6 +14,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("created_container_can_be_started_by_the_next_daemon", created_container_can_be_started_by_the_next_daemon),
     ("killed_shim_takes_the_container_along", killed_shim_takes_the_container_along),
     ("shim_killed_between_daemons_is_reported", shim_killed_between_daemons_is_reported),
+    ("daemon_with_the_same_parent_group_leaves_others_alone", daemon_with_the_same_parent_group_leaves_others_alone),
     ("half_made_and_forgotten_directories_go", half_made_and_forgotten_directories_go),
 ];
 
@@ -112,5 +113,20 @@ fn half_made_and_forgotten_directories_go() {
         let runtime = world.open().await;
         assert!(runtime.list().is_empty());
         assert!(containers.iter().all(|dir| !dir.exists()) && !group.exists());
+    });
+}
+
+fn daemon_with_the_same_parent_group_leaves_others_alone() {
+    in_world(async |world| {
+        let first = world.open().await;
+        first.create(id("a"), spec(&["sleep", "1000"])).await.unwrap();
+        let before = first.start(&id("a")).await.unwrap();
+        let mut config = world.config.clone();
+        (config.data_dir, config.run_dir) = (world.path().join("data2"), world.path().join("run2"));
+        let second = skep_runtime::Runtime::open_bare(config, world.image.clone()).await.unwrap();
+        second.create(id("b"), spec(&["sleep", "1000"])).await.unwrap();
+        second.purge().await.unwrap();
+        assert_eq!(first.inspect(&id("a")).unwrap(), before);
+        assert!(!is_gone(before.pid.unwrap()));
     });
 }

@@ -11,7 +11,7 @@ use super::create::{hold, read_state};
 use super::facade::Runtime;
 use super::link::Link;
 use super::registry::{Container, Dirs, Life, Record, containers};
-use super::{end, ground, watch};
+use super::{end, foreign, ground, watch};
 use crate::cgroup;
 use crate::container::{ContainerId, RuntimeError};
 use crate::shim::protocol::file;
@@ -90,6 +90,11 @@ fn republish(runtime: &Runtime, id: &ContainerId, record: &Record) {
 fn sweep(runtime: &Arc<Runtime>, name: &str) {
     let dirs = Dirs::new(&runtime.config, name);
     let Ok(id) = ContainerId::new(name) else { return };
+    if foreign::lives_in(runtime, name) {
+        let parent = &runtime.config.cgroup_parent;
+        tracing::warn!(container.id = %id, cgroup.parent = %parent, "another daemon's container lives in this one's cgroup parent; give each its own");
+        return;
+    }
     let foreign = fs::read(dirs.run.join(file::RECORD)).is_ok();
     if let (Ok(state), false) = (read_state(&dirs.run), foreign) {
         watch::kill(state.shim);

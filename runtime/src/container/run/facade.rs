@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use super::backing::Backing;
 use super::nursery::Nursery;
 use super::registry::{Container, Registry, containers};
-use super::{adopt, create, end, follow, ground, sys, tend};
+use super::{adopt, create, end, follow, foreign, ground, sys, tend};
 use crate::cgroup::{self, DeviceGuard, Group, Hierarchy, Version};
 use crate::container::{
     ContainerId, ContainerInfo, ContainerSpec, ContainerStatus, Exit, RuntimeConfig, RuntimeError, STOP_GRACE_MAX,
@@ -147,6 +147,15 @@ impl Runtime {
     pub(crate) fn guard_devices(&self, groups: &[Group]) -> Result<(), RuntimeError> {
         let attached = self.guard.get().zip(cgroup::guarded(groups)).map(|(guard, group)| guard.attach(group));
         attached.transpose().map(drop).map_err(|source| RuntimeError::Cgroup { source })
+    }
+
+    /// Our containers are gone by now. Should another daemon's be in there, the parent is theirs.
+    fn remove_parent(&self) -> Result<(), RuntimeError> {
+        let parents = cgroup::parents(&self.hierarchies, &self.config.cgroup_parent);
+        if cgroup::children(&parents).iter().any(|name| foreign::lives_in(self, name)) {
+            return Ok(());
+        }
+        cgroup::remove_parent(&parents, &self.mounts()).map_err(|source| RuntimeError::Cgroup { source })
     }
 
     fn mounts(&self) -> Vec<PathBuf> {
@@ -300,10 +309,9 @@ impl Runtime {
         let mut ground = self.ground.lock();
         *ground = false;
         self.nursery.close();
-        let parents = cgroup::parents(&self.hierarchies, &self.config.cgroup_parent);
         let results = [
             self.backing.remove_all(),
-            cgroup::remove_parent(&parents, &self.mounts()).map_err(|source| RuntimeError::Cgroup { source }),
+            self.remove_parent(),
             end::remove_dir(&containers(&self.config.data_dir)),
             end::remove_dir(&containers(&self.config.run_dir)),
             end::remove_dir(&end::trash(&self.config.data_dir)),
