@@ -130,6 +130,7 @@ impl From<ForwardError> for Status {
             | ForwardError::NotLeading { .. }
             | ForwardError::Stopping => Code::Unavailable,
             ForwardError::Full { .. } => Code::ResourceExhausted,
+            ForwardError::Unsure(error) => of_propose(error),
             ForwardError::Caller(error) => of_caller(error),
             ForwardError::Envelope { .. } => Code::PermissionDenied,
         };

@@ -7,6 +7,7 @@ use skep_proto::model::NodeId;
 use super::outlook::Outlook;
 use crate::caller::CallerError;
 use crate::net::DialError;
+use crate::store::ProposeError;
 
 /// Why a call that is the leader's got no answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -33,6 +34,9 @@ pub enum ForwardError {
         /// Hostname and address.
         asked: String,
     },
+    /// This manager leads and cannot make sure that it still does.
+    #[error("make sure that the answer is the newest")]
+    Unsure(#[source] ProposeError),
     /// It was asked to change something and went away before it answered. Only the caller knows whether asking twice is harmless.
     #[error(
         "get the answer of the leader ({leader}): it went away, and the change may or may not have been made; look before trying again"

@@ -195,7 +195,13 @@ impl Call<'_> {
             let target = match self.turn(deadline).await? {
                 Turn::Pass(target) => target,
                 Turn::Decline(leader) => return Err(ForwardError::NotLeading { leader }),
-                Turn::Serve => return self.serve(here).await,
+                Turn::Serve => match self.is_newest().await {
+                    Ok(()) => return self.serve(here).await,
+                    Err(error) => {
+                        self.pause(self.way.bearings.own, deadline, error).await?;
+                        continue;
+                    }
+                },
             };
             let error = match self.pass(&target).await {
                 Passed::Answered(response) => return Ok(response),
@@ -212,6 +218,14 @@ impl Call<'_> {
             tracing::debug!(%error, path = self.head.uri.path(), "a call was not answered by the leader");
             self.pause(target.raft_id, deadline, error).await?;
         }
+    }
+
+    /// Whoever only looks must see all that was acknowledged to anybody before. A change is made in the log, where that is so by itself.
+    async fn is_newest(&self) -> Result<(), ForwardError> {
+        if !only_looks(self.head.uri.path()) {
+            return Ok(());
+        }
+        self.way.bearings.store.barrier().await.map_err(ForwardError::Unsure)
     }
 
     /// Waits until it is clear what to do.

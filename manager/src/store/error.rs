@@ -79,7 +79,10 @@ pub enum ProposeError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// This manager does not lead (any more); the change may or may not have been made.
-    #[error("change anything: this manager does not lead the cluster (any more); try again in a moment")]
+    #[error(
+        "change anything: this manager does not lead the swarm (any more), and the change may or may not have been made; look before \
+         trying again"
+    )]
     NotLeader,
     /// The log cannot be written. The change was not made, unless this manager dies before it could write again: then it may be
     /// found in what the failed write left.

@@ -9,7 +9,9 @@ use tonic::body::Body;
 use tower::ServiceExt;
 
 use super::super::client::PATIENCE;
-use super::echo::{Ways, call, ending, status, told};
+use super::echo::{Waypoint, Ways, call, ending, status, told};
+use super::group::Common;
+use crate::store::{ProposeError, Store};
 
 /// A call that waits at that manager, begun and not answered.
 fn begun(ways: &Ways, at: u64, method: &'static str) -> tokio::task::JoinHandle<http::Response<Body>> {
@@ -50,6 +52,36 @@ async fn a_leader_that_is_not_ready_lets_the_call_wait() {
     assert_eq!(ways.point(1).seen.begun(), 0);
     ways.point(1).raft.tell(Some(1));
     assert!(told(&done(waiting).await).starts_with("Local Some"));
+}
+
+#[tokio::test]
+async fn who_only_looks_is_answered_when_it_is_certain_that_this_manager_leads() {
+    let mut common = Common::found().await;
+    let identity = common.identity(1).await;
+    let (store, mut asked) = Store::new();
+    common.store = store;
+    let point = Waypoint::start(&common, 1, identity).await;
+    let looking = point.calls.local().oneshot(call("GetWho", Body::empty()));
+    let confirming = async {
+        for answer in [Err(ProposeError::NotLeader), Err(ProposeError::NotLeader), Ok(Vec::new())] {
+            let barrier = asked.recv().await.unwrap();
+            assert!(barrier.transactions.is_empty() && point.seen.begun() == 0);
+            barrier.reply.send(answer).unwrap();
+        }
+    };
+    let (answer, ()) = tokio::join!(looking, confirming);
+    assert!(told(&answer.unwrap()).starts_with("Local None"));
+    let changed = point.calls.local().oneshot(call("CreateRefused", Body::empty())).await.unwrap();
+    assert_eq!(status(&changed).code(), Code::FailedPrecondition, "the log itself orders changes");
+    let uncertain = tokio::spawn(point.calls.local().oneshot(call("GetWho", Body::empty())));
+    while !uncertain.is_finished() {
+        if let Ok(Some(barrier)) = tokio::time::timeout(Duration::from_millis(50), asked.recv()).await {
+            barrier.reply.send(Err(ProposeError::NotLeader)).unwrap();
+        }
+    }
+    let words = status(&uncertain.await.unwrap().unwrap());
+    assert_eq!(words.code(), Code::Unavailable, "{words}");
+    assert_eq!(point.seen.begun(), 2);
 }
 
 #[tokio::test]
