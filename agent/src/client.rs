@@ -35,8 +35,9 @@ const SILENCE_MS_MAX: u32 = 2_000;
 /// A ping after so much silence finds a manager that hangs while its kernel goes on acknowledging.
 const PING_AFTER: Duration = Duration::from_millis(1_500);
 
-/// How long the answer may take: together with [`PING_AFTER`] no longer than a new leader waits.
-const PING_MAX: Duration = Duration::from_millis(1_400);
+/// How long the answer may take. Longer than a manager is busy when thousands of agents come at once; together with [`PING_AFTER`]
+/// shorter than an election and the three seconds that a new leader waits.
+const PING_MAX: Duration = Duration::from_secs(2);
 
 /// Why a manager was not reached.
 pub type ConnectError = Box<dyn Error + Send + Sync>;

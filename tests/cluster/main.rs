@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod followers;
 mod joining;
 mod managers;
 mod moving;

@@ -18,7 +18,7 @@ const SLOT_MS: u64 = 50;
 /// unread in our sockets, and everybody gets another grace.
 const STALL: Duration = Duration::from_millis(1_000);
 /// How long an agent may take to notice that its manager is gone without a word, and to find another one, whatever its period is:
-/// its ping goes unanswered after so long.
+/// with the election before, its ping has gone unanswered by then.
 const RETURN_TIME_MIN: Duration = Duration::from_secs(3);
 /// What one agent's way to a new leader costs us: its TLS handshake and its complete set.
 const RETURN_COST: Duration = Duration::from_millis(2);

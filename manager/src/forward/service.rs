@@ -33,8 +33,8 @@ use crate::store::Store;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// After a leader could not be asked, or is not in the state yet: time for the news to arrive.
 const RECHECK: Duration = Duration::from_millis(100);
-/// What a leader that was asked and has been replaced gets to say what became of the call.
-const LAST_WORD_TIME_MAX: Duration = Duration::from_secs(1);
+/// What a leader that was asked and has been replaced gets to say what became of the call. If it lives it hears of its successor when we do.
+const LAST_WORD_TIME_MAX: Duration = Duration::from_millis(300);
 /// How often a call that only looks is asked again after a leader went away with it.
 const LOSSES_MAX: u32 = 3;
 
