@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use rustix::process::{Signal, pidfd_send_signal};
 use tokio::sync::Notify;
 use tokio::sync::watch::error::RecvError;
 
@@ -34,13 +35,16 @@ pub(crate) fn signal(container: &Container, number: i32) -> Result<(), RuntimeEr
     }
 }
 
-/// SIGKILL: the end of the init takes its whole pid namespace with it. Goes around the shim if that does not answer.
+/// SIGKILL: the end of the init takes its whole pid namespace with it. Goes around the shim if that does not answer, and ends it
+/// too: one that hangs or was stopped would never say that the init has ended.
 fn kill(container: &Container) {
-    if signal(container, libc::SIGKILL).is_err() {
-        if let Some(init) = container.life.lock().init {
-            watch::kill(init);
-        }
-        cgroup::kill_all(&container.groups);
+    let Err(error) = signal(container, libc::SIGKILL) else { return };
+    if let Some(init) = container.life.lock().init {
+        watch::kill(init);
+    }
+    cgroup::kill_all(&container.groups);
+    if let (RuntimeError::Shim { .. }, Some(shim)) = (error, &container.shim) {
+        let _ = pidfd_send_signal(shim, Signal::KILL);
     }
 }
 

@@ -15,6 +15,9 @@ use crate::shim::protocol::{DATAGRAM_MAX, Reply, Request, file};
 /// operation fails and says so instead of holding a thread for ever.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
+/// The same for SIGKILL, which has another way than through the shim.
+const KILL_ANSWER_MAX: Duration = Duration::from_secs(5);
+
 /// A socket on which one datagram is one message.
 #[derive(Debug)]
 pub(crate) struct Link(OwnedFd);
@@ -63,6 +66,8 @@ impl Link {
     }
 
     pub(crate) fn ask(&self, request: Request) -> io::Result<Reply> {
+        let kills = request == Request::Signal(libc::SIGKILL);
+        set_socket_timeout(&self.0, Timeout::Recv, Some(if kills { KILL_ANSWER_MAX } else { ANSWER_MAX }))?;
         rustix::net::send(self.0.as_fd(), &request.encode(), SendFlags::NOSIGNAL)?;
         self.receive()
     }
