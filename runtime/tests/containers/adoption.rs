@@ -15,6 +15,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("killed_shim_takes_the_container_along", killed_shim_takes_the_container_along),
     ("shim_killed_between_daemons_is_reported", shim_killed_between_daemons_is_reported),
     ("daemon_with_the_same_parent_group_leaves_others_alone", daemon_with_the_same_parent_group_leaves_others_alone),
+    ("stopped_shim_can_be_adopted_and_removed", stopped_shim_can_be_adopted_and_removed),
     ("half_made_and_forgotten_directories_go", half_made_and_forgotten_directories_go),
 ];
 
@@ -66,8 +67,37 @@ fn created_container_can_be_started_by_the_next_daemon() {
 }
 
 fn kill_shim(world: &crate::support::World) {
+    signal_shim(world, Signal::SIGKILL);
+}
+
+fn signal_shim(world: &crate::support::World, signal: Signal) {
     let [shim] = shims(world.path())[..] else { panic!("one shim runs") };
-    kill(Pid::from_raw(i32::try_from(shim).unwrap()), Signal::SIGKILL).unwrap();
+    kill(Pid::from_raw(i32::try_from(shim).unwrap()), signal).unwrap();
+}
+
+/// It neither answers nor accepts connections, of which a few already wait.
+fn stopped_shim_can_be_adopted_and_removed() {
+    in_world(async |world| {
+        let first = world.open().await;
+        let init = first.create(id("a"), spec(&["sleep", "1000"])).await.unwrap().pid.unwrap();
+        first.start(&id("a")).await.unwrap();
+        drop(first);
+        signal_shim(&world, Signal::SIGSTOP);
+        let socket = world.config.run_dir.join("containers/a/shim.sock");
+        let waiting: Vec<_> = std::iter::from_fn(|| connect(&socket)).collect();
+        let second = world.open().await;
+        assert_eq!(second.inspect(&id("a")).unwrap().status, ContainerStatus::Running);
+        second.remove(&id("a")).await.unwrap();
+        wait_for("the end of the program", || is_gone(init));
+        assert!(!waiting.is_empty());
+    });
+}
+
+/// A connection, unless too many wait.
+fn connect(socket: &std::path::Path) -> Option<std::os::fd::OwnedFd> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket as new};
+    let fd = new(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_NONBLOCK, None).unwrap();
+    connect(std::os::fd::AsRawFd::as_raw_fd(&fd), &UnixAddr::new(socket).unwrap()).ok().map(|()| fd)
 }
 
 fn is_gone(pid: u32) -> bool {

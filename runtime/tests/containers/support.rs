@@ -167,13 +167,6 @@ pub(crate) async fn printed(runtime: &Arc<Runtime>, name: &str, wanted: &str) {
     assert!(tokio::time::timeout(Duration::from_secs(20), found).await.unwrap(), "{name} never printed {wanted}");
 }
 
-/// The process that made that one.
-pub(crate) fn parent(pid: nix::unistd::Pid) -> nix::unistd::Pid {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
-    nix::unistd::Pid::from_raw(line.trim().parse().unwrap())
-}
-
 /// Waits for a condition, at most ten seconds.
 pub(crate) fn wait_for(what: &str, condition: impl Fn() -> bool) {
     let begin = Instant::now();

@@ -15,8 +15,9 @@ use crate::shim::protocol::{DATAGRAM_MAX, Reply, Request, file};
 /// operation fails and says so instead of holding a thread for ever.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
-/// The same for SIGKILL, which has another way than through the shim.
-const KILL_ANSWER_MAX: Duration = Duration::from_secs(5);
+/// The same where there is another way than through the shim: for SIGKILL. And for a connection, which the kernel makes at once
+/// unless those waiting to be accepted are too many already, because the shim hangs.
+const SHORT_ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// A socket on which one datagram is one message.
 #[derive(Debug)]
@@ -38,6 +39,7 @@ impl Link {
         let path = format!("/proc/self/fd/{}/{}", dir.as_raw_fd(), file::SOCKET);
         let flags = SocketFlags::CLOEXEC;
         let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        set_socket_timeout(&socket, Timeout::Send, Some(SHORT_ANSWER_MAX))?;
         rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
         Self::bounded(socket)
     }
@@ -67,7 +69,7 @@ impl Link {
 
     pub(crate) fn ask(&self, request: Request) -> io::Result<Reply> {
         let kills = request == Request::Signal(libc::SIGKILL);
-        set_socket_timeout(&self.0, Timeout::Recv, Some(if kills { KILL_ANSWER_MAX } else { ANSWER_MAX }))?;
+        set_socket_timeout(&self.0, Timeout::Recv, Some(if kills { SHORT_ANSWER_MAX } else { ANSWER_MAX }))?;
         rustix::net::send(self.0.as_fd(), &request.encode(), SendFlags::NOSIGNAL)?;
         self.receive()
     }
