@@ -23,6 +23,9 @@ pub mod file {
     pub const RECORD: &str = "record";
 }
 
+/// What a shim is called, for people and for whoever looks for one.
+pub const SHIM_NAME: &[u8] = b"skep:shim";
+
 /// Everything the shim needs to make the container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bundle {

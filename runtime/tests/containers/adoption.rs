@@ -16,6 +16,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("shim_killed_between_daemons_is_reported", shim_killed_between_daemons_is_reported),
     ("daemon_with_the_same_parent_group_leaves_others_alone", daemon_with_the_same_parent_group_leaves_others_alone),
     ("stopped_shim_can_be_adopted_and_removed", stopped_shim_can_be_adopted_and_removed),
+    ("shim_that_has_just_begun_ends_with_its_directory", shim_that_has_just_begun_ends_with_its_directory),
     ("half_made_and_forgotten_directories_go", half_made_and_forgotten_directories_go),
 ];
 
@@ -90,6 +91,21 @@ fn stopped_shim_can_be_adopted_and_removed() {
         second.remove(&id("a")).await.unwrap();
         wait_for("the end of the program", || is_gone(init));
         assert!(!waiting.is_empty());
+    });
+}
+
+/// The daemon was killed when a shim was born that has not written anything down yet: here, a program of its name in its place.
+fn shim_that_has_just_begun_ends_with_its_directory() {
+    in_world(async |world| {
+        drop(world.open().await);
+        let (dir, program) = (world.config.run_dir.join("containers/a"), world.path().join("skep:shim"));
+        std::fs::create_dir(&dir).unwrap();
+        std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
+        let mut shim = std::process::Command::new(&program).arg0("sleep").arg("1000").current_dir(&dir).spawn().unwrap();
+        wait_for("the shim", || shims(&dir) == [shim.id()]);
+        drop(world.open().await);
+        assert!(!dir.exists());
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&shim.wait().unwrap()), Some(9));
     });
 }
 
