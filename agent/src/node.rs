@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use skep_proto::convert::ConvertError;
-use skep_proto::model::{Moment, NodeDescription, NodeId, NodeRole, Seed, TaskId};
+use skep_proto::model::{Moment, NodeDescription, NodeId, Seed, TaskId};
 use skep_proto::pb;
 use skep_proto::pb::agent_message::Message as ToManager;
 use skep_proto::pb::manager_message::Message as FromManager;
@@ -51,8 +51,8 @@ pub enum Effect {
     Part,
     /// The cluster removed this node.
     Removed,
-    /// The managers say that the node is this.
-    Stand(NodeRole),
+    /// The managers say what the node is, whom it is to trust, and whether to renew its certificate.
+    Stand(pb::Standing),
     /// A manager refused something that was reported, and why.
     Refused(String),
     /// An order could not be read.
@@ -210,11 +210,11 @@ impl NodeMachine {
         match message {
             FromManager::Welcome(welcome) => {
                 let heartbeat = Duration::from_millis(welcome.heartbeat_ms);
-                let mut effects = stand(welcome.standing.unwrap_or_default());
+                let mut effects: Vec<Effect> = welcome.standing.map(Effect::Stand).into_iter().collect();
                 effects.extend(self.converse(now, session::Input::Welcome { heartbeat, managers: welcome.managers }));
                 effects
             }
-            FromManager::Standing(standing) => stand(standing),
+            FromManager::Standing(standing) => vec![Effect::Stand(standing)],
             FromManager::Heartbeat(period) => {
                 self.converse(now, session::Input::Heartbeat(Duration::from_millis(period.heartbeat_ms)))
             }
@@ -266,8 +266,12 @@ impl NodeMachine {
 
     fn hello(&mut self) -> pb::Hello {
         self.described.clone_from(&self.description);
-        // Whoever sends it says what time it is.
-        pb::Hello { description: Some((&self.description).into()), address: self.address.clone(), clock_ms: 0 }
+        // Whoever sends it says what time it is, and what it proves itself with.
+        pb::Hello {
+            description: Some((&self.description).into()),
+            address: self.address.clone(),
+            ..pb::Hello::default()
+        }
     }
 
     /// The machine may have changed since the hello was said.
@@ -382,11 +386,6 @@ impl NodeMachine {
         let done = idle && if ending.leaving { self.worker.is_empty() } else { self.ledger.is_clean() };
         done || ending.until <= now
     }
-}
-
-/// A role that this version does not know is left alone, as is a manager that names none.
-fn stand(standing: pb::Standing) -> Vec<Effect> {
-    NodeRole::try_from(standing.role()).map(Effect::Stand).into_iter().collect()
 }
 
 #[cfg(test)]

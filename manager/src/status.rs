@@ -61,6 +61,8 @@ impl From<CaError> for Status {
                 Code::InvalidArgument
             }
             CaError::OtherSwarm | CaError::WrongSecret | CaError::Grant(_) => Code::PermissionDenied,
+            CaError::NewRoot(_) | CaError::NotARoot(_) | CaError::HalfARoot => Code::InvalidArgument,
+            CaError::NotAbandoned { .. } | CaError::NoRotation => Code::FailedPrecondition,
             CaError::Root(_) | CaError::Sign { .. } | CaError::Key(_) => Code::Internal,
             CaError::Caller(error) => of_caller(error),
             CaError::Write(error) => of_propose(error),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, anyhow, bail};
 use hyper_util::rt::TokioIo;
+use skep_proto::pb::authority_client::AuthorityClient;
 use skep_proto::pb::control_client::ControlClient;
 use skep_proto::pb::local_client::LocalClient;
 use tokio::net::UnixStream;
@@ -46,6 +47,11 @@ impl Daemon {
     /// Calls about the cluster.
     pub(crate) fn control(&self) -> ControlClient<Channel> {
         ControlClient::new(self.channel.clone())
+    }
+
+    /// Calls about the root of the cluster's certificates.
+    pub(crate) fn authority(&self) -> AuthorityClient<Channel> {
+        AuthorityClient::new(self.channel.clone())
     }
 
     /// Calls about this machine.

@@ -1,5 +1,6 @@
-//! `skep swarm`: making a swarm, joining it, leaving it; [`token`]: who may join; [`update`]: what holds for all of it.
+//! `skep swarm`: making a swarm, joining it, leaving it; [`token`]: who may join; [`ca`]: the root; [`update`]: what holds for all of it.
 
+mod ca;
 mod token;
 mod update;
 
@@ -19,6 +20,8 @@ use crate::exit::Exit;
 /// Manage the swarm
 #[derive(Debug, Subcommand)]
 pub(crate) enum SwarmCommand {
+    /// Display and rotate the root CA
+    Ca(ca::CaFlags),
     /// Initialize a swarm
     Init(InitFlags),
     /// Join a swarm as a node
@@ -103,6 +106,7 @@ impl RoleWord {
 /// Whatever the command failed at.
 pub(crate) async fn run(daemon: &Daemon, command: SwarmCommand) -> anyhow::Result<Exit> {
     match command {
+        SwarmCommand::Ca(flags) => ca::run(daemon, &flags).await?,
         SwarmCommand::Init(flags) => {
             let reply = daemon.local().swarm_init(flags.request()).await?.into_inner();
             print(&initialized(&reply))?;

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 
 use skep_manager::LocalCalls;
+use skep_proto::pb::authority_server;
 use skep_proto::pb::control_server::SERVICE_NAME;
 use tonic::Status;
 use tonic::body::Body;
@@ -56,6 +57,28 @@ impl Gate {
 
 impl NamedService for Gate {
     const NAME: &'static str = SERVICE_NAME;
+}
+
+/// The same for the calls about the root, which are a service of their own.
+#[derive(Clone, Debug)]
+pub(crate) struct AuthorityGate(pub Gate);
+
+impl NamedService for AuthorityGate {
+    const NAME: &'static str = authority_server::SERVICE_NAME;
+}
+
+impl Service<http::Request<Body>> for AuthorityGate {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        self.0.call(request)
+    }
 }
 
 impl Service<http::Request<Body>> for Gate {

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use super::address::Candidate;
-use super::gate::Gate;
+use super::gate::{AuthorityGate, Gate};
 use super::membership::{Membership, STOP_MAX, Setting};
 use super::options::DaemonOptions;
 use super::service::local::LocalService;
@@ -153,7 +153,8 @@ fn remove_socket(path: &Path) -> anyhow::Result<()> {
 }
 
 async fn serve(socket: UnixListener, local: LocalService, gate: Gate, stop: CancellationToken) {
-    let server = Server::builder().add_service(LocalServer::new(local)).add_service(gate);
+    let authority = AuthorityGate(gate.clone());
+    let server = Server::builder().add_service(LocalServer::new(local)).add_service(gate).add_service(authority);
     let stopped = server.serve_with_incoming_shutdown(UnixListenerStream::new(socket), stop.cancelled()).await;
     if let Err(error) = stopped {
         tracing::error!(error = %skep_proto::chain::chain(&error), "the local socket is closed");

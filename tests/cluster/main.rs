@@ -5,6 +5,7 @@
 mod support;
 
 mod followers;
+mod certificates;
 mod joining;
 mod managers;
 mod moving;

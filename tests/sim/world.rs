@@ -84,7 +84,8 @@ impl World {
         let [root_certificate, root_key, worker_token, manager_token] = [const { String::new() }; 4];
         let (id, meta) = (CLUSTER, Meta::default());
         let grants = Default::default();
-        let cluster = Cluster { id, meta, spec, root_certificate, root_key, worker_token, manager_token, grants };
+        let cluster =
+            Cluster { id, meta, spec, root_certificate, root_key, worker_token, manager_token, grants, rotation: None };
         let mut changes = vec![Change::PutCluster(Box::new(cluster))];
         changes.extend(nodes.iter().enumerate().map(|(place, node)| {
             let mut node = new_node(*node);

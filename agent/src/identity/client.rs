@@ -44,7 +44,9 @@ pub async fn join(order: &JoinOrder) -> Result<Identity, IdentityError> {
         availability: pb::Availability::from(order.availability).into(),
     };
     let reply = CaClient::new(channel).join(message).await.map_err(|status| not_admitted(&order.address, &status))?;
-    Identity::new(reply.into_inner().certificate, key, root)
+    let reply = reply.into_inner();
+    // The manager that says so was verified with the root that the token names.
+    Identity::new(reply.certificate, key, if reply.trust.is_empty() { root } else { reply.trust })
 }
 
 /// Gets the next certificate for a new key over a connection that the current one opened. Its role is what the managers say
@@ -56,7 +58,8 @@ pub async fn renew(channel: Channel, address: &str, current: &Identity) -> Resul
     let (key, csr) = request()?;
     let reply = CaClient::new(channel).renew(pb::RenewRequest { csr }).await;
     let reply = reply.map_err(|status| refused(address, &status))?.into_inner();
-    let identity = Identity::new(reply.certificate, key, current.root.clone())?;
+    let trust = if reply.trust.is_empty() { current.root.clone() } else { reply.trust };
+    let identity = Identity::new(reply.certificate, key, trust)?;
     if identity.node != current.node || identity.cluster != current.cluster {
         return Err(IdentityError::Certificate { problem: "the manager sent another node's" });
     }

@@ -25,7 +25,10 @@ pub enum IdentityError {
     #[error("get a certificate: no manager's address is known")]
     NoManagers,
     /// Somebody else answers.
-    #[error("join the swarm: the manager at {address} is not of the cluster this token belongs to")]
+    #[error(
+        "join the swarm: the manager at {address} is not of the cluster this token belongs to, or the swarm's root was replaced \
+         since; get a new one with `swarm join-token` there"
+    )]
     WrongCluster {
         /// HOST:PORT.
         address: String,

@@ -9,9 +9,10 @@ use rustls::crypto::CryptoProvider;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use skep_proto::model::{ClusterId, NodeRole};
+use skep_proto::model::{ClusterId, NodeRole, RootDigest};
+use skep_proto::pb;
 
-use super::certificate::{Identity, Subject};
+use super::certificate::{Identity, MANAGER_OU, Subject, WORKER_OU, first};
 use super::error::IdentityError;
 
 /// Protocol that is agreed on: gRPC is HTTP/2.
@@ -63,6 +64,31 @@ pub fn stranger_config() -> Result<Arc<ClientConfig>, IdentityError> {
     let builder = builder.with_safe_default_protocol_versions().map_err(IdentityError::Tls)?;
     let verifier = Arc::new(TrustAnybody { provider: provider() });
     Ok(with_h2(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
+}
+
+/// What the managers are told of the identity: which of the roots it trusts signed its certificate with nothing between, and all of them.
+#[must_use]
+pub fn credentials(identity: &Identity) -> pb::Credentials {
+    let roots: Vec<CertificateDer<'_>> =
+        CertificateDer::pem_slice_iter(identity.root.as_bytes()).filter_map(Result::ok).collect();
+    let trust = RootDigest::of_ders(roots.iter().map(AsRef::as_ref)).to_bytes();
+    let signer = first(&identity.certificate).ok().and_then(|leaf| roots.iter().find(|root| signed(root, &leaf)));
+    pb::Credentials { root: signer.map(|root| RootDigest::of_der(root).to_bytes()).unwrap_or_default(), trust }
+}
+
+/// Whether that root signed that certificate, whatever the time.
+fn signed(root: &CertificateDer<'_>, leaf: &CertificateDer<'_>) -> bool {
+    let verify = || {
+        let mut roots = RootCertStore::empty();
+        roots.add(root.clone().into_owned()).ok()?;
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build().ok()?;
+        let subject = Subject::of(leaf).ok()?;
+        let ou = if subject.role == NodeRole::Manager { MANAGER_OU } else { WORKER_OU };
+        let name = ServerName::try_from(ou).ok()?;
+        let then = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(subject.until).ok()?));
+        verifier.verify_server_cert(leaf, &[], &name, &[], then).ok()
+    };
+    verify().is_some()
 }
 
 /// What the node shows.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skep_proto::model::{Moment, NodeDescription, TaskId};
+use skep_proto::pb;
 use skep_proto::pb::agent_message::Message as ToManager;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -64,6 +65,8 @@ pub(crate) struct Driver {
     pub(super) answer: Option<Answer>,
     /// The certificate's time was over when it was last looked at.
     pub(super) has_lapsed: bool,
+    /// What the manager of this stream was told of the credentials.
+    pub(super) told: pb::Credentials,
     /// How long a message to the manager takes.
     pub(super) delay: Duration,
 }
@@ -118,6 +121,7 @@ impl Driver {
             view: watch::Sender::new(view),
             answer: None,
             has_lapsed: false,
+            told: pb::Credentials::default(),
             delay: Duration::ZERO,
             config,
             executor,
@@ -195,6 +199,11 @@ impl Driver {
         {
             self.renewal.begin(now, channel, self.machine.session().manager());
         }
+        if self.machine.session().is_open() && self.told != *self.renewal.credentials() {
+            self.told.clone_from(self.renewal.credentials());
+            self.link.say(ToManager::Credentials(self.told.clone()));
+        }
+        self.renewal.begin_to_trust();
         self.has_lapsed = self.renewal.has_lapsed(now);
         if self.has_lapsed && !self.machine.session().is_open() {
             let managers = self.machine.session().managers().to_vec();

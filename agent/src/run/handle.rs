@@ -110,14 +110,18 @@ impl Driver {
     pub(super) fn act(&mut self, now: Moment, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Connect(address, hello) => self.link.connect(address, *hello),
+                Effect::Connect(address, mut hello) => {
+                    hello.credentials = Some(self.renewal.credentials().clone());
+                    self.told.clone_from(self.renewal.credentials());
+                    self.link.connect(address, *hello);
+                }
                 Effect::Say(message) => self.link.say(self.stamped(message)),
                 Effect::Began => self.serve_logs(),
                 Effect::Remember(managers) => self.remember(&managers),
                 Effect::Disconnect => self.link.disconnect(),
                 Effect::Part => self.link.part(),
                 Effect::Removed => self.view.send_modify(|view| view.removed = true),
-                Effect::Stand(role) => self.renewal.told(now, role),
+                Effect::Stand(standing) => self.renewal.told(now, standing),
                 Effect::Refused(reason) => {
                     let manager = self.machine.session().manager();
                     tracing::warn!(manager, reason, "the manager refused a report");

@@ -7,11 +7,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use skep_proto::model::{Moment, NodeRole};
+use skep_proto::pb;
 use tonic::transport::Channel;
 
 use super::clock::seed;
 use crate::client::Connect;
-use crate::identity::{Identity, IdentityError, client, disk};
+use crate::identity::{Identity, IdentityError, client, disk, tls};
 
 /// Delay after the first failure; it doubles. As long as managers are away there is time: at least a fifth of the life.
 const RETRY_MIN: Duration = Duration::from_secs(5);
@@ -25,6 +26,12 @@ pub(crate) struct Renewal {
     identity: Arc<Identity>,
     /// What the managers say the node is.
     role: Option<NodeRole>,
+    /// What the managers are told of the identity.
+    credentials: pb::Credentials,
+    /// When the certificate's time is over.
+    until: Option<Moment>,
+    /// The roots that are to be trusted from now on, until they are.
+    trust: Option<String>,
     due: Option<Moment>,
     failures: u32,
     under_way: Option<BoxFuture<'static, Result<Identity, IdentityError>>>,
@@ -33,8 +40,9 @@ pub(crate) struct Renewal {
 impl Renewal {
     /// A node without a readable certificate renews nothing: it speaks through a connector that needs none.
     pub(crate) fn new(data_dir: PathBuf, identity: Arc<Identity>) -> Self {
-        let due = due(&identity);
-        Self { data_dir, identity, role: None, due, failures: 0, under_way: None }
+        let (due, until) = (due(&identity), until(&identity));
+        let credentials = tls::credentials(&identity);
+        Self { data_dir, identity, role: None, credentials, until, trust: None, due, failures: 0, under_way: None }
     }
 
     pub(crate) fn identity(&self) -> &Arc<Identity> {
@@ -45,13 +53,33 @@ impl Renewal {
         self.role
     }
 
+    /// What the managers are to know of the identity.
+    pub(crate) fn credentials(&self) -> &pb::Credentials {
+        &self.credentials
+    }
+
     /// The managers say what the node is. A certificate with another role is renewed at once; the managers write into the next
-    /// one what the node is by then, whatever was said here.
-    pub(crate) fn told(&mut self, now: Moment, role: NodeRole) {
-        self.role = Some(role);
-        if self.identity.role != role {
+    /// one what the node is by then, whatever was said here. A role that this version does not know is left alone.
+    pub(crate) fn told(&mut self, now: Moment, standing: pb::Standing) {
+        let role = NodeRole::try_from(standing.role()).ok();
+        self.role = role.or(self.role);
+        if standing.renew || role.is_some_and(|role| role != self.identity.role) {
             self.hasten(now);
         }
+        if !standing.trust.is_empty() && standing.trust != self.identity.root {
+            self.trust = Some(standing.trust);
+        }
+    }
+
+    /// Writes the roots down that are to be trusted from now on; they are in use when [`Renewal::next`] gives the identity with them.
+    pub(crate) fn begin_to_trust(&mut self) {
+        if self.under_way.is_some() {
+            return;
+        }
+        let Some(root) = self.trust.take() else { return };
+        let identity = Identity { root, ..Identity::clone(&self.identity) };
+        let data_dir = self.data_dir.clone();
+        self.under_way = Some(async move { keep(data_dir, identity).await }.boxed());
     }
 
     /// When [`Renewal::begin`] is wanted.
@@ -66,7 +94,7 @@ impl Renewal {
 
     /// The certificate's time is over: no manager opens a session for it.
     pub(crate) fn has_lapsed(&self, now: Moment) -> bool {
-        self.identity.life().is_ok_and(|life| life.until <= now)
+        self.until.is_some_and(|until| until <= now)
     }
 
     /// Asks one manager after the other for the next certificate, over connections that are good for nothing else.
@@ -114,8 +142,14 @@ impl Renewal {
         let result = result.and_then(|identity| connector.renew(&identity).map(|()| identity));
         match result {
             Ok(identity) => {
-                tracing::info!(node.id = %identity.node, role = ?identity.role, "certificate renewed");
+                let renewed = identity.certificate != self.identity.certificate;
+                let what = if renewed { "certificate renewed" } else { "other roots are trusted" };
+                tracing::info!(node.id = %identity.node, role = ?identity.role, "{what}");
+                (self.credentials, self.until) = (tls::credentials(&identity), until(&identity));
                 self.identity = Arc::new(identity);
+                if !renewed {
+                    return true;
+                }
                 // Where this machine's clock is far ahead every certificate seems to be over; that is no reason to ask all the time.
                 (self.due, self.failures) = (due(&self.identity).map(|due| due.max(now + RETRY_MAX)), 0);
                 // The role changed again while the certificate was on its way.
@@ -146,9 +180,17 @@ async fn fetch(
     data_dir: PathBuf,
 ) -> Result<Identity, IdentityError> {
     let identity = client::renew(channel, &manager, &current).await?;
+    keep(data_dir, identity).await
+}
+
+async fn keep(data_dir: PathBuf, identity: Identity) -> Result<Identity, IdentityError> {
     let copy = identity.clone();
     let stored = tokio::task::spawn_blocking(move || disk::store(&data_dir, &copy)).await;
     stored.expect("writing files does not panic").map(|()| identity)
+}
+
+fn until(identity: &Identity) -> Option<Moment> {
+    identity.life().ok().map(|life| life.until)
 }
 
 /// Any manager will do: one that does not lead passes the call on.

@@ -54,7 +54,7 @@ pub(crate) fn signed(csr: &str, node: NodeId, cluster: ClusterId, role: NodeRole
     request.params.distinguished_name.push(DnType::OrganizationName, cluster.to_string());
     let issuer = Issuer::new(CertificateParams::new(Vec::<String>::new()).unwrap(), KeyPair::generate().unwrap());
     let certificate = request.signed_by(&issuer).unwrap().pem();
-    pb::JoinReply { node_id: node.to_bytes(), certificate, role: pb::NodeRole::from(role).into() }
+    pb::JoinReply { node_id: node.to_bytes(), certificate, role: pb::NodeRole::from(role).into(), trust: String::new() }
 }
 
 fn subject(params: &mut CertificateParams, cn: &str, ou: &str) {
@@ -79,7 +79,7 @@ impl Authority {
         let mut request = CertificateSigningRequestParams::from_pem(csr).unwrap();
         subject(&mut request.params, &NodeId::new(7).to_string(), ou);
         let certificate = request.signed_by(&self.issuer).unwrap().pem();
-        pb::JoinReply { node_id: NodeId::new(7).to_bytes(), certificate, role: 0 }
+        pb::JoinReply { node_id: NodeId::new(7).to_bytes(), certificate, ..Default::default() }
     }
 
     fn server_config(&self, shown: &Shown) -> ServerConfig {
@@ -203,7 +203,7 @@ async fn the_secret_is_never_said_to_another_cluster() {
     let address = other.serve().await;
     let error = join(&mine.order(&address, &mine.token)).await.unwrap_err();
     let expected = format!("join the swarm: the manager at {address} is not of the cluster this token belongs to");
-    assert_eq!(error.to_string(), expected);
+    assert!(error.to_string().starts_with(&expected), "{error}");
     assert_eq!(other.joins.load(Ordering::SeqCst), 0);
 }
 

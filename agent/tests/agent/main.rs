@@ -272,7 +272,7 @@ async fn a_node_that_is_told_another_role_gets_a_certificate_with_it_and_keeps_i
     assert_eq!(view.borrow().role, None, "this manager has said nothing of it");
     for role in [NodeRole::Manager, NodeRole::Worker] {
         *manager.role.lock() = role;
-        visit.say(Said::Standing(pb::Standing { role: pb::NodeRole::from(role).into() })).await;
+        visit.say(Said::Standing(pb::Standing { role: pb::NodeRole::from(role).into(), ..Default::default() })).await;
         let renewed = |view: &skep_agent::AgentView| view.role == Some(role) && view.identity.role == role;
         let seen = tokio::time::timeout(PATIENCE, view.wait_for(renewed)).await.unwrap().unwrap().clone();
         assert_eq!((seen.identity.node, seen.manager.as_ref()), (NodeId::new(9), Some(&manager.address)));

@@ -133,6 +133,7 @@ mod tests {
             worker_token: token(1),
             manager_token: token(2),
             grants: Vec::new(),
+            rotation: None,
         }
     }
 

@@ -10,6 +10,7 @@ use rcgen::{
 use skep_proto::model::{BACKDATE, Cluster, ClusterId, Moment, NodeId, NodeRole};
 
 use super::error::CaError;
+use super::root::name_of;
 use crate::caller::{MANAGER_OU, WORKER_OU};
 
 /// The root's name; managers' certificates carry it too, because any manager signs.
@@ -39,15 +40,21 @@ pub struct Root<'a> {
     pub certificate: &'a str,
     /// PEM of its key.
     pub key: &'a str,
+    /// PEM of what stands between it and a root that is trusted longer; goes along with each certificate. Mostly empty.
+    pub chain: &'a str,
     /// How long the certificates that it signs live.
     pub life: Duration,
 }
 
 impl<'a> Root<'a> {
-    /// The cluster's.
+    /// The cluster's: the one that comes while it is being replaced.
     #[must_use]
     pub fn of(cluster: &'a Cluster) -> Self {
-        Self { certificate: &cluster.root_certificate, key: &cluster.root_key, life: cluster.spec.certificate_life }
+        let life = cluster.spec.certificate_life;
+        match &cluster.rotation {
+            Some(next) => Self { certificate: &next.certificate, key: &next.key, chain: &next.cross_signed, life },
+            None => Self { certificate: &cluster.root_certificate, key: &cluster.root_key, chain: "", life },
+        }
     }
 }
 
@@ -65,7 +72,8 @@ pub fn sign_request(root: &Root<'_>, request: &str, subject: Subject, now: Momen
     let key = KeyPair::from_pem(root.key).map_err(CaError::Root)?;
     let issuer = Issuer::from_ca_cert_pem(root.certificate, key).map_err(CaError::Root)?;
     let signed = request.signed_by(&issuer);
-    signed.map(|c| c.pem()).map_err(|source| CaError::Sign { name: subject.node.to_string(), source })
+    let signed = signed.map_err(|source| CaError::Sign { name: subject.node.to_string(), source })?;
+    Ok(signed.pem() + root.chain)
 }
 
 /// The same key's next certificate. Whoever has the root's key needs nobody's permission, and a key that is known by others
@@ -91,6 +99,25 @@ pub fn sign_root(key: &KeyPair, now: Moment) -> Result<String, CaError> {
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     lives(&mut params, ROOT_LIFE, now);
     let signed = params.self_signed(key);
+    signed.map(|c| c.pem()).map_err(|source| CaError::Sign { name: CA_NAME.to_owned(), source })
+}
+
+/// The name and key of the root that comes, signed by the one that goes: whoever trusts only that one takes certificates of the
+/// other along with this. PEM.
+///
+/// # Errors
+/// When one of the two cannot be used.
+pub fn cross_sign(old: &Root<'_>, next: &str, next_key: &str, now: Moment) -> Result<String, CaError> {
+    let key = KeyPair::from_pem(old.key).map_err(CaError::Root)?;
+    let issuer = Issuer::from_ca_cert_pem(old.certificate, key).map_err(CaError::Root)?;
+    let next_key = KeyPair::from_pem(next_key).map_err(CaError::NewRoot)?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = name_of(next).ok_or(CaError::NotARoot("its name cannot be read"))?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.use_authority_key_identifier_extension = true;
+    lives(&mut params, ROOT_LIFE, now);
+    let signed = params.signed_by(&next_key, &issuer);
     signed.map(|c| c.pem()).map_err(|source| CaError::Sign { name: CA_NAME.to_owned(), source })
 }
 
@@ -159,7 +186,7 @@ mod tests {
 
     fn issue(role: NodeRole) -> CertificateDer<'static> {
         let (certificate, key) = root();
-        let root = Root { certificate: &certificate, key: &key, life: Duration::from_secs(90 * 24 * 3600) };
+        let root = Root { certificate: &certificate, key: &key, chain: "", life: Duration::from_secs(90 * 24 * 3600) };
         let pem = sign_request(&root, &request(), subject(role), NOW).unwrap();
         CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()
     }
@@ -196,7 +223,7 @@ mod tests {
     #[test]
     fn a_bad_request_is_refused() {
         let (certificate, key) = root();
-        let root = Root { certificate: &certificate, key: &key, life: ROOT_LIFE };
+        let root = Root { certificate: &certificate, key: &key, chain: "", life: ROOT_LIFE };
         let sign = |request: &str| sign_request(&root, request, subject(NodeRole::Worker), NOW);
         assert!(matches!(sign("nonsense"), Err(CaError::Request(_))));
         assert!(matches!(sign(&certificate), Err(CaError::Request(_))));

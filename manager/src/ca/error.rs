@@ -1,7 +1,7 @@
 //! What can go wrong with identities.
 
 use skep_proto::convert::ConvertError;
-use skep_proto::model::{GrantError, TokenError};
+use skep_proto::model::{GrantError, NodeId, TokenError};
 
 use crate::caller::CallerError;
 use crate::store::ProposeError;
@@ -40,6 +40,26 @@ pub enum CaError {
     /// The root's own key or certificate cannot be used.
     #[error("use the root's key")]
     Root(#[source] rcgen::Error),
+    /// The key of a root that somebody brings.
+    #[error("use the key of the new root; it must be in PEM and PKCS 8, as `openssl pkcs8 -topk8 -nocrypt` makes it")]
+    NewRoot(#[source] rcgen::Error),
+    /// What somebody brings is no root.
+    #[error("use the new root certificate: {0}")]
+    NotARoot(&'static str),
+    /// Only one of the two was given.
+    #[error("use the new root: give its certificate and its key, both or neither")]
+    HalfARoot,
+    /// Nobody to leave behind, or one that is not to be.
+    #[error("leave node {node} behind: {why}")]
+    NotAbandoned {
+        /// Which.
+        node: NodeId,
+        /// Why not.
+        why: &'static str,
+    },
+    /// Nothing is replaced at the moment.
+    #[error("leave nodes behind: the root certificate is not being replaced; see `swarm ca --rotate`")]
+    NoRotation,
     /// Signing failed.
     #[error("sign the certificate of {name}")]
     Sign {

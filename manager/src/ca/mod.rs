@@ -13,10 +13,13 @@
 //! - **Why not sign in a loop over node objects,** as others do: the joiner would have to poll, and a join would take a second
 //!   instead of one fsync. Signing takes less than a millisecond, so the RPC that asks for it does it.
 //!
-//! Read next: [`certificate`] (what a certificate says), [`token`] (who may join), [`service`] (the RPCs).
+//! Read next: [`certificate`] (what a certificate says), [`token`] (who may join), [`service`] (the RPCs), [`rotation`] (how the root is
+//! replaced), [`root`] (by what).
 
 pub mod certificate;
 pub mod error;
+pub mod root;
+pub mod rotation;
 pub mod run;
 pub mod service;
 pub mod token;

@@ -1,5 +1,7 @@
 //! Founds a cluster: draws its ids, keys and secrets.
 
+pub mod rotation;
+
 use rcgen::{CertificateParams, KeyPair};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -127,7 +129,17 @@ fn draw_cluster(spec: ClusterSpec, now: Moment) -> Result<Cluster, CaError> {
         worker_token: draw_token(digest),
         manager_token: draw_token(digest),
         grants: Vec::new(),
+        rotation: None,
     })
+}
+
+/// Another root and its key, both PEM.
+///
+/// # Errors
+/// When a key cannot be made.
+pub fn draw_root() -> Result<(String, String), CaError> {
+    let key = KeyPair::generate().map_err(CaError::Key)?;
+    Ok((sign_root(&key, sys::now())?, key.serialize_pem()))
 }
 
 /// A token with a new secret, as text.

@@ -1,4 +1,6 @@
-//! The Ca RPCs: check, sign, write, answer.
+//! The Ca RPCs: check, sign, write, answer. [`replacing`]: those about the root itself.
+
+mod replacing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +24,7 @@ const RENEW_TRIES: u32 = 4;
 /// The Ca service over the state.
 #[derive(Clone, Debug)]
 pub struct CaService {
-    store: Store,
+    pub(super) store: Store,
 }
 
 impl CaService {
@@ -32,7 +34,11 @@ impl CaService {
         Self { store }
     }
 
-    fn cluster(&self) -> Result<Arc<Cluster>, CaError> {
+    pub(super) fn manages(&self, extensions: &http::Extensions) -> Result<(), CaError> {
+        Ok(Caller::of(extensions).require_manager(&self.store.read())?)
+    }
+
+    pub(super) fn cluster(&self) -> Result<Arc<Cluster>, CaError> {
         self.store.read().cluster().cloned().ok_or(CaError::NoCluster)
     }
 
@@ -40,7 +46,7 @@ impl CaService {
         let cluster = self.cluster()?;
         let Admission { role, token } = token::admit(&cluster, &request.token, sys::now())?;
         let node = joining_node(&cluster, request, role)?;
-        let (id, reply) = (node.id, reply(node.id, node.certificate.clone(), role));
+        let (id, reply) = (node.id, reply(&node, &cluster));
         self.write(vec![Change::UseToken(token), Change::PutNode(Box::new(node))]).await?;
         tracing::info!(node.id = %id, ?role, "node joined");
         Ok(reply)
@@ -51,7 +57,8 @@ impl CaService {
         loop {
             tries += 1;
             let node = self.renewed_node(caller, csr)?;
-            let reply = reply(node.id, node.certificate.clone(), node.role);
+            let cluster = self.cluster()?;
+            let reply = reply(&node, &cluster);
             match self.write(vec![Change::PutNode(Box::new(node))]).await {
                 Ok(()) => return Ok(reply),
                 Err(CaError::Write(ProposeError::Refused(Refusal::Stale { .. }))) if tries < RENEW_TRIES => {}
@@ -74,7 +81,7 @@ impl CaService {
         Ok(node)
     }
 
-    async fn write(&self, changes: Vec<Change>) -> Result<(), CaError> {
+    pub(super) async fn write(&self, changes: Vec<Change>) -> Result<(), CaError> {
         let written = self.store.propose(Transaction { changes, at: sys::now() }).await;
         match written {
             Ok(_) => Ok(()),
@@ -108,8 +115,13 @@ fn joining_node(cluster: &Cluster, request: pb::JoinRequest, role: NodeRole) -> 
     })
 }
 
-fn reply(node: NodeId, certificate: String, role: NodeRole) -> pb::JoinReply {
-    pb::JoinReply { node_id: node.to_bytes(), certificate, role: pb::NodeRole::from(role).into() }
+fn reply(node: &Node, cluster: &Cluster) -> pb::JoinReply {
+    pb::JoinReply {
+        node_id: node.id.to_bytes(),
+        certificate: node.certificate.clone(),
+        role: pb::NodeRole::from(node.role).into(),
+        trust: cluster.trust(),
+    }
 }
 
 #[tonic::async_trait]

@@ -46,6 +46,13 @@ pub fn digest(root_pem: &str) -> Option<RootDigest> {
     Some(RootDigest::of_der(&der))
 }
 
+/// What a node that trusts exactly these roots says.
+#[must_use]
+pub fn trust_digest(pem: &str) -> RootDigest {
+    let ders: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok).collect();
+    RootDigest::of_ders(ders.iter().map(AsRef::as_ref))
+}
+
 /// Compares in a time that does not depend on where the two differ.
 fn same_secret(given: &JoinToken, ours: &str) -> bool {
     let Ok(ours) = ours.parse::<JoinToken>() else { return false };
@@ -81,6 +88,7 @@ mod tests {
             worker_token: token(digest, 5),
             manager_token: token(digest, 6),
             grants: Vec::new(),
+            rotation: None,
         };
         (cluster, digest)
     }

@@ -12,6 +12,7 @@ use super::admission::removed;
 use super::batch::Input;
 use super::heartbeat::{Deadlines, Rhythm, return_grace, scaled, seconds};
 use super::registry::farewell;
+use super::trust::Trust;
 use crate::store::{State, Touched};
 
 /// How long an agent that said goodbye may take to come back, as after an upgrade, before its tasks are run elsewhere.
@@ -65,6 +66,8 @@ pub struct Settings {
     pub period: Duration,
     /// HOST:PORT of every manager.
     pub managers: Arc<[String]>,
+    /// The roots to be trusted.
+    pub trust: Trust,
 }
 
 /// Something to do.
@@ -215,7 +218,8 @@ fn read_settings(state: &State) -> (Settings, usize) {
         managers.extend(node.manager.as_ref().map(|manager| manager.address.clone()).filter(|at| !at.is_empty()));
     }
     let wanted = state.cluster().map(|cluster| cluster.spec.heartbeat).unwrap_or_default();
-    (Settings { managers: managers.into(), period: scaled(wanted, nodes) }, nodes)
+    let trust = state.cluster().map(|cluster| Trust::of(cluster)).unwrap_or_default();
+    (Settings { managers: managers.into(), period: scaled(wanted, nodes), trust }, nodes)
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ pub mod service;
 pub mod session;
 pub mod skew;
 pub mod talk;
+pub mod trust;
 
 pub use error::DispatchError;
 pub use service::Dispatcher;

@@ -19,11 +19,11 @@ use super::elsewhere::{elsewhere, leader_address};
 use super::error::DispatchError;
 use super::keeper::{Event, Parting, Settings};
 use super::registry::{Line, Registry};
-use super::session::say;
+use super::session::{presented, say};
 use super::skew::{Finding, Skew};
 use super::talk::{Act, Talk};
 use crate::caller::{Caller, Peer};
-use crate::store::{Store, Watch};
+use crate::store::{Presented, Store, Watch};
 use crate::sys::{self, Clock};
 
 /// A stream whose agent says nothing for so long is closed.
@@ -156,7 +156,8 @@ impl Visit {
             }
             None => return,
         };
-        let greeted = Greeted { at: sys::now(), clock: hello.clock_ms };
+        let presented = hello.credentials.clone().map(presented);
+        let greeted = Greeted { at: sys::now(), clock: hello.clock_ms, presented };
         let session = SessionId::new(sys::random_bits());
         let line = Arc::new(Line::new(session, self.dispatcher.clock.now()));
         self.dispatcher.registry.enter(self.node, Arc::clone(&line));
@@ -179,6 +180,13 @@ impl Visit {
     }
 }
 
+/// Whatever is to be said now of what the node is and does.
+fn refresh(talk: &mut Talk, dispatcher: &Dispatcher, node: NodeId) {
+    let state = dispatcher.store.read();
+    talk.ask_renewal(dispatcher.store.soft().is_to_renew(node));
+    talk.refresh(&state);
+}
+
 /// The welcome says when it left; what it waited for before must not look like a slow network.
 fn stamped(mut message: pb::ManagerMessage, greeted: Moment) -> pb::ManagerMessage {
     if let Some(Said::Welcome(welcome)) = &mut message.message {
@@ -196,11 +204,12 @@ async fn greeted(inbound: &mut Streaming<pb::AgentMessage>) -> Result<pb::Hello,
     }
 }
 
-/// The clocks on both sides when the hello came.
-#[derive(Clone, Copy)]
+/// What the hello said, and when it came.
 struct Greeted {
     at: Moment,
     clock: u64,
+    /// What the agent proves itself with.
+    presented: Option<Presented>,
 }
 
 /// An open session and its stream.
@@ -229,7 +238,11 @@ impl Talking {
         let mut desk = visit.desk.clone();
         // Before the first look, so that nothing falls between the two.
         let watch = store.watch_node(visit.node);
-        let talk = Talk::new(visit.node, line.session, &desk.settings.borrow_and_update(), &store.read());
+        let mut talk = Talk::new(visit.node, line.session, &desk.settings.borrow_and_update(), &store.read());
+        if let Some(presented) = &greeted.presented {
+            talk.presents(presented.clone());
+            visit.dispatcher.store.note_presented(visit.node, presented.clone());
+        }
         Self {
             talk,
             greeted,
@@ -281,7 +294,7 @@ impl Talking {
                 Some(message.ok().flatten().ok_or(Parting::Lost)?)
             }
             () = self.watch.changed(), if idle => {
-                self.talk.refresh(&self.dispatcher.store.read());
+                refresh(&mut self.talk, &self.dispatcher, self.node);
                 None
             }
             Ok(()) = self.commits.changed(), if idle => {
@@ -290,6 +303,7 @@ impl Talking {
             }
             Ok(()) = self.desk.settings.changed(), if idle => {
                 self.talk.settled(&self.desk.settings.borrow_and_update());
+                refresh(&mut self.talk, &self.dispatcher, self.node);
                 None
             }
         };
@@ -338,6 +352,10 @@ impl Talking {
             Act::Hold => self.line.hold(),
             Act::Foreign(task) => {
                 tracing::warn!(node.id = %self.node, task.id = %task, "a node reported on another node's task; refused");
+            }
+            Act::Present(presented) => {
+                self.dispatcher.store.note_presented(self.node, presented);
+                refresh(&mut self.talk, &self.dispatcher, self.node);
             }
             Act::Describe(description) => {
                 let _ = self.desk.events.send(Event::Described { node: self.node, description }).await;

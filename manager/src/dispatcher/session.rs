@@ -8,15 +8,22 @@ use skep_proto::pb::manager_message::Message as Said;
 
 use super::assignments::Sent;
 use super::error::DispatchError;
-use crate::store::{Reported, State};
+use super::trust::Trust;
+use crate::store::{Presented, Reported, State};
 
 /// One session.
 #[derive(Debug)]
 pub struct Session {
     node: NodeId,
     sent: Sent,
-    /// The role that the agent was told.
-    told: Option<NodeRole>,
+    /// The roots that it is to trust.
+    trust: Trust,
+    /// What it proves itself with, as it said.
+    presented: Option<Presented>,
+    /// It is to get another certificate now.
+    is_to_renew: bool,
+    /// What it was told of its standing: role, digest of the roots if it did not trust them, and whether to renew.
+    told: Option<(NodeRole, Vec<u8>, bool)>,
     /// What the next acknowledgement says was refused.
     refused: String,
     /// Newest report heard.
@@ -43,6 +50,8 @@ pub enum Effect {
     Foreign(TaskId),
     /// Keep these in memory.
     Note(Vec<(TaskId, TaskStatus)>),
+    /// It proves itself with something else.
+    Present(Presented),
     /// The machine has changed.
     Describe(Box<NodeDescription>),
     /// The agent goes on purpose.
@@ -50,6 +59,12 @@ pub enum Effect {
         /// And takes its containers with it.
         leaving: bool,
     },
+}
+
+/// What an agent says of its credentials.
+#[must_use]
+pub fn presented(said: pb::Credentials) -> Presented {
+    Presented { root: said.root, trust: said.trust }
 }
 
 /// Wraps a part of the manager's side of the stream.
@@ -62,8 +77,33 @@ impl Session {
     /// A session that has said and heard nothing.
     #[must_use]
     pub fn new(node: NodeId) -> Self {
-        let (sent, refused) = (Sent::default(), String::new());
-        Self { node, sent, told: None, refused, heard_seq: 0, storing_seq: 0, stored_seq: 0 }
+        Self {
+            node,
+            sent: Sent::default(),
+            trust: Trust::default(),
+            presented: None,
+            is_to_renew: false,
+            told: None,
+            refused: String::new(),
+            heard_seq: 0,
+            storing_seq: 0,
+            stored_seq: 0,
+        }
+    }
+
+    /// The agent is to trust these roots; it is told if it does not.
+    pub fn demand(&mut self, trust: &Trust) {
+        self.trust.clone_from(trust);
+    }
+
+    /// What the agent proves itself with.
+    pub fn presents(&mut self, presented: Presented) {
+        self.presented = Some(presented);
+    }
+
+    /// Whether it is to get another certificate now.
+    pub fn ask_renewal(&mut self, renew: bool) {
+        self.is_to_renew = renew;
     }
 
     /// The first message of the manager.
@@ -87,11 +127,18 @@ impl Session {
         standing.into_iter().chain(pages).map(say).collect()
     }
 
-    /// What the node is, unless it was told.
+    /// What the node is, unless it was told. An agent that does not say whom it trusts cannot be told whom to trust.
     fn standing(&mut self, state: &State) -> Option<pb::Standing> {
         let role = state.node(self.node)?.role;
-        let news = self.told.replace(role) != Some(role);
-        news.then(|| pb::Standing { role: pb::NodeRole::from(role).into() })
+        let other = self.presented.as_ref().is_some_and(|presented| presented.trust != self.trust.digest);
+        let digest = if other { self.trust.digest.clone() } else { Vec::new() };
+        let now = (role, digest, self.is_to_renew);
+        if self.told.as_ref() == Some(&now) {
+            return None;
+        }
+        self.told = Some(now);
+        let trust = if other { self.trust.pem.to_string() } else { String::new() };
+        Some(pb::Standing { role: pb::NodeRole::from(role).into(), trust, renew: self.is_to_renew })
     }
 
     /// Takes one message.
@@ -104,6 +151,11 @@ impl Session {
             Heard::Heartbeat(_) => Ok(Vec::new()),
             Heard::Report(report) => self.hear_report(report, state),
             Heard::Goodbye(goodbye) => Ok(vec![Effect::Part { leaving: goodbye.leaving }]),
+            Heard::Credentials(credentials) => {
+                let presented = presented(credentials);
+                self.presents(presented.clone());
+                Ok(vec![Effect::Present(presented)])
+            }
             Heard::Description(description) => Ok(vec![Effect::Describe(Box::new(description.into()))]),
         }
     }

@@ -16,13 +16,15 @@ use super::error::DispatchError;
 use super::heartbeat::jittered;
 use super::keeper::{Parting, Settings};
 use super::session::{Effect, Session, say};
-use crate::store::State;
+use crate::store::{Presented, State};
 
 /// What a message asks of whoever drives the session.
 #[derive(Debug, PartialEq)]
 pub enum Act {
     /// Keep these in the leader's memory.
     Note(Vec<(TaskId, TaskStatus)>),
+    /// It proves itself with something else.
+    Present(Presented),
     /// The machine has changed.
     Describe(Box<NodeDescription>),
     /// A report waits for room ([`Talk::take_report`]): until then its node's silence is ours.
@@ -53,6 +55,7 @@ impl Talk {
     pub fn new(node: NodeId, session: SessionId, settings: &Settings, state: &State) -> Self {
         let period = millis(jittered(settings.period, node));
         let mut machine = Session::new(node);
+        machine.demand(&settings.trust);
         let welcome = machine.welcome(state, session, period, settings.managers.to_vec());
         Self { machine, node, session, queue: VecDeque::from([welcome]), report: None, told: settings.clone() }
     }
@@ -79,6 +82,16 @@ impl Talk {
         self.report.take()
     }
 
+    /// What the agent proves itself with, as its hello says.
+    pub fn presents(&mut self, presented: Presented) {
+        self.machine.presents(presented);
+    }
+
+    /// Whether the node is to get another certificate; [`Talk::refresh`] tells it.
+    pub fn ask_renewal(&mut self, renew: bool) {
+        self.machine.ask_renewal(renew);
+    }
+
     /// What the node is to do may have changed.
     pub fn refresh(&mut self, state: &State) {
         self.queue.extend(self.machine.refresh(state));
@@ -89,9 +102,10 @@ impl Talk {
         self.queue.push_back(self.machine.committed(seq));
     }
 
-    /// The rhythm or the managers may have changed.
+    /// The rhythm or the managers may have changed; so may the roots, of which [`Talk::refresh`] tells.
     pub fn settled(&mut self, settings: &Settings) {
         let told = std::mem::replace(&mut self.told, settings.clone());
+        self.machine.demand(&settings.trust);
         if told.period != settings.period {
             let heartbeat_ms = millis(jittered(settings.period, self.node));
             self.queue.push_back(say(Said::Heartbeat(pb::HeartbeatPeriod { heartbeat_ms })));
@@ -124,6 +138,7 @@ impl Talk {
                 Act::Hold
             }
             Effect::Foreign(task) => Act::Foreign(task),
+            Effect::Present(presented) => Act::Present(presented),
             Effect::Describe(description) => Act::Describe(description),
             Effect::Part { leaving: true } => Act::Part(Parting::Leaving),
             Effect::Part { leaving: false } => Act::Part(Parting::Goodbye),

@@ -1,7 +1,7 @@
 //! Which calls are the leader's, which may be asked twice, and what to do with one now.
 
 use skep_proto::model::NodeId;
-use skep_proto::pb::{ca_server, control_server, membership_server};
+use skep_proto::pb::{authority_server, ca_server, control_server, membership_server};
 
 use crate::store::State;
 
@@ -37,7 +37,12 @@ pub enum Turn {
 #[must_use]
 pub fn is_the_leaders(path: &str) -> bool {
     let (service, method) = parts(path);
-    let leaders = [control_server::SERVICE_NAME, ca_server::SERVICE_NAME, membership_server::SERVICE_NAME];
+    let leaders = [
+        authority_server::SERVICE_NAME,
+        ca_server::SERVICE_NAME,
+        control_server::SERVICE_NAME,
+        membership_server::SERVICE_NAME,
+    ];
     leaders.contains(&service) && !ANYWHERE.contains(&(service, method))
 }
 

@@ -11,7 +11,7 @@ use crate::dispatcher::Dispatcher;
 use crate::group::Leadership;
 use crate::store::Store;
 use crate::sys::Consensus;
-use crate::{allocator, membership, orchestrator, scheduler};
+use crate::{allocator, ca, membership, orchestrator, scheduler};
 
 /// After a loop has ended by itself: time for the news of who leads to arrive, so that we do not start in vain.
 const RESTART_DELAY: Duration = Duration::from_millis(50);
@@ -71,6 +71,7 @@ fn start(ground: &Ground, term: u64, token: &CancellationToken) -> JoinSet<()> {
     let (serving, stop) = (ground.dispatcher.in_term(term), token.clone());
     loops.spawn(async move { serving.run(stop).await });
     loops.spawn(membership::run(store.clone(), Arc::clone(&ground.consensus), token.clone()));
+    loops.spawn(ca::run::rotation::run(store.clone(), token.clone()));
     loops.spawn(allocator::run(store.clone(), token.clone()));
     loops.spawn(scheduler::run(store.clone(), token.clone()));
     loops.spawn(orchestrator::run(store, token.clone()));

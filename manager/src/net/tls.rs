@@ -4,18 +4,35 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::HandshakeSignatureValid;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerifier};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use skep_proto::model::Moment;
 
 use super::error::NetError;
-use crate::caller::validity;
+use crate::caller::{MANAGER_OU, validity};
 
 /// gRPC is HTTP/2 and nothing else.
 const ALPN: &[u8] = b"h2";
+
+/// Whether a manager with that chain is taken by whoever trusts these roots.
+#[must_use]
+pub fn leads_to(chain: &str, roots: &str, now: Moment) -> bool {
+    let verify = || {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(trust(roots).ok()?), provider).build().ok()?;
+        let chain = certificates(chain, "chain").ok()?;
+        let (leaf, between) = chain.split_first()?;
+        let name = ServerName::try_from(MANAGER_OU).ok()?;
+        let now = UnixTime::since_unix_epoch(Duration::from_millis(now.0));
+        verifier.verify_server_cert(leaf, between, &name, &[], now).ok()
+    };
+    verify().is_some()
+}
 
 /// The server's side: our certificate, and clients either without one or with one that the root signed.
 ///

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use skep_proto::pb::authority_server::AuthorityServer;
 use skep_proto::pb::ca_server::CaServer;
 use skep_proto::pb::control_server::ControlServer;
 use skep_proto::pb::dispatcher_server::DispatcherServer;
@@ -71,8 +72,10 @@ impl Front {
         let seen = Seen { leader: leader.clone(), heard: heard.clone(), group: consensus.group() };
         let control = ControlService::new(store.clone(), reader(&logs), *node, seen);
         let membership = MembershipService::new(store.clone(), Arc::clone(&consensus), dialer.clone(), *node);
+        let ca = CaService::new(store.clone());
         let routes = Routes::new(DispatcherServer::new(dispatcher.clone()))
-            .add_service(CaServer::new(CaService::new(store.clone())))
+            .add_service(CaServer::new(ca.clone()))
+            .add_service(AuthorityServer::new(ca))
             .add_service(ControlServer::new(control))
             .add_service(LogBrokerServer::new(logs))
             .add_service(MembershipServer::new(membership));

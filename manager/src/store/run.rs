@@ -3,10 +3,11 @@
 mod past;
 mod publish;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use parking_lot::{RwLock, RwLockReadGuard};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use skep_proto::model::{NodeId, ServiceId, TaskId, TaskStatus};
 
@@ -14,6 +15,7 @@ use super::apply::Effects;
 use super::change::Transaction;
 use super::error::{ProposeError, Refusal};
 use super::event::Touched;
+use super::rotation::{Presented, RotationProgress};
 use super::soft::Soft;
 use super::state::State;
 pub use past::Past;
@@ -54,6 +56,9 @@ struct Inner {
     subscribers: Arc<Subscribers>,
     services: Arc<Registry<ServiceId>>,
     nodes: Arc<Registry<NodeId>>,
+    /// A node proves itself with something else.
+    presented: watch::Sender<()>,
+    rotation: watch::Sender<Option<RotationProgress>>,
 }
 
 impl Store {
@@ -68,6 +73,8 @@ impl Store {
             subscribers: Arc::default(),
             services: Arc::default(),
             nodes: Arc::default(),
+            presented: watch::Sender::default(),
+            rotation: watch::Sender::default(),
         };
         (Self { inner: Arc::new(inner), term: None }, receiver)
     }
@@ -162,6 +169,41 @@ impl Store {
     pub fn note_clock(&self, node: NodeId, ahead_ms: i64) {
         let state = self.inner.state.read();
         self.inner.soft.write().note_clock(&state, node, ahead_ms);
+    }
+
+    /// Takes note of what a node proves itself with and whom it trusts.
+    pub fn note_presented(&self, node: NodeId, presented: Presented) {
+        let state = self.inner.state.read();
+        if self.inner.soft.write().note_presented(&state, node, presented) {
+            self.inner.presented.send_replace(());
+        }
+    }
+
+    /// Hears when a node proves itself with something else.
+    #[must_use]
+    pub fn watch_presented(&self) -> watch::Receiver<()> {
+        self.inner.presented.subscribe()
+    }
+
+    /// These nodes are to get another certificate now, and no others.
+    pub fn ask_renewals(&self, nodes: BTreeSet<NodeId>) {
+        let changed = self.inner.soft.write().ask_renewals(nodes);
+        self.inner.nodes.wake(&changed);
+    }
+
+    /// Says how far the replacement of the root is.
+    pub fn note_rotation(&self, progress: Option<RotationProgress>) {
+        self.inner.rotation.send_if_modified(|known| {
+            let is_new = *known != progress;
+            *known = progress;
+            is_new
+        });
+    }
+
+    /// How far the replacement of the root is, while this manager leads and one is on its way.
+    #[must_use]
+    pub fn watch_rotation(&self) -> watch::Receiver<Option<RotationProgress>> {
+        self.inner.rotation.subscribe()
     }
 
     /// For whoever leads no more: soft state is the leader's.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use skep_proto::model::{NodeId, ServiceId, Task, TaskId, TaskStatus};
 
+use super::rotation::Presented;
 use super::state::State;
 
 /// The leader's soft state. At most one status for each task that is on its way to RUNNING.
@@ -13,6 +14,8 @@ pub struct Soft {
     statuses: BTreeMap<TaskId, TaskStatus>,
     waiting: BTreeMap<(ServiceId, u64), Box<str>>,
     clocks: BTreeMap<NodeId, i64>,
+    presented: BTreeMap<NodeId, Presented>,
+    renewals: BTreeSet<NodeId>,
 }
 
 impl Soft {
@@ -32,6 +35,34 @@ impl Soft {
     #[must_use]
     pub fn clock_ahead_ms(&self, node: NodeId) -> Option<i64> {
         self.clocks.get(&node).copied()
+    }
+
+    /// What the node said it proves itself with; `None` before it has said so.
+    #[must_use]
+    pub fn presented(&self, node: NodeId) -> Option<&Presented> {
+        self.presented.get(&node)
+    }
+
+    /// Whether the node is to get another certificate now.
+    #[must_use]
+    pub fn is_to_renew(&self, node: NodeId) -> bool {
+        self.renewals.contains(&node)
+    }
+
+    /// Takes note of what a node proves itself with. No more are kept than there are nodes. `true`: it is something else.
+    pub(super) fn note_presented(&mut self, state: &State, node: NodeId, presented: Presented) -> bool {
+        let is_new = self.presented.get(&node) != Some(&presented);
+        self.presented.insert(node, presented);
+        if self.presented.len() > state.nodes().count() {
+            self.presented.retain(|id, _| state.node(*id).is_some());
+        }
+        is_new
+    }
+
+    /// These are to renew, and no others; gives those for whom that is new.
+    pub(super) fn ask_renewals(&mut self, nodes: BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+        let before = std::mem::replace(&mut self.renewals, nodes);
+        before.symmetric_difference(&self.renewals).copied().collect()
     }
 
     /// Takes note of a node's clock. No more are kept than there are nodes.

@@ -140,6 +140,7 @@ fn cluster(version: u64) -> Cluster {
         worker_token: String::new(),
         manager_token: String::new(),
         grants: Vec::new(),
+        rotation: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::error::ConvertError;
 use super::fields::{each, meta, meta_out, moment, moment_ms, required, span_in, span_ms};
-use crate::model::{Cluster, ClusterId, ClusterSpec, Grant};
+use crate::model::{Cluster, ClusterId, ClusterSpec, Grant, Moment, NodeId, Rotation};
 use crate::pb;
 
 /// Quickest heartbeat: below 100 ms the messages of a large cluster would be the leader's main work.
@@ -53,6 +53,7 @@ impl TryFrom<pb::Cluster> for Cluster {
             worker_token: cluster.worker_token,
             manager_token: cluster.manager_token,
             grants: each(cluster.grants)?,
+            rotation: cluster.rotation.map(rotation).transpose()?.map(Box::new),
         })
     }
 }
@@ -67,7 +68,29 @@ impl From<&Cluster> for pb::Cluster {
             worker_token: cluster.worker_token.clone(),
             manager_token: cluster.manager_token.clone(),
             grants: cluster.grants.iter().map(Into::into).collect(),
+            rotation: cluster.rotation.as_deref().map(rotation_out),
         }
+    }
+}
+
+fn rotation(part: pb::RootRotation) -> Result<Rotation, ConvertError> {
+    let abandoned: Result<_, _> = part.abandoned.iter().map(|id| NodeId::from_bytes(id)).collect();
+    Ok(Rotation {
+        certificate: part.certificate,
+        key: part.key,
+        cross_signed: part.cross_signed,
+        started_at: Moment(part.started_at),
+        abandoned: abandoned?,
+    })
+}
+
+fn rotation_out(part: &Rotation) -> pb::RootRotation {
+    pb::RootRotation {
+        certificate: part.certificate.clone(),
+        key: part.key.clone(),
+        cross_signed: part.cross_signed.clone(),
+        started_at: part.started_at.0,
+        abandoned: part.abandoned.iter().map(|id| id.to_bytes()).collect(),
     }
 }
 

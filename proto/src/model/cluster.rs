@@ -1,10 +1,12 @@
 //! What all nodes of a cluster share.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Meta;
 use super::grant::Grant;
-use super::id::ClusterId;
+use super::id::{ClusterId, NodeId};
+use super::moment::Moment;
 
 /// Certificates begin this long before they are made, so that a machine whose clock is behind accepts them. Their life is counted
 /// from when they were made.
@@ -30,6 +32,41 @@ pub struct Cluster {
     /// Tokens with limits and tokens past them, oldest first. The two above may be among them; where they are not, they admit for
     /// ever.
     pub grants: Vec<Grant>,
+    /// Another root on its way in.
+    pub rotation: Option<Box<Rotation>>,
+}
+
+impl Cluster {
+    /// PEM of every root that is trusted now; the one that digests in tokens are of is the first.
+    #[must_use]
+    pub fn trust(&self) -> String {
+        let next = self.rotation.as_ref().map_or("", |rotation| &rotation.certificate);
+        let gap = if next.is_empty() || self.root_certificate.ends_with('\n') { "" } else { "\n" };
+        format!("{}{gap}{next}", self.root_certificate)
+    }
+}
+
+/// Another root on its way in: it signs already, and is trusted beside the old one until every node has a certificate of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rotation {
+    /// PEM of the root that comes.
+    pub certificate: String,
+    /// PEM of its key. Never leaves the managers.
+    pub key: String,
+    /// PEM: the name and key of the one that comes, signed by the one that goes.
+    pub cross_signed: String,
+    /// Since when.
+    pub started_at: Moment,
+    /// Nodes that are not waited for.
+    pub abandoned: BTreeSet<NodeId>,
+}
+
+impl std::fmt::Debug for Rotation {
+    /// Leaves the key out.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { started_at, abandoned, .. } = self;
+        f.debug_struct("Rotation").field("started_at", started_at).field("abandoned", abandoned).finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for Cluster {

@@ -21,7 +21,7 @@ pub mod task;
 pub mod time;
 pub mod token;
 
-pub use cluster::{BACKDATE, Cluster, ClusterSpec};
+pub use cluster::{BACKDATE, Cluster, ClusterSpec, Rotation};
 pub use constraint::label_of;
 pub use grant::{Grant, GrantError};
 pub use id::{ClusterId, NodeId, ParseIdError, ServiceId, SessionId, TaskId};

@@ -55,7 +55,20 @@ impl RootDigest {
     /// The digest of a root certificate.
     #[must_use]
     pub fn of_der(der: &[u8]) -> Self {
-        Self(Sha256::digest(der).into())
+        Self::of_ders([der])
+    }
+
+    /// The digest of several, in their order.
+    #[must_use]
+    pub fn of_ders<'a>(ders: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let whole = ders.into_iter().fold(Sha256::new(), |sha, der| sha.chain_update(der));
+        Self(whole.finalize().into())
+    }
+
+    /// To be sent.
+    #[must_use]
+    pub fn to_bytes(self) -> Vec<u8> {
+        self.0.to_vec()
     }
 }
 

@@ -59,6 +59,15 @@ pub(super) async fn get(daemon: &Daemon, word: &str) -> anyhow::Result<pb::NodeE
     Ok(daemon.control().get_node(request).await?.into_inner())
 }
 
+/// The id of a node, as it goes on the wire.
+///
+/// # Errors
+/// When there is no such node.
+pub(crate) async fn id_of(daemon: &Daemon, word: &str) -> anyhow::Result<Vec<u8>> {
+    let node = get(daemon, word).await?.node.unwrap_or_default();
+    Ok(node.meta.unwrap_or_default().id)
+}
+
 fn pretty(node: &Value) -> String {
     let description = &node["Description"];
     let mut lines = vec![format!("ID:\t\t\t{}", word(&node["ID"]))];

@@ -8,3 +8,4 @@ mod role;
 mod update;
 
 pub(crate) use command::{AvailabilityWord, NodeCommand, resolved, run};
+pub(crate) use inspect::id_of;

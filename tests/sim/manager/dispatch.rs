@@ -395,7 +395,7 @@ fn hear(visit: &mut Visit, message: pb::AgentMessage, store: &Store) -> Progress
         match act {
             Act::Note(statuses) => store.note_statuses(statuses),
             Act::Hold => visit.line.hold(),
-            Act::Foreign(_) => {}
+            Act::Foreign(_) | Act::Present(_) => {}
             Act::Describe(description) => {
                 progress = Progress::Happened(Happening::Described { node: visit.node, description });
             }

@@ -17,7 +17,10 @@ impl ControlService {
         let addresses = state.nodes().filter_map(|node| node.manager.as_ref()).map(|manager| manager.address.clone());
         let manager_addresses: Vec<String> = addresses.collect();
         // The key of the root leaves the managers in no answer.
-        let cluster = pb::Cluster { root_key: String::new(), ..cluster.as_ref().into() };
+        let mut cluster = pb::Cluster { root_key: String::new(), ..cluster.as_ref().into() };
+        if let Some(rotation) = &mut cluster.rotation {
+            rotation.key.clear();
+        }
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         Ok(pb::ClusterReply {
             cluster: Some(cluster),

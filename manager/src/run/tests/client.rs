@@ -264,7 +264,7 @@ fn client_config(root: &str, member: Option<&Member>) -> ClientConfig {
     let mut config = match member {
         None => builder.with_no_client_auth(),
         Some(member) => {
-            let chain = vec![CertificateDer::from_pem_slice(member.certificate.as_bytes()).unwrap()];
+            let chain = CertificateDer::pem_slice_iter(member.certificate.as_bytes()).map(Result::unwrap).collect();
             let key = PrivateKeyDer::from_pem_slice(member.key.as_bytes()).unwrap();
             builder.with_client_auth_cert(chain, key).unwrap()
         }

@@ -9,5 +9,6 @@ mod joining;
 mod lapsed;
 mod logs;
 mod restart;
+mod rotation;
 mod services;
 mod sessions;

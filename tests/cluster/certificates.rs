@@ -1,0 +1,141 @@
+//! Certificates whose time is over, and a root that is replaced, with real daemons.
+
+use std::fs;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+
+use crate::support::{Machine, SOON, World, can_run, wait_for};
+
+fn root(machine: &Machine) -> String {
+    machine.skep(&["swarm", "ca"]).ok()
+}
+
+fn until_ready(manager: &Machine, count: usize) {
+    wait_for("the nodes to be ready", SOON, || {
+        let states = manager.skep(&["node", "ls", "--format", "{{.Status}}"]);
+        (states.code == 0 && states.out.lines().filter(|state| *state == "Ready").count() == count).then_some(())
+    });
+}
+
+/// A root of our own, whose key we have.
+fn own_root() -> (CertificateParams, KeyPair) {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "our own root");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    (params, KeyPair::generate().unwrap())
+}
+
+/// Gives the machine's own key a certificate that was good until long ago.
+fn age(machine: &Machine, ou: &str, issuer: &Issuer<'_, KeyPair>, (node, cluster): (&str, &str)) {
+    let path = machine.data_dir().join("certificates/node.pem");
+    let pair = fs::read_to_string(&path).unwrap();
+    let end = "-----END PRIVATE KEY-----\n";
+    let key = pair[..pair.find(end).unwrap() + end.len()].to_owned();
+    let mut params = CertificateParams::new(vec![node.to_owned(), ou.to_owned()]).unwrap();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::OrganizationName, cluster);
+    params.distinguished_name.push(DnType::OrganizationalUnitName, ou);
+    params.distinguished_name.push(DnType::CommonName, node);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    (params.not_before, params.not_after) = (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(2020, 4, 1));
+    let certificate = params.signed_by(&KeyPair::from_pem(&key).unwrap(), issuer).unwrap();
+    fs::write(&path, format!("{key}{}", certificate.pem())).unwrap();
+}
+
+#[test]
+fn a_swarm_that_was_off_for_longer_than_its_certificates_live_comes_back_by_itself() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new();
+    let (mut manager, mut worker) = (world.machine(), world.machine());
+    manager.init();
+    worker.join(&manager);
+    until_ready(&manager, 2);
+    manager.skep(&["service", "create", "--name", "web", "--replicas", "4", "skep/hello"]).ok();
+    let (params, key) = own_root();
+    let certificate = params.self_signed(&key).unwrap().pem();
+    let (cert_file, key_file) = (manager.scratch("ca.pem"), manager.scratch("ca.key"));
+    fs::write(&cert_file, &certificate).unwrap();
+    fs::write(&key_file, key.serialize_pem()).unwrap();
+    let (cert_file, key_file) = (cert_file.display().to_string(), key_file.display().to_string());
+    let shown = manager.skep(&["swarm", "ca", "--rotate", "--ca-cert", &cert_file, "--ca-key", &key_file]).ok();
+    assert_eq!((&shown, &root(&manager)), (&certificate, &certificate));
+    let ids = |machine: &Machine| {
+        let ids = machine.skep(&["info", "--format", "{{.Swarm.NodeID}} {{.Swarm.Cluster.ID}}"]).ok();
+        let (node, cluster) = ids.trim().split_once(' ').unwrap();
+        (node.to_owned(), cluster.to_owned())
+    };
+    let ((first, cluster), (second, _)) = (ids(&manager), ids(&worker));
+    let before = (manager.container_pids(), worker.container_pids());
+    manager.stop();
+    worker.stop();
+    let issuer = Issuer::new(params, key);
+    age(&manager, "swarm-manager", &issuer, (&first, &cluster));
+    age(&worker, "swarm-worker", &issuer, (&second, &cluster));
+    worker.start();
+    manager.start();
+    until_ready(&manager, 2);
+    assert!(manager.log().contains("this manager renewed its certificate by itself"), "{}", manager.log());
+    assert!(worker.log().contains("asking the managers for the next one"), "{}", worker.log());
+    assert_eq!((manager.container_pids(), worker.container_pids()), before, "no task noticed");
+    manager.skep(&["service", "scale", "web=6"]).ok();
+}
+
+#[test]
+fn a_root_is_replaced_although_a_node_is_down_and_that_one_joins_again() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new();
+    let (manager, worker, mut lost) = (world.machine(), world.machine(), world.machine());
+    let late = world.machine();
+    manager.init();
+    worker.join(&manager);
+    lost.join(&manager);
+    until_ready(&manager, 3);
+    manager
+        .skep(&[
+            "service",
+            "create",
+            "--name",
+            "web",
+            "--replicas",
+            "2",
+            "--constraint",
+            "node.hostname==m2",
+            "skep/hello",
+        ])
+        .ok();
+    let (old, before) = (root(&manager), worker.container_pids());
+    let token = manager.skep(&["swarm", "join-token", "-q", "worker"]).ok().trim().to_owned();
+    lost.kill();
+    manager.skep(&["swarm", "ca", "--rotate", "-d"]).ok();
+    let refused = manager.skep(&["swarm", "ca", "--abandon", "m2"]).refused(1);
+    assert!(refused.contains("it answers"), "{refused}");
+    wait_for("the node to be down", SOON, || {
+        let states = manager.column(&["node", "ls"], "{{.Hostname}} {{.Status}}");
+        states.contains(&"m3 Down".to_owned()).then_some(())
+    });
+    assert_eq!(root(&manager), old, "it waits for the node that is down");
+    let said = manager.skep(&["swarm", "ca", "--abandon", "m3"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.err.contains("root certificate replaced"), "{said:?}");
+    assert_ne!(root(&manager), old);
+    assert_eq!(worker.container_pids(), before, "no task noticed");
+    let remote = format!("{}:2377", manager.address);
+    let refused = late.skep(&["swarm", "join", "--token", &token, &remote]).refused(1);
+    assert!(refused.contains("root was replaced"), "{refused}");
+    late.join(&manager);
+    lost.start();
+    let told = manager.skep(&["node", "inspect", "--format", "{{.Status.Message}}", "m3"]).ok();
+    assert!(told.contains("left behind"), "{told}");
+    lost.skep(&["swarm", "leave", "--force"]).ok();
+    lost.join(&manager);
+    until_ready(&manager, 4);
+}
