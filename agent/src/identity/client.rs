@@ -59,6 +59,9 @@ pub async fn renew(channel: Channel, address: &str, current: &Identity) -> Resul
     let reply = CaClient::new(channel).renew(pb::RenewRequest { csr }).await;
     let reply = reply.map_err(|status| refused(address, &status))?.into_inner();
     let trust = if reply.trust.is_empty() { current.root.clone() } else { reply.trust };
+    if trust != current.root {
+        tls::check_trust(&trust)?;
+    }
     let identity = Identity::new(reply.certificate, key, trust)?;
     if identity.node != current.node || identity.cluster != current.cluster {
         return Err(IdentityError::Certificate { problem: "the manager sent another node's" });

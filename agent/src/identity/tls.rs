@@ -66,6 +66,14 @@ pub fn stranger_config() -> Result<Arc<ClientConfig>, IdentityError> {
     Ok(with_h2(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
 }
 
+/// Checks roots before they take the place of others.
+///
+/// # Errors
+/// When there is none, or one cannot be read.
+pub fn check_trust(roots: &str) -> Result<(), IdentityError> {
+    verifier(roots).map(drop)
+}
+
 /// What the managers are told of the identity: which of the roots it trusts signed its certificate with nothing between, and all of them.
 #[must_use]
 pub fn credentials(identity: &Identity) -> pb::Credentials {

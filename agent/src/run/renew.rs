@@ -77,6 +77,10 @@ impl Renewal {
             return;
         }
         let Some(root) = self.trust.take() else { return };
+        if let Err(error) = tls::check_trust(&root) {
+            tracing::error!(error = %skep_proto::chain::chain(&error), "the managers' roots cannot be used; the old ones stay");
+            return;
+        }
         let identity = Identity { root, ..Identity::clone(&self.identity) };
         let data_dir = self.data_dir.clone();
         self.under_way = Some(async move { keep(data_dir, identity).await }.boxed());

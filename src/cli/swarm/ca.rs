@@ -117,7 +117,8 @@ async fn follow(daemon: &Daemon, quiet: bool) -> anyhow::Result<String> {
                 _ => break,
             };
             let line = line(&progress);
-            if !quiet && line != told {
+            // Right at the beginning nobody has looked yet.
+            if !quiet && line != told && (progress.nodes > 0 || !progress.running) {
                 note(&line)?;
             }
             told = line;
