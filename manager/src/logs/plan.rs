@@ -191,6 +191,13 @@ pub fn answers(state: &State, node: NodeId) -> bool {
     state.node(node).is_some_and(|node| node.status.state != NodeState::Down)
 }
 
+/// Those of the tasks that have not ended.
+#[must_use]
+pub fn unfinished(state: &State, mut tasks: Vec<TaskId>) -> Vec<TaskId> {
+    tasks.retain(|&task| state.task(task).is_some_and(|task| !task.status.state.is_terminal()));
+    tasks
+}
+
 /// The sentence for logs that can be had again.
 #[must_use]
 pub fn answers_again(state: &State, node: NodeId) -> String {

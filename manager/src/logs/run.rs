@@ -14,7 +14,7 @@ use tonic::Status;
 
 use super::broker::{Item, LogBroker, Part, PartId, READERS_MAX};
 use super::error::LogError;
-use super::plan::{Ask, Reading, answers, answers_again, missing};
+use super::plan::{Ask, Reading, answers, answers_again, missing, unfinished};
 use crate::store::{Subscription, Watch};
 use crate::sys;
 
@@ -142,11 +142,27 @@ impl Reader {
         if !self.reading.follows() {
             return self.miss(node, &tasks, "is not connected").await;
         }
-        let news = self.reading.lose(&tasks);
+        self.wait_for(node, &tasks);
+        Ok(())
+    }
+
+    /// Asks for these again, and tells the reader only if it takes long.
+    fn wait_for(&mut self, node: NodeId, tasks: &[TaskId]) {
+        let news = self.reading.lose(tasks);
         if news > 0 {
             self.unheard.entry(node).or_insert(Unheard { since: Instant::now(), tasks: 0 }).tasks += news;
         }
-        Ok(())
+    }
+
+    /// A node has no more lines. Tasks that have not ended will have some again: their daemon was stopped, or their end is on its way to
+    /// us.
+    fn said_all(&mut self, id: PartId) {
+        self.broker.close(id);
+        let Some(Opening { node, tasks, .. }) = self.open.remove(&id) else { return };
+        if self.reading.follows() {
+            let unfinished = unfinished(&self.broker.store.read(), tasks);
+            self.wait_for(node, &unfinished);
+        }
     }
 
     /// Tells once of nodes that still do not listen.
@@ -175,8 +191,7 @@ impl Reader {
             }
             Item::Trouble(warning) => self.warn(warning).await,
             Item::Ended(id, true) => {
-                self.open.remove(&id);
-                self.broker.close(id);
+                self.said_all(id);
                 Ok(())
             }
             Item::Ended(id, false) => self.give_up(id, "broke off").await,

@@ -93,6 +93,26 @@ async fn a_node_may_only_publish_what_it_was_asked_for() {
 }
 
 #[tokio::test]
+async fn who_follows_hears_a_daemon_that_was_stopped_and_started_again() {
+    let (world, member) = running().await;
+    let mut broker = LogBrokerClient::new(world.connect(Some(&member)).await);
+    let mut listen = broker.listen(pb::ListenRequest {}).await.unwrap().into_inner();
+    let mut reader = read(&world, true).await;
+    let mut asked = Vec::new();
+    for (at, text) in [(5, "before"), (6, "after")] {
+        let part = listen.message().await.unwrap().unwrap();
+        let lines = vec![pb::LogLine { at, ..line(&part.tasks[0], text) }];
+        asked.push(part.options.unwrap().since);
+        let message = pb::PublishRequest { subscription: part.id, lines, error: String::new() };
+        // The stream ends though the task goes on.
+        broker.publish(tokio_stream::iter([message])).await.unwrap();
+        assert_eq!(reader.message().await.unwrap().unwrap().lines[0].data.as_ref(), text.as_bytes());
+        while !listen.message().await.unwrap().unwrap().close {}
+    }
+    assert_eq!(asked, [0, 5]);
+}
+
+#[tokio::test]
 async fn a_reader_that_goes_ends_the_agents_part() {
     let (world, member) = running().await;
     let mut broker = LogBrokerClient::new(world.connect(Some(&member)).await);
