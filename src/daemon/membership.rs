@@ -132,7 +132,7 @@ impl Membership {
     async fn take_up(&self) -> anyhow::Result<State> {
         let Some(swarm) = disk::read_swarm(&self.setting.data_dir)? else { return Ok(State::Inactive) };
         let identity = identity::disk::load(&self.setting.data_dir)?;
-        let mut identity = identity.with_context(|| {
+        let identity = identity.with_context(|| {
             let dir = self.setting.data_dir.join("certificates");
             let way_out = "restore it from a backup, or give the node up with `skep swarm leave --force`";
             format!("find the node's certificate in {}: it is not there; {way_out}", dir.display())
@@ -142,9 +142,7 @@ impl Membership {
             true => Some(self.open_manager(&swarm, &identity).await?),
             false => None,
         };
-        if let Some(manager) = &manager {
-            identity = seat::good_again(&self.setting.data_dir, manager, identity)?;
-        }
+        let (identity, manager) = seat::good_at_start(&self.setting.data_dir, manager, identity).await?;
         self.activate(swarm, identity, manager).await
     }
 
@@ -335,10 +333,7 @@ impl Membership {
         let agent = match Agent::start(config, Arc::new(self.executor())).await {
             Ok(agent) => agent,
             Err(error) => {
-                // The next try opens the same state.
-                if let Some(manager) = manager {
-                    manager.shutdown().await;
-                }
+                seat::close(manager).await;
                 return Err(error.into());
             }
         };

@@ -106,6 +106,28 @@ pub(super) fn good_again(data_dir: &Path, manager: &Manager, identity: Identity)
     Ok(identity)
 }
 
+/// The same for a node that starts.
+///
+/// # Errors
+/// When the new one cannot be made, kept or used; the manager is closed then.
+pub(super) async fn good_at_start(
+    data_dir: &Path,
+    manager: Option<Manager>,
+    identity: Identity,
+) -> anyhow::Result<(Identity, Option<Manager>)> {
+    let renewed = match &manager {
+        Some(manager) => good_again(data_dir, manager, identity),
+        None => Ok(identity),
+    };
+    match renewed {
+        Ok(identity) => Ok((identity, manager)),
+        Err(error) => {
+            close(manager).await;
+            Err(error)
+        }
+    }
+}
+
 /// Why a manager does not leave unless it is forced to.
 pub(super) fn why_not_leave(group: &Group) -> anyhow::Error {
     let remaining = group.voters().count().saturating_sub(1);
@@ -119,6 +141,13 @@ pub(super) fn why_not_leave(group: &Group) -> anyhow::Error {
              demote it first with `skep node demote`, or use --force to leave at once",
             quorum(remaining)
         ),
+    }
+}
+
+/// Closes a state that could not be used after all: the next try opens the same one.
+pub(super) async fn close(manager: Option<Manager>) {
+    if let Some(manager) = manager {
+        manager.shutdown().await;
     }
 }
 
