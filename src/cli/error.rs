@@ -1,5 +1,6 @@
 //! How an error is told: one lowercase sentence on standard error, and a number.
 
+use std::error::Error;
 use std::fmt;
 
 use super::format::error::FormatError;
@@ -20,7 +21,7 @@ impl fmt::Display for Ended {
     }
 }
 
-impl std::error::Error for Ended {}
+impl Error for Ended {}
 
 /// Wrong usage that clap could not see.
 pub(crate) fn usage(sentence: impl Into<String>) -> anyhow::Error {
@@ -74,8 +75,10 @@ pub(crate) fn sentence(error: &anyhow::Error) -> String {
     if let Some(ended) = error.downcast_ref::<Ended>() {
         return ended.sentence.clone();
     }
-    if let Some(broken) = error.chain().find(|part| part.is::<tonic::transport::Error>()) {
-        return format!("failed to hear the daemon out: {}; does it still run? its log tells more", root(broken));
+    if let Some(why) = error.chain().find_map(broken) {
+        return format!(
+            "failed to hear the daemon out: the connection broke off ({why}); does it still run? its log tells more"
+        );
     }
     let texts: Vec<String> = error.chain().map(told).collect();
     let mut text = texts.join(": ");
@@ -85,16 +88,17 @@ pub(crate) fn sentence(error: &anyhow::Error) -> String {
     text
 }
 
-/// What lies at the bottom of a broken connection: the layers between only add that they failed, too.
-fn root(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
+/// What lies at the bottom of a broken connection: the layers between only add that they failed, too. A status that the daemon sent
+/// has no cause here.
+fn broken(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut cause = error.downcast_ref::<tonic::Status>()?.source()?;
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    format!("the connection broke off ({cause})")
+    Some(cause.to_string())
 }
 
-fn told(error: &(dyn std::error::Error + 'static)) -> String {
+fn told(error: &(dyn Error + 'static)) -> String {
     error.downcast_ref::<tonic::Status>().map_or_else(|| error.to_string(), |status| status.message().to_owned())
 }
 
@@ -109,6 +113,14 @@ mod tests {
         let error = anyhow::Error::from(tonic::Status::not_found("failed to find service web"));
         assert_eq!(sentence(&error), "failed to find service web");
         assert_eq!(exit(&error), Exit::Failed);
+    }
+
+    #[test]
+    fn a_broken_connection_is_told_by_what_lies_at_its_bottom() {
+        let cause = std::io::Error::other(std::io::Error::other("broken pipe"));
+        let error = anyhow::Error::from(tonic::Status::from_error(Box::new(cause)));
+        let told = sentence(&error);
+        assert!(told.starts_with("failed to hear the daemon out: the connection broke off (broken pipe)"), "{told}");
     }
 
     #[test]
