@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
-/// Holds the data directory for this process; another daemon on it is refused until the lock is dropped, by exit or crash.
+/// Holds a directory for this process; another daemon on it is refused until the lock is dropped, by exit or crash.
 #[derive(Debug)]
 pub(crate) struct Lock {
     _file: Flock<File>,
@@ -47,8 +47,20 @@ pub(crate) fn private_dir(path: &Path) -> anyhow::Result<()> {
 /// # Errors
 /// When another daemon has it, or it cannot be written.
 pub(crate) fn lock(data_dir: &Path) -> anyhow::Result<Lock> {
-    private_dir(data_dir)?;
-    let path = data_dir.join("lock");
+    take(data_dir, "data directory")
+}
+
+/// Takes the run directory: a second daemon there would take the first one's socket and containers away from it.
+///
+/// # Errors
+/// As [`lock`].
+pub(crate) fn lock_run_dir(run_dir: &Path) -> anyhow::Result<Lock> {
+    take(run_dir, "run directory")
+}
+
+fn take(dir: &Path, what: &str) -> anyhow::Result<Lock> {
+    private_dir(dir)?;
+    let path = dir.join("lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     let file = file.with_context(|| format!("open {}", path.display()))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
@@ -59,8 +71,8 @@ pub(crate) fn lock(data_dir: &Path) -> anyhow::Result<Lock> {
             Ok(Lock { _file: file })
         }
         Err((_, nix::errno::Errno::EWOULDBLOCK)) => bail!(
-            "start on {}: another skep daemon uses this data directory; stop it first, or give this one its own --data-dir and --run-dir",
-            data_dir.display()
+            "start on {}: another skep daemon uses this {what}; stop it first, or give this one its own --data-dir and --run-dir",
+            dir.display()
         ),
         Err((_, error)) => Err(error).with_context(|| format!("lock {}", path.display())),
     }
@@ -178,5 +190,12 @@ mod tests {
         drop(first);
         assert_eq!(lock_holder(dir.path()), None);
         lock(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_run_directory_is_for_one_daemon_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let _first = lock_run_dir(dir.path()).unwrap();
+        assert!(lock_run_dir(dir.path()).unwrap_err().to_string().contains("this run directory"));
     }
 }

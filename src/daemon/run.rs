@@ -30,6 +30,9 @@ use crate::telemetry;
 /// computes for long.
 const THREADS: usize = 2;
 
+/// Longest path of a socket. *Source*: unix(7), `sun_path` without its zero byte.
+const SOCKET_PATH_MAX: usize = 107;
+
 /// The bridge that this node's containers hang on, and its network. Each daemon has a network namespace of its own or is alone.
 const BRIDGE_NAME: &str = "skep0";
 const BRIDGE_ADDRESS: (std::net::Ipv4Addr, u8) = (std::net::Ipv4Addr::new(172, 30, 0, 1), 16);
@@ -59,7 +62,7 @@ async fn run(options: &DaemonOptions) -> anyhow::Result<Exit> {
     let mut terminate = signal(SignalKind::terminate()).context("listen for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for signals")?;
     let _lock = disk::lock(&options.data_dir)?;
-    disk::private_dir(&options.run_dir)?;
+    let _run_lock = disk::lock_run_dir(&options.run_dir)?;
     let runtime =
         Runtime::open(runtime_config(&options.data_dir, &options.run_dir, &options.checked_cgroup_parent()?)?).await?;
     let gate = Gate::closed("this daemon is starting");
@@ -129,6 +132,7 @@ pub(crate) fn leave_no_trace(data_dir: &Path, run_dir: &Path, cgroup_parent: &st
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the async runtime")?;
     tokio.block_on(async {
         let _lock = disk::lock(data_dir)?;
+        let _run_lock = disk::lock_run_dir(run_dir)?;
         Runtime::open(config).await?.purge().await.context("remove the containers")
     })
 }
@@ -136,6 +140,12 @@ pub(crate) fn leave_no_trace(data_dir: &Path, run_dir: &Path, cgroup_parent: &st
 /// Binds the local socket, which only root may use. A file left by a crash is in the way and goes: the lock says that nobody
 /// listens on it.
 fn listen(path: &Path) -> anyhow::Result<UnixListener> {
+    if path.as_os_str().len() > SOCKET_PATH_MAX {
+        bail!(
+            "listen on {}: the path of a socket has at most {SOCKET_PATH_MAX} bytes; use a shorter --run-dir",
+            path.display()
+        );
+    }
     remove_socket(path)?;
     let listener = UnixListener::bind(path).with_context(|| format!("listen on {}", path.display()))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))

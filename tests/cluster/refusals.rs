@@ -80,12 +80,23 @@ fn a_second_daemon_on_one_directory_is_refused() {
     }
     let world = World::new();
     let machine = world.machine();
-    let second = std::process::Command::new(crate::support::SKEP)
-        .args(["daemon", "--data-dir", &machine.data_dir().display().to_string()])
-        .args(["--run-dir", &machine.scratch("other-run").display().to_string()])
-        .output()
-        .unwrap();
-    assert_eq!(second.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&second.stderr).contains("another skep daemon uses this data directory"));
-    machine.skep(&["info"]).ok();
+    let cases = [
+        (machine.data_dir(), machine.scratch("other-run"), "another skep daemon uses this data directory"),
+        (machine.scratch("other-data"), machine.run_dir(), "another skep daemon uses this run directory"),
+    ];
+    for (data_dir, run_dir, why) in cases {
+        let second = std::process::Command::new(crate::support::SKEP)
+            .args([
+                "daemon",
+                "--data-dir",
+                &data_dir.display().to_string(),
+                "--run-dir",
+                &run_dir.display().to_string(),
+            ])
+            .output()
+            .unwrap();
+        assert_eq!(second.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&second.stderr).contains(why), "{why}");
+        machine.skep(&["info"]).ok();
+    }
 }
