@@ -8,6 +8,7 @@ use tonic::{Code, Status};
 use super::connect::Daemon;
 use super::json;
 use super::list::InspectFlags;
+use super::node::resolved;
 use crate::exit::Exit;
 
 /// Flags of `inspect`.
@@ -77,7 +78,10 @@ async fn get(daemon: &Daemon, name: &str, kind: Kind) -> Result<Value, Status> {
             let reply = daemon.control().get_service(pb::RefRequest { r#ref }).await?.into_inner();
             json::service::service(&reply.service.unwrap_or_default())
         }
-        Kind::Node => json::node::node(daemon.control().get_node(pb::RefRequest { r#ref }).await?.get_ref()),
+        Kind::Node => {
+            let r#ref = resolved(daemon, name).await.map_err(|_| Status::not_found("this machine is no node"))?;
+            json::node::node(daemon.control().get_node(pb::RefRequest { r#ref }).await?.get_ref())
+        }
         Kind::Task => json::task::task(daemon.control().get_task(pb::RefRequest { r#ref }).await?.get_ref()),
     })
 }

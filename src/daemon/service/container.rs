@@ -12,6 +12,9 @@ use tonic::Status;
 use super::image::Listing;
 use super::status::runtime_status;
 
+/// Characters of an id that people are shown.
+const ID_SHORT: usize = 12;
+
 /// Lines sent in one message when several wait.
 const LINES_MAX: usize = 256;
 
@@ -97,7 +100,8 @@ fn wire(info: &ContainerInfo) -> pb::Container {
         env: spec.env,
         workdir: spec.workdir.unwrap_or_default(),
         user: spec.user.unwrap_or_default(),
-        hostname: spec.hostname.unwrap_or_default(),
+        // A container that was given none has the beginning of its id, as in Docker.
+        hostname: spec.hostname.unwrap_or_else(|| info.id.as_str().chars().take(ID_SHORT).collect()),
         read_only: spec.read_only,
         limits: Some(pb::Resources {
             nano_cpus: spec.resources.nano_cpus,
