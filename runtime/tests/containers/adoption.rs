@@ -1,5 +1,7 @@
 //! Daemons come and go, containers stay.
 
+use std::os::unix::process::CommandExt;
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use skep_runtime::ContainerStatus;
