@@ -151,7 +151,14 @@ impl NodeMachine {
 
     /// The machine is as it says; what the manager is to be told of it.
     pub fn describe(&mut self, description: NodeDescription) -> Vec<Effect> {
-        self.description = description;
+        let trouble = std::mem::take(&mut self.description.trouble);
+        self.description = NodeDescription { trouble, ..description };
+        if self.session.is_open() { self.tell_description() } else { Vec::new() }
+    }
+
+    /// Something keeps the node from taking tasks on, or nothing does any more: the managers are told why its tasks wait.
+    pub fn trouble(&mut self, what: String) -> Vec<Effect> {
+        self.description.trouble = what;
         if self.session.is_open() { self.tell_description() } else { Vec::new() }
     }
 
@@ -414,6 +421,19 @@ mod tests {
         assert!(tells(&machine.heard(now, welcome())));
         assert!(!tells(&machine.describe(described("new"))));
         assert!(tells(&machine.describe(described("newer"))));
+    }
+
+    #[test]
+    fn what_keeps_a_node_from_taking_tasks_on_is_told_once_and_stays_while_the_machine_is_described_anew() {
+        let (now, managers) = (Moment(0), vec!["a:1".to_owned()]);
+        let mut machine = NodeMachine::new(NodeId::new(1), String::new(), managers, Seed::new(1), now);
+        assert!(machine.trouble("full".into()).is_empty(), "nobody is there to be told");
+        machine.tick(now);
+        machine.heard(now, welcome());
+        assert!(tells(&machine.describe(described("new"))));
+        assert_eq!(machine.description().trouble, "full");
+        assert!(!tells(&machine.trouble("full".into())));
+        assert!(tells(&machine.trouble(String::new())));
     }
 
     fn ordered(task: u128, desired: pb::DesiredState) -> FromManager {

@@ -21,6 +21,8 @@ pub(crate) enum Standing {
         counts: Option<Counts>,
         /// Why this manager takes no changes.
         read_only: Option<String>,
+        /// What keeps the node from taking tasks on; empty when nothing does.
+        trouble: String,
         /// Every manager that the agent knows.
         managers: Vec<String>,
     },

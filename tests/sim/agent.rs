@@ -97,8 +97,8 @@ impl Agent {
             hostname: format!("n{}", self.place),
             platform: Platform { os: "linux".into(), architecture: "x86_64".into() },
             resources: Resources { nano_cpus: CPUS, memory_bytes: MEMORY, pids: 0 },
-            engine_version: String::new(),
             engine_labels: self.labels.clone(),
+            ..NodeDescription::default()
         }
     }
 

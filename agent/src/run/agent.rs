@@ -53,6 +53,16 @@ pub struct AgentView {
     pub role: Option<NodeRole>,
     /// Tasks on this node, ended ones included.
     pub tasks: usize,
+    /// What keeps the node from taking tasks on; empty when nothing does.
+    pub trouble: String,
+}
+
+impl AgentView {
+    /// Of an agent that has heard of nobody yet.
+    pub(crate) fn new(managers: Vec<String>, identity: Arc<Identity>) -> Self {
+        let trouble = String::new();
+        Self { manager: None, managers, removed: false, identity, role: None, tasks: 0, trouble }
+    }
 }
 
 /// What an owner asks of the loop.

@@ -105,8 +105,7 @@ impl Driver {
         let mut managers = files.read_managers();
         managers.extend(config.managers.iter().filter(|m| !managers.contains(m)).cloned().collect::<Vec<_>>());
         let identity = Arc::clone(&config.identity);
-        let view =
-            AgentView { manager: None, managers: managers.clone(), removed: false, identity, role: None, tasks: 0 };
+        let view = AgentView::new(managers.clone(), identity);
         Self {
             clock,
             machine: NodeMachine::new(config.identity.node, config.address.clone(), managers, seed(), now),
@@ -219,6 +218,7 @@ impl Driver {
         self.view.send_if_modified(|view| {
             let same = view.manager.as_deref() == manager
                 && view.tasks == tasks
+                && view.trouble == self.machine.description().trouble
                 && view.managers == session.managers()
                 && view.role == self.renewal.role()
                 && Arc::ptr_eq(&view.identity, identity);
@@ -228,6 +228,7 @@ impl Driver {
                 view.identity = Arc::clone(identity);
                 view.role = self.renewal.role();
                 view.tasks = tasks;
+                view.trouble.clone_from(&self.machine.description().trouble);
             }
             !same
         });

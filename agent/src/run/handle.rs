@@ -152,10 +152,24 @@ impl Driver {
     }
 
     pub(super) fn written(&mut self, now: Moment, result: Result<(), AgentError>) {
-        if let Err(error) = &result {
-            tracing::error!(error = %skep_proto::chain::chain(error), "the task list is not on disk; will try again");
-        }
+        let trouble = result.as_ref().err().map(|error| format!("failed to {}", skep_proto::chain::chain(error)));
+        self.trouble(now, trouble.unwrap_or_default());
         let effects = self.machine.written(now, result.is_ok());
+        self.act(now, effects);
+    }
+
+    /// Said once when it begins, and once when it is over.
+    fn trouble(&mut self, now: Moment, what: String) {
+        if self.machine.description().trouble == what {
+            return;
+        }
+        match what.as_str() {
+            "" => tracing::info!("the task list is on disk again"),
+            error => {
+                tracing::error!(error, "the task list is not on disk, so no task can begin; will try again each second")
+            }
+        }
+        let effects = self.machine.trouble(what);
         self.act(now, effects);
     }
 

@@ -132,7 +132,7 @@ impl<'a> View<'a> {
         }
         let waiting = || self.soft.waiting(task.service, task.spec_version);
         let died = || slot_tasks.iter().rev().find(|t| t.status.state.is_terminal() && self.is_current(t));
-        let waiting = if task.node.is_none() { waiting() } else { None };
+        let waiting = if task.node.is_none() { waiting() } else { trouble_of(self.state, task) };
         waiting.or_else(|| died().map(|t| &*t.status.error)).unwrap_or_default()
     }
 
@@ -169,6 +169,12 @@ fn compare(revision: &Revision, current: &Revision) -> Fresh {
 
 fn node_of<'a>(state: &'a State, task: &Task) -> Option<&'a Node> {
     task.node.and_then(|node| state.node(node)).map(AsRef::as_ref)
+}
+
+/// What keeps its node from taking it on.
+fn trouble_of<'a>(state: &'a State, task: &Task) -> Option<&'a str> {
+    let trouble = task.node.and_then(|node| state.node(node)).map(|node| node.description.trouble.as_str());
+    trouble.filter(|trouble| !trouble.is_empty())
 }
 
 /// Its node is Down or gone: whether it runs is not known, and nothing can be done about it.

@@ -96,6 +96,7 @@ impl From<pb::NodeDescription> for NodeDescription {
             resources: part.resources.unwrap_or_default().into(),
             engine_version: part.engine_version,
             engine_labels: part.engine_labels,
+            trouble: part.trouble,
         }
     }
 }
@@ -109,6 +110,7 @@ impl From<&NodeDescription> for pb::NodeDescription {
             resources: Some(part.resources.into()),
             engine_version: part.engine_version.clone(),
             engine_labels: part.engine_labels.clone(),
+            trouble: part.trouble.clone(),
         }
     }
 }
@@ -173,7 +175,11 @@ mod tests {
                 availability: Availability::Pause,
                 role: NodeRole::Worker,
             },
-            description: NodeDescription { hostname: "one".into(), ..NodeDescription::default() },
+            description: NodeDescription {
+                hostname: "one".into(),
+                trouble: "full".into(),
+                ..NodeDescription::default()
+            },
             status: NodeStatus { since: Moment(9), ..NodeStatus::new(NodeState::Down, "gone", "10.0.0.1") },
             role: NodeRole::Manager,
             manager: Some(ManagerStatus { raft_id: 1, address: "10.0.0.1:2377".into() }),

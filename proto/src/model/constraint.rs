@@ -151,9 +151,8 @@ mod tests {
             description: NodeDescription {
                 hostname: "bee1".to_owned(),
                 platform: Platform { os: "linux".to_owned(), architecture: "x86_64".to_owned() },
-                resources: Resources::default(),
-                engine_version: String::new(),
                 engine_labels: labels("disk", "ssd"),
+                ..NodeDescription::default()
             },
             status: NodeStatus::new(NodeState::Ready, "", "10.1.2.3:2377"),
             role: NodeRole::Worker,

@@ -125,6 +125,8 @@ pub struct NodeDescription {
     pub engine_version: String,
     /// Labels given to the daemon.
     pub engine_labels: BTreeMap<String, String>,
+    /// What keeps it from taking tasks on, as a full disk; empty when nothing does.
+    pub trouble: String,
 }
 
 /// Operating system and architecture, as in `linux` and `x86_64`.

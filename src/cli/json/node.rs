@@ -14,6 +14,7 @@ pub(crate) fn node(entry: &pb::NodeEntry) -> Value {
     let meta = node.meta.clone().unwrap_or_default();
     let spec = node.spec.clone().unwrap_or_default();
     let status = node.status.clone().unwrap_or_default();
+    let about = node.description.clone().unwrap_or_default();
     json!({
         "ID": meta_id(node.meta.as_ref()),
         "Version": {"Index": meta.version},
@@ -24,10 +25,10 @@ pub(crate) fn node(entry: &pb::NodeEntry) -> Value {
             "Role": role_word(spec.role),
             "Availability": availability_word(spec.availability),
         },
-        "Description": description(&node.description.unwrap_or_default()),
+        "Description": description(&about),
         "Status": {
             "State": state_word(status.state),
-            "Message": text_or_null(&status.message),
+            "Message": text_or_null(if status.message.is_empty() { &about.trouble } else { &status.message }),
             "Addr": status.address,
             "ClockSkew": entry.clock_ahead_ms.map_or(Value::Null, |ms| clock_skew(ms).into()),
         },

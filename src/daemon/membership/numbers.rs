@@ -18,6 +18,7 @@ impl Membership {
                 identity: Box::new(active.identity.clone()),
                 counts: active.manager.as_ref().and_then(Manager::counts),
                 read_only: active.manager.as_ref().and_then(Manager::read_only),
+                trouble: active.agent.view().borrow().trouble.clone(),
                 managers: active.agent.view().borrow().managers.clone(),
             },
         }

@@ -152,12 +152,15 @@ fn with_standing(mut reply: pb::InfoReply, standing: Standing) -> pb::InfoReply 
             reply.set_swarm(pb::SwarmState::Error);
             reply.error = why;
         }
-        Standing::Active { swarm, identity, counts, read_only, managers } => {
+        Standing::Active { swarm, identity, counts, read_only, trouble, managers } => {
             reply.set_swarm(pb::SwarmState::Active);
             reply.node_id = identity.node.to_bytes();
             reply.cluster_id = identity.cluster.to_bytes();
             reply.manager = identity.role == NodeRole::Manager;
             reply.read_only_reason = read_only.unwrap_or_default();
+            if !trouble.is_empty() {
+                reply.warnings.push(format!("this node takes no tasks on: {trouble}"));
+            }
             reply.address = if swarm.advertise.is_empty() { way_to(&managers) } else { swarm.advertise };
             // A manager's own agent stays on the machine; the others know this manager by what it advertises.
             reply.managers = if swarm.manager { swarm.managers } else { managers };

@@ -102,6 +102,18 @@ fn a_global_service_wants_each_node_that_fits() {
 }
 
 #[test]
+fn a_task_that_its_node_cannot_take_on_says_why() {
+    let mut world = World::new(1);
+    let service = world.create(replicated(1));
+    world.task(service, Slot::Replica(1));
+    world.place();
+    world.edit_node(1, |node| node.description.trouble = "no space left".into());
+    assert_eq!(look(&world, service).slots[0].error, "no space left");
+    world.edit_node(1, |node| node.description.trouble.clear());
+    assert_eq!(look(&world, service).slots[0].error, "");
+}
+
+#[test]
 fn a_global_task_on_a_paused_node_holds_no_update_up() {
     let mut world = World::new(2);
     let service = world.create(spec(Mode::Global));

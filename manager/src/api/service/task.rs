@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use skep_proto::model::{NodeId, NodeState, ServiceId, Task, TaskId};
+use skep_proto::model::{Node, NodeId, NodeState, ServiceId, Task, TaskId, TaskState};
 use skep_proto::pb;
 
 use super::control::{Answers, ControlService};
@@ -46,7 +46,7 @@ fn entry(state: &State, soft: &Soft, id: TaskId) -> Option<pb::TaskEntry> {
     let down = node.map(|node| &node.status).filter(|status| status.state == NodeState::Down);
     let revision = service.and_then(|service| service.revisions.get(&task.spec_version));
     Some(pb::TaskEntry {
-        task: Some(shown(task, soft)),
+        task: Some(shown(task, soft, node.map(AsRef::as_ref))),
         service_name: service.map(|service| service.spec.name.to_string()).unwrap_or_default(),
         node_name: node.map(|node| node.description.hostname.clone()).unwrap_or_default(),
         image: revision.map(|revision| revision.task.container.image.clone()).unwrap_or_default(),
@@ -57,11 +57,14 @@ fn entry(state: &State, soft: &Soft, id: TaskId) -> Option<pb::TaskEntry> {
     })
 }
 
-/// The task with the newest that is known of it, and with the reason why it waits.
-fn shown(task: &Task, soft: &Soft) -> pb::Task {
+/// The task with the newest that is known of it, and with the reason why it waits: for a node, or for its node to take it on.
+fn shown(task: &Task, soft: &Soft, node: Option<&Node>) -> pb::Task {
     let mut status = pb::TaskStatus::from(soft.status(task));
-    if task.node.is_none() && status.error.is_empty() && task.desired.is_live() {
-        status.error = soft.waiting(task.service, task.spec_version).unwrap_or_default().to_owned();
+    let on_its_way = task.desired.is_live() && task.status.state < TaskState::Running;
+    if on_its_way && status.error.is_empty() {
+        let trouble = node.map(|node| node.description.trouble.as_str());
+        let waiting = || soft.waiting(task.service, task.spec_version).unwrap_or_default();
+        status.error = trouble.unwrap_or_else(waiting).to_owned();
     }
     pb::Task { status: Some(status), ..pb::Task::from(task) }
 }
