@@ -240,13 +240,13 @@ fn freeze(at: &str) -> io::Result<()> {
     }
 }
 
+/// Asks what is there before it tries: a mount of a file on a directory fails only when it was made already, and unmaking it waits for
+/// every processor.
 fn mask(at: &str) -> io::Result<()> {
-    match rustix::mount::mount_bind("/dev/null", at) {
-        Err(Errno::NOENT) => Ok(()),
-        Err(Errno::NOTDIR) => {
-            mount_filesystem("tmpfs", at, "size=0k", Restrict { no_exec: true, no_dev: true, read_only: true })
-        }
-        other => Ok(other?),
+    match fs::symlink_metadata(at) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(found) if found.is_dir() => Ok(mount("tmpfs", at, "tmpfs", SEALED - MountFlags::BIND, c"size=0k")?),
+        _ => Ok(rustix::mount::mount_bind("/dev/null", at)?),
     }
 }
 

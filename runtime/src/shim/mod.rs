@@ -6,7 +6,7 @@
 //! and memory that clones share. The shim clones the container's init, reads its output into log files, waits for it, and writes
 //! down how it ended.
 //!
-//! **Input**: the bundle, a file that the daemon wrote into the container's run directory. **Output**: files in that directory,
+//! **Input**: the bundle, the first thing that the daemon says on the connection. **Output**: files in the container's run directory,
 //! because files are what a daemon finds that was killed and came back:
 //! - `state`: who the shim and the init are (process id and start time), rewritten when the program starts;
 //! - `exit`: how the program ended, put there by one rename before the shim ends;

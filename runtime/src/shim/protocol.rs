@@ -11,8 +11,6 @@ use crate::security::CapabilitySet;
 
 /// Names in a container's run directory.
 pub mod file {
-    /// What the shim is to do; written by the daemon before it starts the shim.
-    pub const BUNDLE: &str = "bundle";
     /// Who runs; written by the shim.
     pub const STATE: &str = "state";
     /// How it ended; written by the shim, or by the daemon when the shim was killed.
@@ -26,7 +24,7 @@ pub mod file {
 /// What a shim is called, for people and for whoever looks for one.
 pub const SHIM_NAME: &[u8] = b"skep:shim";
 
-/// Everything the shim needs to make the container.
+/// Everything the shim needs to make the container; the first thing that it is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bundle {
     /// The root's directories.
@@ -102,6 +100,24 @@ pub enum Reply {
     Done,
     /// Not done.
     Failed(Failure),
+}
+
+/// Longest part of a bundle in one datagram, bytes: a small one goes as a whole, and a large one does not need a large socket buffer.
+pub const PIECE_MAX: usize = 32 * 1024;
+
+/// A bundle's bytes as datagrams: `L` and the last part, before it `M` and the others.
+pub fn pieces(bundle: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let last = bundle.chunks(PIECE_MAX).len().saturating_sub(1);
+    let tag = move |number| if number == last { b"L" } else { b"M" };
+    bundle.chunks(PIECE_MAX).enumerate().map(move |(number, piece)| [tag(number), piece].concat())
+}
+
+/// Adds what a datagram carries; says whether it was the last, `None` for what this version does not know.
+#[must_use]
+pub fn add_piece(bundle: &mut Vec<u8>, datagram: &[u8]) -> Option<bool> {
+    let (tag, piece) = datagram.split_first().filter(|(tag, _)| matches!(tag, b'L' | b'M'))?;
+    bundle.extend_from_slice(piece);
+    Some(*tag == b'L')
 }
 
 /// Longest datagram: the longest failure text with room.
@@ -202,6 +218,17 @@ mod tests {
     fn longest_failure_fits_a_datagram() {
         let failure = Failure { text: "ä".repeat(DATAGRAM_MAX), code: None };
         assert!(Reply::Failed(failure).encode().len() <= DATAGRAM_MAX);
+    }
+
+    #[test]
+    fn bundles_of_any_size_arrive_whole() {
+        for size in [1, PIECE_MAX, PIECE_MAX + 1, 5 * PIECE_MAX] {
+            let (bundle, mut arrived) = (vec![7; size], Vec::new());
+            let ends: Vec<_> = pieces(&bundle).map(|piece| add_piece(&mut arrived, &piece)).collect();
+            assert_eq!(arrived, bundle);
+            assert_eq!(ends.iter().position(|end| *end == Some(true)), Some(ends.len() - 1));
+        }
+        assert_eq!((add_piece(&mut Vec::new(), b"S"), add_piece(&mut Vec::new(), b"")), (None, None));
     }
 
     #[test]

@@ -67,12 +67,10 @@ impl Draft<'_> {
         let lease = self.runtime.backing.lease(self.id)?;
         let bundle = self.bundle(&spec, &image, lease)?;
         let record = self.record(spec, &image, &bundle, lease)?;
-        self.write_files(&bundle)?;
-        self.runtime.guard_devices(&self.groups)?;
         let (link, far) = Link::pair().map_err(|source| self.spawn_failed(source))?;
         self.runtime.nursery.bear(&self.dirs.run, &far).map_err(|source| self.spawn_failed(source))?;
         drop(far);
-        match self.follow(&link, lease).and_then(|()| self.finish(&record)) {
+        match self.conduct(&link, &bundle, &record) {
             Ok((life, pidfd)) => Ok(self.container(record, life, link, pidfd)),
             Err(e) => {
                 // Whoever removes what is left must not meet a shim that still makes something. One that has finished waits for
@@ -148,15 +146,28 @@ impl Draft<'_> {
         })
     }
 
-    fn write_files(&self, bundle: &Bundle) -> Result<(), RuntimeError> {
+    /// From the order of the shim on. Shim and daemon work side by side: directories are made while the shim is born, the record is
+    /// written while it makes the container.
+    fn conduct(&self, link: &Link, bundle: &Bundle, record: &Record) -> Result<(Life, OwnedFd), RuntimeError> {
+        self.make_dirs(bundle)?;
+        self.runtime.guard_devices(&self.groups)?;
+        let text = serde_json::to_vec(bundle).expect("a bundle is plain data with text keys");
+        link.send_bundle(&text).map_err(|source| RuntimeError::Shim { id: self.id.clone(), source })?;
+        let text = serde_json::to_vec(record).expect("a record is plain data with text keys");
+        let path = self.dirs.run.join("record.new");
+        fs::write(&path, &text).map_err(failed("write", &path))?;
+        self.follow(link, record.lease)?;
+        self.finish()
+    }
+
+    fn make_dirs(&self, bundle: &Bundle) -> Result<(), RuntimeError> {
         let Dirs { run, data } = &self.dirs;
         for dir in [run, data, &bundle.overlay.upper, &bundle.overlay.work] {
             fs::create_dir(dir).map_err(failed("make", dir))?;
         }
         // The writable layer's mode is that of the container's root, whatever this process's umask.
         let open = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(&bundle.overlay.upper, open).map_err(failed("open", &bundle.overlay.upper))?;
-        write(&run.join(file::BUNDLE), &serde_json::to_vec(bundle).expect("a bundle is plain data with text keys"))
+        fs::set_permissions(&bundle.overlay.upper, open).map_err(failed("open", &bundle.overlay.upper))
     }
 
     fn spawn_failed(&self, source: io::Error) -> RuntimeError {
@@ -186,13 +197,11 @@ impl Draft<'_> {
         self.runtime.backing.attach(self.id, netns.as_fd(), lease)
     }
 
-    /// The record goes last: it says that everything else is there.
-    fn finish(&self, record: &Record) -> Result<(Life, OwnedFd), RuntimeError> {
+    /// The record is put in its place last: it says that everything else is there.
+    fn finish(&self) -> Result<(Life, OwnedFd), RuntimeError> {
         let state = read_state(&self.dirs.run)?;
         let ended = || RuntimeError::Shim { id: self.id.clone(), source: io::ErrorKind::UnexpectedEof.into() };
         let pidfd = hold(state.shim).ok_or_else(ended)?;
-        let text = serde_json::to_vec(record).expect("a record is plain data with text keys");
-        write(&self.dirs.run.join("record.new"), &text)?;
         let path = self.dirs.run.join(file::RECORD);
         fs::rename(self.dirs.run.join("record.new"), &path).map_err(failed("write", &path))?;
         Ok((Life { init: Some(state.init), started_ms: None }, pidfd))
@@ -240,10 +249,6 @@ pub(crate) fn read_state(run_dir: &Path) -> Result<State, RuntimeError> {
 
 pub(crate) fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> RuntimeError + 'a {
     move |source| RuntimeError::File { action, path: path.to_owned(), source }
-}
-
-fn write(path: &Path, contents: &[u8]) -> Result<(), RuntimeError> {
-    fs::write(path, contents).map_err(failed("write", path))
 }
 
 /// The files that every container has of its own, in the order of the rootfs's list.

@@ -9,7 +9,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
 
-use crate::shim::protocol::{DATAGRAM_MAX, Reply, Request, file};
+use crate::shim::protocol::{self, DATAGRAM_MAX, Reply, Request, file};
 
 /// Longest wait for a shim's answer. Each takes milliseconds; on a machine so overloaded that this is not enough, the
 /// operation fails and says so instead of holding a thread for ever.
@@ -58,6 +58,14 @@ impl Link {
             (_, None) => Err(io::Error::new(io::ErrorKind::InvalidData, "the shim's answer is not understood")),
             (_, Some(reply)) => Ok(reply),
         }
+    }
+
+    /// Sends what the shim is to make.
+    pub(crate) fn send_bundle(&self, bundle: &[u8]) -> io::Result<()> {
+        protocol::pieces(bundle).try_for_each(|piece| {
+            rustix::net::send(self.0.as_fd(), &piece, SendFlags::NOSIGNAL)?;
+            Ok(())
+        })
     }
 
     /// Says that nobody will ever own the container, and waits until shim and init have gone, which closes their side. One that

@@ -11,6 +11,7 @@ use rustix::fs::{Mode, Uid};
 use rustix::process::Signal;
 use rustix::thread::UnshareFlags;
 
+use super::nursery::Heritage;
 use crate::rootfs::{self, RootView};
 use crate::security::{self, Identity, user};
 use crate::shim::protocol::{Bundle, Failure};
@@ -23,6 +24,7 @@ const USERS_MAX: u64 = 1 << 20;
 /// What the init starts with.
 pub(super) struct Init {
     pub(super) bundle: Bundle,
+    pub(super) heritage: Heritage,
     /// Files to write `0` to.
     pub(super) joins: Vec<File>,
     pub(super) out: OwnedFd,
@@ -71,7 +73,7 @@ impl Init {
             Stage::HandOverStreams => self.hand_over_streams(identity),
             Stage::EnterWorkdir => rootfs::sys::enter_workdir(&self.bundle.workdir, (identity.uid, identity.gid)),
             Stage::LimitBounding => security::sys::limit_bounding_set(capabilities),
-            Stage::LoadFilter => security::sys::load_filter(&security::seccomp::filter(capabilities)),
+            Stage::LoadFilter => security::sys::load_filter(&self.heritage.filter(capabilities)),
             Stage::BecomeUser => security::sys::become_user(identity),
             Stage::LimitCapabilities => security::sys::limit_capabilities(capabilities),
             Stage::AwaitStart => self.await_start(),
@@ -82,7 +84,10 @@ impl Init {
     fn detach(&self) -> io::Result<()> {
         rustix::process::setsid()?;
         sys::heed_signals();
-        reset_oom_score()?;
+        if self.heritage.is_protected {
+            // The container must not be.
+            fs::write("/proc/self/oom_score_adj", "0")?;
+        }
         let null = OpenOptions::new().read(true).open("/dev/null")?;
         nix::unistd::dup2_stdin(&null)?;
         nix::unistd::dup2_stdout(&self.out)?;
@@ -141,24 +146,17 @@ impl Init {
         let (Some(args), Some(env)) = (c_strings(&self.bundle.command), c_strings(&env)) else {
             return stages::exec_failure(program, libc::EINVAL, false);
         };
-        let (mut worst, mut found) = (libc::ENOENT, false);
-        for candidate in stages::candidates(program, path) {
-            let Ok(name) = CString::new(candidate.as_str()) else { continue };
+        let (candidates, mut worst) = (stages::candidates(program, path), libc::ENOENT);
+        for name in candidates.iter().filter_map(|candidate| CString::new(candidate.as_str()).ok()) {
             let Err(e) = nix::unistd::execve(&name, &args, &env);
             // A found but forbidden program says more than a directory without it.
-            match e as i32 {
-                libc::ENOENT | libc::ENOTDIR => found |= Path::new(&candidate).is_file(),
-                other => worst = other,
+            if !matches!(e as i32, libc::ENOENT | libc::ENOTDIR) {
+                worst = e as i32;
             }
         }
+        let found = candidates.iter().any(|candidate| Path::new(candidate).is_file());
         stages::exec_failure(program, worst, found)
     }
-}
-
-/// A daemon that protects itself from the out-of-memory killer must not protect its containers with it.
-fn reset_oom_score() -> io::Result<()> {
-    const FILE: &str = "/proc/self/oom_score_adj";
-    if fs::read(FILE)? == b"0\n" { Ok(()) } else { fs::write(FILE, "0") }
 }
 
 fn c_strings(texts: &[String]) -> Option<Vec<CString>> {

@@ -7,41 +7,44 @@ mod supervise;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::protocol::{Bundle, Failure, Identity, Reply, file, start_ticks};
+use super::protocol::{self, Bundle, Failure, Identity, PIECE_MAX, Reply, file, start_ticks};
 use super::sys::{self, Cloned};
 use crate::cgroup::{self, Version};
 use init::Init;
-use nursery::Order;
+use nursery::{Heritage, Order};
 use supervise::{Child, Shim};
 
 /// Connections that may wait to be accepted; the daemon opens one, a person with a debugging tool another.
 const BACKLOG: i32 = 4;
+
+/// Bytes of a process's `stat` that are looked at: a name and some fifty numbers, of which the last ones do not matter.
+const STAT_MAX: usize = 1024;
 
 /// Runs the nursery; standard input is the socket that orders come from. Returns when the daemon is gone; in a shim, when its
 /// container has ended; in a container's init, if that could not become the program.
 #[must_use]
 pub fn main(args: &[OsString]) -> ExitCode {
     let ([], Ok(orders)) = (args, nursery::open()) else { return ExitCode::from(2) };
-    nursery::serve(orders).map_or(ExitCode::SUCCESS, shim)
+    nursery::serve(orders).map_or(ExitCode::SUCCESS, |(order, heritage)| shim(order, heritage))
 }
 
 /// From the shim's birth on.
-fn shim(order: Order) -> ExitCode {
+fn shim(order: Order, heritage: Heritage) -> ExitCode {
     let Order { dir, control } = order;
     sys::mind_children();
     let _ = rustix::process::setsid();
     let _ = rustix::thread::set_name(c"skep:shim");
-    match make(&dir) {
+    match receive(&control).map_err(failed("read the bundle")).and_then(|bundle| make(&dir, bundle, heritage)) {
         Ok(Made::Init(init)) => init.run(),
         Ok(Made::Shim(made)) => hold(made.0, made.1, control),
         Err(failure) => {
@@ -62,15 +65,29 @@ fn failed(what: &str) -> impl Fn(io::Error) -> Failure {
     move |e| Failure { text: format!("{what}: {e}"), code: None }
 }
 
-fn make(dir: &Path) -> Result<Made, Failure> {
+/// The bundle, whose parts are the first that the daemon sends.
+fn receive(control: &OwnedFd) -> io::Result<Bundle> {
+    let (mut bundle, mut datagram) = (Vec::new(), vec![0; PIECE_MAX + 1]);
+    loop {
+        let receive = || rustix::net::recv(control, &mut datagram[..], RecvFlags::empty());
+        let (length, _) = rustix::io::retry_on_intr(receive)?;
+        match protocol::add_piece(&mut bundle, &datagram[..length]) {
+            Some(true) => return Ok(serde_json::from_slice(&bundle)?),
+            Some(false) => {}
+            None => return Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+fn make(dir: &Path, bundle: Bundle, heritage: Heritage) -> Result<Made, Failure> {
     rustix::process::chdir(dir).map_err(io::Error::from).map_err(failed("enter the run directory"))?;
-    let bundle = read_bundle().map_err(failed("read the bundle"))?;
     let (joins, unified) = make_groups(&bundle)?;
     let pipes = || pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).map_err(failed("make a pipe"));
     let (out, err, status, go) = (pipes()?, pipes()?, pipes()?, pipes()?);
     match sys::clone_init(unified.as_ref().map(AsFd::as_fd)).map_err(failed("clone the container's init"))? {
         Cloned::Child => {
-            let init = Init { bundle, joins, out: out.1, err: err.1, status: status.1, go: go.0, files: Vec::new() };
+            let (out, err, status, go, files) = (out.1, err.1, status.1, go.0, Vec::new());
+            let init = Init { bundle, heritage, joins, out, err, status, go, files };
             Ok(Made::Init(Box::new(init)))
         }
         Cloned::Parent(pid, pidfd) => {
@@ -78,10 +95,6 @@ fn make(dir: &Path) -> Result<Made, Failure> {
             Ok(Made::Shim(Box::new((bundle, child))))
         }
     }
-}
-
-fn read_bundle() -> io::Result<Bundle> {
-    Ok(serde_json::from_slice(&fs::read(file::BUNDLE)?)?)
 }
 
 /// Makes the groups. Returns the v1 files to join through, and the v2 group to be born in.
@@ -120,8 +133,9 @@ fn hold(bundle: Bundle, child: Child, control: OwnedFd) -> ExitCode {
 }
 
 fn identity(pid: u32) -> io::Result<Identity> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let start_ticks = start_ticks(&stat).ok_or(io::ErrorKind::InvalidData)?;
+    let mut stat = [0; STAT_MAX];
+    let length = File::open(format!("/proc/{pid}/stat"))?.read(&mut stat)?;
+    let start_ticks = start_ticks(&String::from_utf8_lossy(&stat[..length])).ok_or(io::ErrorKind::InvalidData)?;
     Ok(Identity { pid, start_ticks })
 }
 

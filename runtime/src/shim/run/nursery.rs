@@ -1,7 +1,8 @@
 //! The process that shims are born from: one a daemon, with nothing in it but what every shim needs.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,6 +12,8 @@ use std::path::PathBuf;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::{failed, send};
+use crate::security::CapabilitySet;
+use crate::security::seccomp::{Instruction, filter};
 use crate::shim::protocol::{DATAGRAM_MAX, Reply};
 use crate::shim::sys::{self, Cloned};
 
@@ -20,6 +23,28 @@ pub(super) struct Order {
     pub(super) dir: PathBuf,
     /// The shim's end of the connection to the daemon.
     pub(super) control: OwnedFd,
+}
+
+/// What every shim is born with: found out once, and not for each container.
+pub(super) struct Heritage {
+    /// The daemon keeps itself, and with it whom it starts, from the out-of-memory killer.
+    pub(super) is_protected: bool,
+    /// The system call filter of containers with the capabilities that nobody asked to change.
+    filter: (CapabilitySet, Vec<Instruction>),
+}
+
+impl Heritage {
+    fn new() -> Self {
+        let capabilities = CapabilitySet::default();
+        // A file that cannot be read leaves the doubt on the safe side.
+        let is_protected = fs::read("/proc/self/oom_score_adj").map_or(true, |score| score != b"0\n");
+        Self { is_protected, filter: (capabilities, filter(capabilities)) }
+    }
+
+    /// The filter for a container with these capabilities.
+    pub(super) fn filter(&self, capabilities: CapabilitySet) -> Cow<'_, [Instruction]> {
+        if self.filter.0 == capabilities { (&self.filter.1).into() } else { filter(capabilities).into() }
+    }
 }
 
 /// Where orders come from: what was standard input, which is nothing from here on.
@@ -38,11 +63,12 @@ pub(super) fn open() -> io::Result<OwnedFd> {
 }
 
 /// Gives birth until the daemon is gone. Returns in each child, with its order.
-pub(super) fn serve(orders: OwnedFd) -> Option<Order> {
+pub(super) fn serve(orders: OwnedFd) -> Option<(Order, Heritage)> {
+    let heritage = Heritage::new();
     loop {
         let order = receive(&orders).ok().flatten()?;
         match sys::clone_shim() {
-            Ok(Cloned::Child) => return Some(order),
+            Ok(Cloned::Child) => return Some((order, heritage)),
             Ok(Cloned::Parent(..)) => {}
             Err(e) => send(&order.control, &Reply::Failed(failed("clone the shim")(e))),
         }
