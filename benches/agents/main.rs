@@ -1,5 +1,5 @@
 //! The whole manager under many nodes: real Raft on a disk, real gRPC over mutual TLS on loopback; only the containers are
-//! simulated. `cargo bench --bench agents -- [AGENTS] [TASKS_PER_AGENT] [IDLE_SECONDS]`, by default 500, 100 and 10.
+//! simulated. `cargo run --release --example agents -- [AGENTS] [TASKS_PER_AGENT] [IDLE_SECONDS]`, by default 500, 100 and 10.
 //!
 //! Two processes, so that the manager's memory and CPU time are its own: this one is the manager, the other holds all the
 //! agents. Both share this machine's processors; in a real cluster the agents have their own. The agents' task lists lie in
@@ -29,8 +29,7 @@ pub(crate) struct Size {
 }
 
 fn main() -> ExitCode {
-    // Cargo adds `--bench`, which says nothing here.
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    let words: Vec<String> = std::env::args().skip(1).collect();
     process::raise_file_limit();
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let done = tokio.map_err(anyhow::Error::from).and_then(|tokio| match words.split_first() {
