@@ -157,8 +157,8 @@ impl<'a> View<'a> {
 fn compare(revision: &Revision, current: &Revision) -> Fresh {
     let same_but_place = |a: &Revision, b: &Revision| {
         let (a, b) = (&a.task, &b.task);
-        (&a.container, &a.limits, &a.reservations, &a.restart, a.force_update)
-            == (&b.container, &b.limits, &b.reservations, &b.restart, b.force_update)
+        (&a.container, &a.limits, &a.reservations, &a.restart, a.force_update, a.on_disconnect)
+            == (&b.container, &b.limits, &b.reservations, &b.restart, b.force_update, b.on_disconnect)
     };
     match revision == current {
         true => Fresh::Same,

@@ -37,6 +37,9 @@ pub fn service(spec: &ServiceSpec) -> Result<(), Invalid> {
     if spec.mode == Mode::Global && spec.min_available != MinAvailable::default() {
         return Err(Invalid::GlobalMinimum);
     }
+    if spec.task.is_single_writer() && spec.update.start_first {
+        return Err(Invalid::StartFirst);
+    }
     host_ports(spec)?;
     size(spec)
 }

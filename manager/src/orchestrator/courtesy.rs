@@ -44,8 +44,11 @@ fn is_available(view: &View<'_>, tasks: &Tasks<'_>) -> bool {
 /// Moves the slot's newest task off its drained node. Says whether there was anything to do now.
 pub(super) fn relocate(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &mut Draft) -> bool {
     let runs = head.status.state == TaskState::Running;
-    let failed = last_failed(tasks, head);
-    if runs && !may_stop_first(failed, draft) {
+    let single = view.is_single_writer(head) || view.service.current().task.is_single_writer();
+    if runs && single && !draft.may_stop() {
+        return false;
+    }
+    if runs && !single && !(last_failed(tasks, head).is_some() && draft.may_stop()) {
         return start_first(view, tasks, head, draft);
     }
     if runs {
@@ -57,10 +60,6 @@ pub(super) fn relocate(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &
         format!("{:?}: task {} leaves its drained node", head.slot, head.id)
     });
     true
-}
-
-fn may_stop_first(failed: Option<&Task>, draft: &Draft) -> bool {
-    failed.is_some() && draft.may_stop()
 }
 
 /// Makes the replacement while the old task runs on; after one that failed, not before the restart delay is over.

@@ -4,14 +4,15 @@
 //! shown with the task. A change of the service's own constraints is not enforced here: it makes tasks outdated, and the
 //! update replaces them at its pace.
 
-use skep_proto::model::{Availability, Task, TaskState, TaskStatus};
+use skep_proto::model::{Task, TaskState, TaskStatus};
 
 use super::plan::Draft;
 use super::view::{Footing, Tasks, View};
 use crate::store::{Change, Reported};
 
 /// Rejects the slot's tasks that match neither the constraints they were made with nor the current ones. Says whether there
-/// were any. Only active nodes are enforced: on a paused one nothing is touched, and from the others tasks are moved anyway.
+/// were any. A verdict ends a task in the managers' eyes before it has stopped, so single writers get none: they are moved as off
+/// a drained node.
 pub(super) fn enforce(view: &View<'_>, tasks: &Tasks<'_>, draft: &mut Draft) -> bool {
     if !view.is_constrained {
         return false;
@@ -26,12 +27,7 @@ pub(super) fn enforce(view: &View<'_>, tasks: &Tasks<'_>, draft: &mut Draft) -> 
 }
 
 fn is_misplaced(view: &View<'_>, task: &Task) -> bool {
-    let Some(node) = view.node_of(task).filter(|node| node.spec.availability == Availability::Active) else {
-        return false;
-    };
-    let made_with = view.revision(task).is_none_or(|revision| revision.task.placement.allows(node));
-    let alive = task.holds_resources() && view.footing(task) == Footing::Firm;
-    alive && !made_with && !view.service.current().task.placement.allows(node)
+    task.holds_resources() && view.footing(task) == Footing::Firm && view.is_misplaced(task)
 }
 
 fn verdict(view: &View<'_>, task: &Task) -> Reported {

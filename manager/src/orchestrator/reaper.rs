@@ -74,7 +74,8 @@ pub fn plan_nodes(state: &State, now: Moment, seed: Seed) -> Plan {
 }
 
 fn orphan(state: &State, node: &Node, now: Moment, draft: &mut Draft) {
-    let lost = state.tasks_on(node.id).filter(|task| task.holds_resources()).take(PROPOSED_MAX);
+    let lost = state.tasks_on(node.id).filter(|task| task.holds_resources() && !is_single_writer(state, task));
+    let lost = lost.take(PROPOSED_MAX);
     let verdicts: Vec<Reported> = lost.map(|task| verdict(task, now)).collect();
     if verdicts.is_empty() {
         return;
@@ -83,6 +84,12 @@ fn orphan(state: &State, node: &Node, now: Moment, draft: &mut Draft) {
         draft.wake(now);
     }
     draft.together(vec![Change::Report(verdicts)], || format!("node {} has been down for a day", node.id));
+}
+
+/// When such a task has stopped is for the dispatcher to say, which knows when its node was last heard.
+fn is_single_writer(state: &State, task: &Task) -> bool {
+    let revision = state.service(task.service).and_then(|service| service.revisions.get(&task.spec_version));
+    revision.is_some_and(|revision| revision.task.is_single_writer())
 }
 
 fn verdict(task: &Task, now: Moment) -> Reported {

@@ -20,14 +20,14 @@ pub(super) enum Verdict {
 /// Judges a task that ended while it was meant to run.
 ///
 /// A task that was moved rather than ended (its node went away, or it may not be there any more) is always followed, and
-/// that costs no attempt: the policy speaks of what the program did, and the program did nothing. Only an ORPHANED one starts
-/// without delay; after a verdict of the managers the delay gives the old container the time to stop.
+/// that costs no attempt: the policy speaks of what the program did, and the program did nothing. There is no delay, either, except
+/// after a verdict of the managers, which gives the old container the time to stop.
 pub(super) fn judge(view: &View<'_>, task: &Task) -> Verdict {
     let policy = &view.service.current().task.restart;
     let mut restarts = counted(view.service, policy, task);
     let start_after = Some(view.now + policy.delay);
     if was_moved(view, task) {
-        let start_after = start_after.filter(|_| task.status.state != TaskState::Orphaned);
+        let start_after = start_after.filter(|_| task.status.state == TaskState::Rejected);
         return Verdict::Again(Succession { replaces: Some(task.id), start_after, restarts, ..Succession::default() });
     }
     if declines(policy, task, restarts.len()) {

@@ -5,6 +5,11 @@
 //! task (should it come back before its replacement runs, the task is kept). In each the new one names the old one in
 //! `replaces`, and as soon as one of them is seen running where it should, the other is stopped. A slot has at most one task
 //! desired READY: the next one.
+//!
+//! **Single writers.** Of a service that is stopped when its node is cut off no two tasks of a slot may ever run at the same time
+//! ([`skep_proto::model::disconnect`]). Nothing of the above starts first there: the next one is desired READY, and becomes
+//! RUNNING when every other of the slot is seen to have ended. For one on a node that is down the dispatcher says so, once
+//! the node must have stopped it; no time that passes is enough here.
 
 use std::time::Duration;
 
@@ -21,6 +26,9 @@ use crate::store::Change;
 /// report, the commit, and a kernel that takes its time over the last process. Past it two copies may overlap, which is
 /// better than none for ever.
 pub const STOP_MARGIN: Duration = Duration::from_secs(10);
+
+/// No moment, however late.
+const NEVER: Moment = Moment(u64::MAX);
 
 /// What a slot looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,14 +182,17 @@ fn relocate(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &mut Draft) 
     }
 }
 
-/// A task that may still run on a node that is down is not given up before its replacement runs.
+/// A task that may still run on a node that is down is not given up before its replacement runs. A single writer's replacement is
+/// only prepared: it waits for the word that the old one has stopped.
 fn replace_lost(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &mut Draft) {
     let restarts = restart::carried(view, head);
     let (start_after, last_made) = (head.start_after, tasks.last_made());
     let from = Succession { replaces: Some(head.id), start_after, restarts, last_made };
     let outlasts = head.status.state == TaskState::Running;
     let stop = if outlasts { None } else { retire(head, DesiredState::Shutdown) };
-    let new = draft.task(view.service, head.slot, head.desired, from);
+    let waits = blockers(view, tasks).next().is_some();
+    let desired = if waits { DesiredState::Ready } else { head.desired };
+    let new = draft.task(view.service, head.slot, desired, from);
     draft.together(stop.into_iter().chain([new]).collect(), || {
         format!("{:?}: task {} is replaced, its node is lost", head.slot, head.id)
     });
@@ -194,7 +205,9 @@ fn promote(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &mut Draft) -
     }
     let due = start_at(view, tasks, head);
     if due > view.now {
-        draft.wake(due);
+        if due < NEVER {
+            draft.wake(due);
+        }
         return false;
     }
     let start = Change::SetDesired { task: head.id, if_version: head.meta.version, desired: DesiredState::Running };
@@ -204,7 +217,8 @@ fn promote(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &mut Draft) -
 
 /// When a prepared task may start even if nothing more is heard.
 fn start_at(view: &View<'_>, tasks: &Tasks<'_>, head: &Task) -> Moment {
-    let stopped = blockers(view, tasks).map(|task| stop_deadline(view, task)).max();
+    let others = blockers(view, tasks).filter(|task| task.id != head.id);
+    let stopped = others.map(|task| stop_deadline(view, task)).max();
     delay_end(view, head).max(stopped).unwrap_or(Moment(0))
 }
 
@@ -215,17 +229,21 @@ fn delay_end(view: &View<'_>, task: &Task) -> Option<Moment> {
     task.start_after.filter(|due| *due > view.now && *due <= longest)
 }
 
-/// Tasks of the slot that were asked to stop and may still run. One on a node that is down is not waited for: nothing will
-/// be heard of it.
+/// Tasks of the slot that may still run and must not when another does. One that was asked to stop on a node that is down is not
+/// waited for, since nothing will be heard of it; a single writer is, asked to stop or not.
 pub(super) fn blockers<'a>(view: &View<'_>, tasks: &Tasks<'a>) -> impl Iterator<Item = &'a Task> {
-    tasks
-        .all
-        .iter()
-        .copied()
-        .filter(|task| !task.desired.is_live() && task.holds_resources() && view.footing(task) != Footing::Lost)
+    let blocks = |task: &&Task| {
+        let stops = !task.desired.is_live() && view.footing(task) != Footing::Lost;
+        task.holds_resources() && (stops || view.is_single_writer(task))
+    };
+    tasks.all.iter().copied().filter(blocks)
 }
 
+/// Nothing that passes makes it certain that a single writer has stopped; only its end does.
 fn stop_deadline(view: &View<'_>, task: &Task) -> Moment {
+    if view.is_single_writer(task) {
+        return NEVER;
+    }
     let grace = view.revision(task).map_or(STOP_GRACE_DEFAULT, |revision| revision.task.container.stop_grace);
     task.meta.updated_at + grace + STOP_MARGIN
 }

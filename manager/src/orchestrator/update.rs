@@ -109,7 +109,8 @@ fn begin(view: &View<'_>) -> Option<Change> {
 /// transaction; it starts when they have stopped. Starting first, the one that runs stays until the new one runs.
 fn replace(view: &View<'_>, tasks: &Tasks<'_>, draft: &mut Draft) -> Vec<Change> {
     let runs = |task: &&Task| task.status.state == TaskState::Running && view.footing(task) == Footing::Firm;
-    let stays = tasks.wanted().find(runs).filter(|_| view.service.spec.update.start_first);
+    let stays = tasks.wanted().find(runs);
+    let stays = stays.filter(|task| view.service.spec.update.start_first && !view.is_single_writer(task));
     let goes: Vec<&Task> = tasks.wanted().filter(|task| stays.is_none_or(|stays| stays.id != task.id)).collect();
     let waits =
         stays.is_none() && (goes.iter().any(|task| task.holds_resources()) || blockers(view, tasks).next().is_some());

@@ -23,7 +23,7 @@ enum Freshness {
 pub(super) enum Footing {
     /// Its node may keep it, or it has none yet.
     Firm,
-    /// Its node is drained.
+    /// Its node is drained, or may not have it any more and it is a single writer, which is stopped before it is replaced.
     Drained,
     /// Its node is down or gone: whether it still runs is not known.
     Lost,
@@ -91,6 +91,7 @@ impl<'a> View<'a> {
             None => Footing::Lost,
             Some(node) if node.status.state == NodeState::Down => Footing::Lost,
             Some(node) if node.spec.availability == Availability::Drain => Footing::Drained,
+            Some(_) if self.is_single_writer(task) && self.is_misplaced(task) => Footing::Drained,
             Some(_) => Footing::Firm,
         }
     }
@@ -113,6 +114,20 @@ impl<'a> View<'a> {
     /// What the task runs; `None` when its revision was not kept.
     pub(super) fn revision(&self, task: &Task) -> Option<&'a Revision> {
         self.service.revisions.get(&task.spec_version).map(AsRef::as_ref)
+    }
+
+    /// Whether the task matches neither the constraints that it was made with nor the current ones. Only active nodes are asked: on
+    /// a paused one nothing is touched, and from the others tasks are moved anyway.
+    pub(super) fn is_misplaced(&self, task: &Task) -> bool {
+        let active = |node: &&Node| node.spec.availability == Availability::Active;
+        let Some(node) = self.node_of(task).filter(|node| self.is_constrained && active(node)) else { return false };
+        let made_with = self.revision(task).is_none_or(|revision| revision.task.placement.allows(node));
+        !made_with && !self.service.current().task.placement.allows(node)
+    }
+
+    /// Whether no other task of its slot may run while this one may: its node, or the fence around it, says when it has stopped.
+    pub(super) fn is_single_writer(&self, task: &Task) -> bool {
+        self.revision(task).is_some_and(|revision| revision.task.is_single_writer())
     }
 
     /// Whether tasks may be made: what they get from the service has been given out.

@@ -92,6 +92,7 @@ mod tests {
     fn service() -> Service {
         let task = TaskSpec {
             container: ContainerSpec { image: "web:1".into(), ..ContainerSpec::default() },
+            on_disconnect: crate::model::OnDisconnect::StopAfter(std::time::Duration::from_secs(30)),
             ..TaskSpec::default()
         };
         let port = PortConfig { protocol: Protocol::Tcp, target: 80, published: 8080, mode: PublishMode::Ingress };

@@ -1,10 +1,13 @@
 //! Specs of services.
 
+use std::time::Duration;
+
 use super::error::ConvertError;
 use super::fields::{each, in_range, port, required, span, span_ms, unknown};
+use crate::model::disconnect::{STOP_AFTER_MAX, STOP_AFTER_MIN};
 use crate::model::{
-    Constraint, ContainerSpec, MinAvailable, Mode, Placement, PortConfig, Protocol, PublishMode, Resources,
-    RestartCondition, RestartPolicy, ServiceName, ServiceSpec, TaskSpec, UpdateConfig,
+    Constraint, ContainerSpec, MinAvailable, Mode, OnDisconnect, Placement, PortConfig, Protocol, PublishMode,
+    Resources, RestartCondition, RestartPolicy, ServiceName, ServiceSpec, TaskSpec, UpdateConfig,
 };
 use crate::pb;
 
@@ -103,6 +106,7 @@ impl TryFrom<pb::TaskSpec> for TaskSpec {
             restart: spec.restart.map(RestartPolicy::try_from).transpose()?.unwrap_or_default(),
             placement: spec.placement.unwrap_or_default().into(),
             force_update: spec.force_update,
+            on_disconnect: on_disconnect(spec.stop_after_ms)?,
         })
     }
 }
@@ -116,8 +120,18 @@ impl From<&TaskSpec> for pb::TaskSpec {
             restart: Some((&spec.restart).into()),
             placement: Some((&spec.placement).into()),
             force_update: spec.force_update,
+            stop_after_ms: spec.on_disconnect.stops_after().map_or(0, span_ms),
         }
     }
+}
+
+fn on_disconnect(stop_after_ms: u64) -> Result<OnDisconnect, ConvertError> {
+    if stop_after_ms == 0 {
+        return Ok(OnDisconnect::Keep);
+    }
+    let (min, max) = (span_ms(STOP_AFTER_MIN), span_ms(STOP_AFTER_MAX));
+    in_range(stop_after_ms, "the milliseconds after which a cut-off node stops the task", min, max)?;
+    Ok(OnDisconnect::StopAfter(Duration::from_millis(stop_after_ms)))
 }
 
 impl TryFrom<pb::ContainerSpec> for ContainerSpec {

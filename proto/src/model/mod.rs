@@ -4,12 +4,13 @@
 //! - [`id`]: one type for each kind of object, so that a node's id is never taken for a task's.
 //! - [`moment`]: time as a value; nothing that decides reads a clock. [`time`]: how drivers make one that never goes back.
 //! - [`spec`], [`service`]: what a user asks for, and the service that keeps it.
-//! - [`task`]: one run of one container on one node; its states only grow.
+//! - [`task`]: one run of one container on one node; its states only grow. [`disconnect`]: what becomes of it when its node is cut off.
 //! - [`node`], [`cluster`]: the machines, and what they share. [`constraint`]: which machines a task may be on.
 //! - [`token`]: what a machine needs to join; [`grant`]: what limits it.
 
 pub mod cluster;
 pub mod constraint;
+pub mod disconnect;
 pub mod grant;
 pub mod id;
 pub mod moment;
@@ -23,6 +24,7 @@ pub mod token;
 
 pub use cluster::{BACKDATE, Cluster, ClusterSpec, Rotation};
 pub use constraint::label_of;
+pub use disconnect::OnDisconnect;
 pub use grant::{Grant, GrantError};
 pub use id::{ClusterId, NodeId, ParseIdError, ServiceId, SessionId, TaskId};
 pub use moment::{Moment, Seed};

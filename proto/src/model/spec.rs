@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::disconnect::OnDisconnect;
 use super::name::ServiceName;
 
 /// Everything a user says of a service.
@@ -82,6 +83,22 @@ pub struct TaskSpec {
     pub placement: Placement,
     /// Changed to replace tasks that are otherwise as they should be.
     pub force_update: u64,
+    /// What it does when its node is cut off from the managers.
+    pub on_disconnect: OnDisconnect,
+}
+
+impl TaskSpec {
+    /// No two tasks of a slot may run at the same time, whatever happens to the network.
+    #[must_use]
+    pub fn is_single_writer(&self) -> bool {
+        self.on_disconnect != OnDisconnect::Keep
+    }
+
+    /// How long after its node was last heard a task of this spec has certainly stopped; `None` when that is never certain.
+    #[must_use]
+    pub fn fence(&self) -> Option<Duration> {
+        self.on_disconnect.fence(self.container.stop_grace)
+    }
 }
 
 /// A container as a user describes it. Empty means: as the image says.

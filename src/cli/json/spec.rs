@@ -42,6 +42,7 @@ pub(crate) fn task_spec(spec: &TaskSpec) -> Value {
         "RestartPolicy": restart(&spec.restart),
         "Placement": placement(&spec.placement),
         "ForceUpdate": spec.force_update,
+        "StopAfter": spec.on_disconnect.stops_after().map_or(Value::Null, nanos),
         "Runtime": "container",
     })
 }

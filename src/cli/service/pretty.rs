@@ -19,6 +19,9 @@ pub(super) fn pretty(service: &Value) -> String {
     if !spec["MinAvailable"].is_null() {
         lines.push(format!("Min Available:\t{}", word(&spec["MinAvailable"])));
     }
+    if !task["StopAfter"].is_null() {
+        lines.push(format!("On Disconnect:\tstop after {}", span(&task["StopAfter"])));
+    }
     container(&mut lines, &task["ContainerSpec"]);
     resources(&mut lines, &task["Resources"]);
     lines.push(format!("Endpoint Mode:\t{}", word(&spec["EndpointSpec"]["Mode"])));

@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use skep_proto::model::disconnect::{STOP_AFTER_MAX, STOP_AFTER_MIN};
 use skep_proto::model::{
-    ContainerSpec, MinAvailable, Mode, Resources, RestartCondition, RestartPolicy, ServiceSpec, UpdateConfig,
+    ContainerSpec, MinAvailable, Mode, OnDisconnect, Resources, RestartCondition, RestartPolicy, ServiceSpec,
+    UpdateConfig,
 };
 
 use crate::cli::error::usage;
@@ -32,6 +34,10 @@ pub(crate) struct Settings {
     /// Tasks that keep running while others are moved off a drained node, as a number or as in 50% (default: 0)
     #[arg(long, value_name = "NUMBER|PERCENT%", value_parser = parse_min_available)]
     min_available: Option<MinAvailable>,
+    /// What a task does when its node is cut off from the managers: keep running, or stop after a while, in which case no other is
+    /// ever run beside it (default: keep)
+    #[arg(long, value_name = "keep|stop-after=DURATION", value_parser = parse_on_disconnect)]
+    on_disconnect: Option<OnDisconnect>,
 }
 
 #[derive(Args, Clone, Debug, Default)]
@@ -137,6 +143,7 @@ impl Settings {
         self.restart.apply(&mut spec.task.restart);
         self.update.apply(&mut spec.update);
         set(&mut spec.min_available, self.min_available.as_ref());
+        set(&mut spec.task.on_disconnect, self.on_disconnect.as_ref());
         Ok(())
     }
 }
@@ -149,6 +156,19 @@ fn parse_min_available(text: &str) -> Result<MinAvailable, String> {
         None => number(text).map(MinAvailable::Tasks),
     };
     read.ok_or_else(|| "it must be a number of tasks, or a percentage from 0% to 100%".to_owned())
+}
+
+/// `keep`, or `stop-after=30s`.
+fn parse_on_disconnect(text: &str) -> Result<OnDisconnect, String> {
+    if text == "keep" {
+        return Ok(OnDisconnect::Keep);
+    }
+    let span =
+        text.strip_prefix("stop-after=").ok_or("it must be keep, or stop-after=DURATION as in stop-after=30s")?;
+    match parse_duration(span).map_err(|error| error.to_string())? {
+        after if (STOP_AFTER_MIN..=STOP_AFTER_MAX).contains(&after) => Ok(OnDisconnect::StopAfter(after)),
+        _ => Err("a cut-off node stops its tasks after 5s at the earliest and 24h at the latest".to_owned()),
+    }
 }
 
 /// Sets the number of tasks.
@@ -235,6 +255,14 @@ mod tests {
         assert_eq!(parse_min_available("50%"), Ok(MinAvailable::Percent(50)));
         for bad in ["", "%", "-1", "101%", "two", "5 %", "1.5"] {
             assert!(parse_min_available(bad).is_err(), "{bad}");
+        }
+    }
+    #[test]
+    fn a_cut_off_task_runs_on_or_stops_after_a_while() {
+        assert_eq!(parse_on_disconnect("keep"), Ok(OnDisconnect::Keep));
+        assert_eq!(parse_on_disconnect("stop-after=1m"), Ok(OnDisconnect::StopAfter(Duration::from_secs(60))));
+        for bad in ["", "stop", "stop-after", "stop-after=", "stop-after=1s", "stop-after=25h", "stop-after=x"] {
+            assert!(parse_on_disconnect(bad).is_err(), "{bad}");
         }
     }
 }

@@ -107,6 +107,12 @@ pub enum Invalid {
         /// What it takes.
         least_ms: u64,
     },
+    /// Two tasks at once of which no two may run.
+    #[error(
+        "start the new task first in an update: with --on-disconnect stop-after no two tasks of the service may run at the same time; \
+         use --update-order stop-first"
+    )]
+    StartFirst,
     /// A number of tasks for a service that has one on each node.
     #[error(
         "keep tasks of a global service available: it has one task on each node, and a drained node gets none; --min-available is \

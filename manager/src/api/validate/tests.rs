@@ -133,3 +133,16 @@ fn only_a_replicated_service_has_a_number_of_tasks_to_keep() {
     assert_eq!(keep(Mode::Replicated { replicas: 3 }), Ok(()), "never more than there are");
     assert_eq!(keep(Mode::Global), Err(Invalid::GlobalMinimum));
 }
+
+#[test]
+fn a_task_that_may_not_run_twice_is_not_started_before_the_old_one_stops() {
+    use skep_proto::model::OnDisconnect;
+    let stop_after = |start_first| {
+        with(|spec| {
+            spec.task.on_disconnect = OnDisconnect::StopAfter(Duration::from_secs(30));
+            spec.update.start_first = start_first;
+        })
+    };
+    assert_eq!(stop_after(false), Ok(()));
+    assert_eq!(stop_after(true), Err(Invalid::StartFirst));
+}

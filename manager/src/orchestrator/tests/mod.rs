@@ -7,6 +7,7 @@ mod property;
 mod replicated;
 mod restart;
 mod run;
+mod single;
 mod update;
 
 use skep_proto::model::{DesiredState, ServiceId, ServiceSpec, Slot, Task, TaskState};
