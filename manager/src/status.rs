@@ -98,9 +98,11 @@ impl From<ApiError> for Status {
             ApiError::TokenLife | ApiError::TokenUses { .. } | ApiError::TokenUnlimited => Code::InvalidArgument,
             ApiError::TokenGone => Code::Aborted,
             ApiError::TooManyTokens { .. } => Code::ResourceExhausted,
-            ApiError::NotDown { .. } | ApiError::RemoveManager { .. } | ApiError::Demote { .. } => {
-                Code::FailedPrecondition
-            }
+            ApiError::NotDown { .. }
+            | ApiError::SingleWriters { .. }
+            | ApiError::LiveSingleWriters { .. }
+            | ApiError::RemoveManager { .. }
+            | ApiError::Demote { .. } => Code::FailedPrecondition,
             ApiError::Read(error) | ApiError::Write(error) => of_propose(error),
         };
         status(code, &error)

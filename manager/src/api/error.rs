@@ -49,6 +49,27 @@ pub enum ApiError {
         /// How it is.
         state: NodeState,
     },
+    /// A node that is down, and may still run what may not run twice.
+    #[error(
+        "remove node {node}: {count} tasks that may not run twice may not have stopped there yet; wait until skep node ps shows no task \
+         of it as unknown, or, if the machine is off, use --force"
+    )]
+    SingleWriters {
+        /// Which.
+        node: NodeId,
+        /// How many.
+        count: usize,
+    },
+    /// A node that answers, and runs what may not run twice.
+    #[error(
+        "remove node {node}: it runs {count} tasks that may not run twice; drain it first, so that they stop before others start"
+    )]
+    LiveSingleWriters {
+        /// Which.
+        node: NodeId,
+        /// How many.
+        count: usize,
+    },
     /// A manager.
     #[error("remove node {node}: it is a manager; demote it first")]
     RemoveManager {

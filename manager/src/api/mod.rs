@@ -10,9 +10,10 @@
 //!   Nothing is retried here, because only the caller knows whether asking twice is harmless.
 //!
 //! Files: [`validate`] (specs beyond their form), [`tokens`] (who may join), [`lookup`] (what a name or prefix means), [`progress`] (has a service
-//! converged?), [`moving`] (is a node what its availability says?), [`service`] (the RPCs).
+//! converged?), [`moving`] (is a node what its availability says?), [`held`] (tasks that may not run twice), [`service`] (the RPCs).
 
 pub mod error;
+pub mod held;
 pub mod lookup;
 pub mod moving;
 pub mod progress;

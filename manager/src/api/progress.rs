@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use skep_proto::model::{DesiredState, Mode, Node, NodeState, Revision, Service, ServiceId, Slot, Task, TaskState};
 use skep_proto::pb;
 
+use super::held::held_back;
 use crate::store::{Soft, State};
 
 /// Slots shown one by one. A terminal has no more lines; the counts are of all.
@@ -138,7 +139,8 @@ impl<'a> View<'a> {
 
     fn show(&self, slot: Slot, task: &Task, slot_tasks: &[&Task]) -> pb::SlotProgress {
         let status = self.soft.status(task);
-        let error = self.error(task, slot_tasks);
+        let held = held_back(self.state, task);
+        let error = held.as_deref().unwrap_or_else(|| self.error(task, slot_tasks));
         let slot = match slot {
             Slot::Replica(number) => number,
             Slot::Node(_) => 0,

@@ -23,6 +23,9 @@ pub enum Input {
         /// What.
         reported: Vec<Reported>,
     },
+    /// The managers' own word that tasks have stopped. Stays in its place among the others: what counts a node as ready after it
+    /// may be proposed with it, never before it.
+    Verdict(Vec<Reported>),
     /// How a node is; the newest counts.
     Node {
         /// Which.
@@ -63,6 +66,10 @@ impl Batch {
                 self.reported.extend(reported);
                 self.origins.push(from);
             }
+            Input::Verdict(reported) => {
+                self.bytes += reported.iter().map(size).sum::<usize>();
+                self.reported.extend(reported);
+            }
             Input::Node { node, status, description } => {
                 let earlier = self.nodes.remove(&node).and_then(|(_, description)| description);
                 self.nodes.insert(node, (status, description.or(earlier)));
@@ -79,7 +86,7 @@ impl Batch {
     /// Nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.origins.is_empty() && self.nodes.is_empty()
+        self.reported.is_empty() && self.origins.is_empty() && self.nodes.is_empty()
     }
 
     /// What to propose: the reports together, because stale ones among them are passed over; each node alone, because a node that

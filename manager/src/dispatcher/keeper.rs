@@ -1,7 +1,7 @@
 //! Whether each node counts as alive: a machine that hears of sessions, time and the state, and says what to write and whom to
 //! dismiss.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use skep_proto::pb;
 
 use super::admission::removed;
 use super::batch::Input;
+use super::fence::{self, Fence};
 use super::heartbeat::{Deadlines, Rhythm, return_grace, scaled, seconds};
 use super::registry::farewell;
 use super::trust::Trust;
@@ -89,17 +90,26 @@ pub struct Keeper {
     nodes: usize,
     /// Nodes whose agent said goodbye.
     stopped: BTreeSet<NodeId>,
+    /// When nodes without a session were last heard.
+    heard: BTreeMap<NodeId, Moment>,
+    fence: Fence,
 }
 
 impl Keeper {
-    /// Begins a term: every node that is not known to be down is watched from now on.
+    /// Begins a term: every node that is not known to be down is watched from now on. When an earlier leader last heard a node is
+    /// not known, but it was before this term, so that what depends on it counts from now.
     #[must_use]
     pub fn new(state: &State, now: Moment) -> Self {
         let (settings, nodes) = read_settings(state);
         let (rhythm, deadlines) = (Rhythm::new(settings.period), Deadlines::default());
-        let mut keeper = Self { settings, nodes, deadlines, rhythm, stopped: BTreeSet::new() };
+        let (stopped, fence) = (BTreeSet::new(), Fence::default());
+        let heard = state.nodes().map(|node| (node.id, now)).collect();
+        let mut keeper = Self { settings, nodes, deadlines, rhythm, stopped, heard, fence };
         for node in state.nodes() {
             keeper.watch(state, now, node.id);
+            if node.status.state == NodeState::Down {
+                keeper.fence.raise(state, node.id, now);
+            }
         }
         keeper
     }
@@ -113,54 +123,74 @@ impl Keeper {
     /// When [`Keeper::expire`] is wanted next.
     #[must_use]
     pub fn wake_at(&self) -> Option<Moment> {
-        self.deadlines.next()
+        self.deadlines.next().into_iter().chain(self.fence.next()).min()
     }
 
     /// Hears of a session.
     pub fn take(&mut self, state: &State, now: Moment, event: Event) -> Vec<Effect> {
-        let change = match event {
+        match event {
             Event::Started { node, address, description } => {
                 self.stopped.remove(&node);
+                self.fence.lower(node);
                 self.deadlines.set(node, now + self.rhythm.grace(now));
-                ready(state, node, Some(address), description)
+                ready(state, node, Some(address), description).into_iter().collect()
             }
-            Event::Described { node, description } => ready(state, node, None, description),
+            Event::Described { node, description } => ready(state, node, None, description).into_iter().collect(),
             Event::Ended { node, parting } => self.ended(state, now, node, &parting),
-        };
-        change.into_iter().map(Effect::Write).collect()
+        }
     }
 
-    fn ended(&mut self, state: &State, now: Moment, node: NodeId, parting: &Parting) -> Option<Input> {
+    fn ended(&mut self, state: &State, now: Moment, node: NodeId, parting: &Parting) -> Vec<Effect> {
+        self.heard.insert(node, now);
         match parting {
             // Silence is what counts: the deadline runs from the last word.
-            Parting::Lost | Parting::Dismissed(_) => None,
+            Parting::Lost | Parting::Dismissed(_) => Vec::new(),
             Parting::Goodbye => {
                 self.stopped.insert(node);
                 self.deadlines.set(node, now + GOODBYE_GRACE);
-                None
+                Vec::new()
             }
             Parting::Leaving => {
                 self.deadlines.clear(node);
-                down(state, node, "the node has left the swarm".to_owned())
+                let ended = fence::left(state, node, now);
+                let ended = (!ended.is_empty()).then_some(Effect::Write(Input::Verdict(ended)));
+                self.down(state, node, now, "the node has left the swarm").into_iter().chain(ended).collect()
             }
         }
     }
 
-    /// Finds the nodes that have been silent for too long. `heard` tells when one with a session was last heard.
+    /// Finds the nodes that have been silent for too long, and the tasks that have stopped because of it. `heard` tells when a node
+    /// with a session was last heard.
     pub fn expire(&mut self, state: &State, now: Moment, heard: impl Fn(NodeId) -> Option<Moment>) -> Vec<Effect> {
         let grace = self.rhythm.grace(now);
-        let silent = self.deadlines.expire(now, grace, heard);
-        silent.into_iter().flat_map(|node| self.silent(state, node, grace)).collect()
+        let silent = self.deadlines.expire(now, grace, &heard);
+        let mut effects: Vec<Effect> = silent
+            .into_iter()
+            .flat_map(|node| {
+                let heard = heard(node).or(self.heard.get(&node).copied()).unwrap_or(now);
+                self.silent(state, node, heard, grace)
+            })
+            .collect();
+        let verdicts = self.fence.verdicts(state, now);
+        effects.extend((!verdicts.is_empty()).then_some(Effect::Write(Input::Verdict(verdicts))));
+        effects
     }
 
-    fn silent(&mut self, state: &State, node: NodeId, grace: Duration) -> Vec<Effect> {
+    fn silent(&mut self, state: &State, node: NodeId, heard: Moment, grace: Duration) -> Vec<Effect> {
         let message = if self.stopped.remove(&node) {
             "the node was stopped".to_owned()
         } else {
             format!("no heartbeat for {}", seconds(grace))
         };
         let dismiss = Effect::Dismiss(node, farewell(&message));
-        [dismiss].into_iter().chain(down(state, node, message).map(Effect::Write)).collect()
+        [dismiss].into_iter().chain(self.down(state, node, heard, &message)).collect()
+    }
+
+    fn down(&mut self, state: &State, node: NodeId, heard: Moment, message: &str) -> Option<Effect> {
+        let known = state.node(node)?;
+        self.fence.raise(state, node, heard);
+        let status = NodeStatus::new(NodeState::Down, message, &known.status.address);
+        Some(Effect::Write(change(known, status, None)))
     }
 
     /// Looks at what was touched: forgets nodes that were removed, watches those that are thought alive and are not watched yet.
@@ -187,23 +217,19 @@ impl Keeper {
 
     fn removed(&mut self, node: NodeId) -> Effect {
         self.deadlines.clear(node);
+        self.fence.lower(node);
+        self.heard.remove(&node);
         Effect::Dismiss(node, removed())
     }
 }
 
 /// The change that makes the node Ready and described so, unless it already is.
-fn ready(state: &State, node: NodeId, address: Option<String>, description: Box<NodeDescription>) -> Option<Input> {
+fn ready(state: &State, node: NodeId, address: Option<String>, description: Box<NodeDescription>) -> Option<Effect> {
     let known = state.node(node)?;
     let address = address.unwrap_or_else(|| known.status.address.clone());
     let status = NodeStatus { since: known.status.since, ..NodeStatus::new(NodeState::Ready, "", &address) };
     let same = known.status == status && known.description == *description;
-    (!same).then(|| change(known, status, Some(description)))
-}
-
-fn down(state: &State, node: NodeId, message: String) -> Option<Input> {
-    let known = state.node(node)?;
-    let status = NodeStatus::new(NodeState::Down, &message, &known.status.address);
-    Some(change(known, status, None))
+    (!same).then(|| Effect::Write(change(known, status, Some(description))))
 }
 
 fn change(known: &Node, status: NodeStatus, description: Option<Box<NodeDescription>>) -> Input {
@@ -331,5 +357,84 @@ mod tests {
         };
         assert!(keeper.take(&world.state, world.now, again("")).is_empty());
         assert_eq!(written(&keeper.take(&world.state, world.now, again("a:1"))), [(node_id(1), NodeState::Ready)]);
+    }
+    /// Verdicts among the effects.
+    fn verdicts(effects: &[Effect]) -> usize {
+        let count = |effect: &Effect| match effect {
+            Effect::Write(Input::Verdict(reported)) => reported.len(),
+            _ => 0,
+        };
+        effects.iter().map(count).sum()
+    }
+
+    /// A cluster of two nodes; on each runs a task that stops thirty seconds after the node is cut off.
+    fn guarded() -> (World, Keeper, Duration) {
+        let (mut world, _) = kept();
+        let mut spec = crate::fixture::replicated(2);
+        spec.task.on_disconnect = skep_proto::model::OnDisconnect::StopAfter(SECOND * 30);
+        let fence = spec.task.fence().unwrap();
+        let service = world.create(spec);
+        let tasks = [1, 2].map(|slot| world.task(service, skep_proto::model::Slot::Replica(slot)));
+        world.place();
+        tasks.iter().for_each(|&task| world.report(task, skep_proto::model::TaskState::Running));
+        let keeper = Keeper::new(&world.state, world.now);
+        (world, keeper, fence)
+    }
+
+    /// Lets time pass until the keeper wants it, and brings what it writes of nodes into the state.
+    fn pass(world: &mut World, keeper: &mut Keeper, heard: Option<Moment>) -> Vec<Effect> {
+        world.now = keeper.wake_at().unwrap();
+        let effects = keeper.expire(&world.state, world.now, |_| heard);
+        for (node, state) in written(&effects) {
+            world.turn(u32::try_from(node.bits()).unwrap(), state);
+        }
+        effects
+    }
+
+    #[test]
+    fn a_silent_nodes_single_writers_are_judged_a_fence_after_it_was_heard() {
+        let (mut world, mut keeper, fence) = guarded();
+        let heard = world.now + SECOND;
+        while world.state.nodes().any(|node| node.status.state != NodeState::Down) {
+            assert_eq!(verdicts(&pass(&mut world, &mut keeper, Some(heard))), 0);
+        }
+        let effects = pass(&mut world, &mut keeper, None);
+        assert_eq!((world.now, verdicts(&effects)), (heard + fence, 2));
+    }
+
+    #[test]
+    fn a_new_leader_counts_from_the_beginning_of_its_term() {
+        let (mut world, _, fence) = guarded();
+        world.turn(1, NodeState::Down);
+        world.wait(fence);
+        let mut keeper = Keeper::new(&world.state, world.now);
+        let began = world.now;
+        let mut judged = 0;
+        while judged == 0 {
+            judged = verdicts(&pass(&mut world, &mut keeper, Some(Moment(u64::MAX))));
+        }
+        assert_eq!((world.now, judged), (began + fence, 1));
+    }
+
+    #[test]
+    fn a_node_that_is_back_is_not_judged() {
+        let (mut world, mut keeper, fence) = guarded();
+        while world.state.nodes().any(|node| node.status.state != NodeState::Down) {
+            pass(&mut world, &mut keeper, None);
+        }
+        for node in [1, 2] {
+            let (node, address) = (node_id(node), String::new());
+            keeper.take(&world.state, world.now, Event::Started { node, address, description: Box::default() });
+        }
+        world.wait(fence * 2);
+        let now = world.now;
+        assert_eq!(verdicts(&keeper.expire(&world.state, now, |_| Some(now))), 0);
+    }
+
+    #[test]
+    fn a_node_that_leaves_has_nothing_left_that_could_run() {
+        let (world, mut keeper, _) = guarded();
+        let left = Event::Ended { node: node_id(1), parting: Parting::Leaving };
+        assert_eq!(verdicts(&keeper.take(&world.state, world.now, left)), 1);
     }
 }

@@ -9,6 +9,9 @@
 //!   to the leader's memory. A heartbeat costs one store to an atomic, and no timer is kept a node ([`heartbeat`]).
 //! - **Slow agents.** A session computes differences only when the last ones are sent, so a slow reader gets fewer, larger
 //!   messages, never a backlog. When our own log is slow, a session stops reading and its node is not blamed for the silence.
+//! - **Contact.** A node with tasks that stop when it is cut off asks for an answer to its heartbeats. It gets one after a read
+//!   barrier, so that only a leader gives it, and after everything that was decided before; what follows when it gets none, and why
+//!   no two of those tasks ever run at once, is in [`skep_proto::model::disconnect`] and [`fence`].
 //! - **Managers that do not lead** serve nobody. They send an agent to the leader, and hold its stream while there is none: with the
 //!   first word of an election's end it is served or sent on ([`elsewhere`]). Agents hear when managers come, go or move.
 //! - **Crash, leader change.** Nothing survives, nothing must: agents find the new leader, describe themselves and report every
@@ -25,6 +28,7 @@ pub mod assignments;
 pub mod batch;
 pub mod elsewhere;
 pub mod error;
+pub mod fence;
 pub mod heartbeat;
 pub mod keeper;
 pub mod registry;

@@ -20,6 +20,7 @@ pub struct Line {
     pub session: SessionId,
     heard: AtomicU64,
     committed: watch::Sender<u64>,
+    witnessed: watch::Sender<u64>,
     farewell: Mutex<Option<pb::Farewell>>,
     ended: CancellationToken,
 }
@@ -32,6 +33,7 @@ impl Line {
             session,
             heard: AtomicU64::new(now.0),
             committed: watch::Sender::new(0),
+            witnessed: watch::Sender::new(0),
             farewell: Mutex::new(None),
             ended: CancellationToken::new(),
         }
@@ -65,6 +67,17 @@ impl Line {
     #[must_use]
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.committed.subscribe()
+    }
+
+    /// This manager led after it had heard the heartbeat of that number.
+    pub fn witness(&self, seq: u64) {
+        self.witnessed.send_if_modified(|seen| seq > std::mem::replace(seen, seq.max(*seen)));
+    }
+
+    /// Where the session hears of that.
+    #[must_use]
+    pub fn contacts(&self) -> watch::Receiver<u64> {
+        self.witnessed.subscribe()
     }
 
     /// Ends the session with these words; the first ones count.

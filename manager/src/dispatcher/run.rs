@@ -1,5 +1,6 @@
 //! The leader's two loops: one keeps the nodes' states, one brings reports and states into the log.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use skep_proto::model::Moment;
@@ -9,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::batch::{Batch, Input, Told};
 use super::keeper::{Effect, Event, Keeper, Settings};
+use super::registry::Line;
 use super::service::{Desk, Dispatcher};
 use crate::store::{ProposeError, Subscription};
 use crate::sys;
@@ -17,6 +19,8 @@ use crate::sys;
 const INPUTS_MAX: usize = 1_024;
 /// Events that the keeper has not looked at. At the bound sessions wait; the keeper never waits for them.
 const EVENTS_MAX: usize = 1_024;
+/// Heartbeats that wait to be answered. At the bound they are not, and asked again with the next.
+const WITNESS_MAX: usize = 4_096;
 /// After a proposal came to nothing: time for the log to recover or for leadership to settle.
 const RETRY: Duration = Duration::from_millis(100);
 /// Longest sleep of the keeper; nothing hangs on it.
@@ -30,14 +34,31 @@ impl Dispatcher {
         let mut keeping = Keeping::new(self.clone(), inputs.clone());
         let sessions = TaskTracker::new();
         let settings = keeping.settings.subscribe();
-        let desk = Desk { inputs, events, settings, sessions: sessions.clone(), stop: stop.clone() };
+        let (witness, asking) = mpsc::channel(WITNESS_MAX);
+        let desk = Desk { inputs, events, settings, witness, sessions: sessions.clone(), stop: stop.clone() };
         self.desk.send_replace(Some(desk));
-        tokio::join!(keeping.run(happening, stop.clone()), self.carry(waiting, stop.clone()), async {
+        let witnessing = self.testify(asking, stop.clone());
+        tokio::join!(keeping.run(happening, stop.clone()), self.carry(waiting, stop.clone()), witnessing, async {
             stop.cancelled().await;
             self.desk.send_replace(None);
             sessions.close();
             sessions.wait().await;
         });
+    }
+
+    /// Makes sure, for all heartbeats that wait at a time, that this manager still leads after it has heard them.
+    async fn testify(&self, mut asking: mpsc::Receiver<(Arc<Line>, u64)>, stop: CancellationToken) {
+        let mut asked = Vec::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                count = asking.recv_many(&mut asked, WITNESS_MAX) => if count == 0 { return },
+            }
+            let sure = stop.run_until_cancelled(self.store.barrier()).await;
+            for (line, seq) in asked.drain(..).filter(|_| matches!(sure, Some(Ok(())))) {
+                line.witness(seq);
+            }
+        }
     }
 
     /// Proposes what waits, all of it at once, then what has come meanwhile.

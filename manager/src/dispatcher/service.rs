@@ -56,6 +56,7 @@ pub(super) struct Desk {
     pub(super) inputs: mpsc::Sender<Input>,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) settings: watch::Receiver<Settings>,
+    pub(super) witness: mpsc::Sender<(Arc<Line>, u64)>,
     pub(super) sessions: TaskTracker,
     /// Ends with the term.
     pub(super) stop: CancellationToken,
@@ -225,6 +226,7 @@ struct Talking {
     out: Outgoing,
     watch: Watch,
     commits: watch::Receiver<u64>,
+    contacts: watch::Receiver<u64>,
 }
 
 impl Talking {
@@ -250,6 +252,7 @@ impl Talking {
             node: visit.node,
             watch,
             commits: line.commits(),
+            contacts: line.contacts(),
             dispatcher: visit.dispatcher.clone(),
             line,
             desk,
@@ -301,6 +304,10 @@ impl Talking {
                 self.talk.committed(*self.commits.borrow_and_update());
                 None
             }
+            Ok(()) = self.contacts.changed(), if idle => {
+                self.talk.contact(*self.contacts.borrow_and_update(), &self.dispatcher.store.read());
+                None
+            }
             Ok(()) = self.desk.settings.changed(), if idle => {
                 self.talk.settled(&self.desk.settings.borrow_and_update());
                 refresh(&mut self.talk, &self.dispatcher, self.node);
@@ -317,7 +324,9 @@ impl Talking {
         if let Some(Heard::Heartbeat(beat)) = message.message {
             // Nearly all messages: nothing to look up, nothing to lock.
             self.look_at_clock(beat.clock_ms, beat.delay_ms, sys::now());
-            return Ok(());
+            if beat.seq == 0 {
+                return Ok(());
+            }
         }
         let acts = self.talk.hear(message, &self.dispatcher.store.read());
         match acts {
@@ -359,6 +368,10 @@ impl Talking {
             }
             Act::Describe(description) => {
                 let _ = self.desk.events.send(Event::Described { node: self.node, description }).await;
+            }
+            Act::Witness(seq) => {
+                // When there is no room, the next heartbeat asks again.
+                let _ = self.desk.witness.try_send((Arc::clone(&self.line), seq));
             }
             Act::Part(parting) => return Err(parting),
         }

@@ -1,7 +1,7 @@
 //! The machine of one node's session: what it hears becomes effects, what it has sent decides what it sends.
 
 use skep_proto::convert::required;
-use skep_proto::model::{NodeDescription, NodeId, NodeRole, SessionId, TaskId, TaskState, TaskStatus};
+use skep_proto::model::{NodeDescription, NodeId, NodeRole, NodeState, SessionId, TaskId, TaskState, TaskStatus};
 use skep_proto::pb;
 use skep_proto::pb::agent_message::Message as Heard;
 use skep_proto::pb::manager_message::Message as Said;
@@ -52,6 +52,8 @@ pub enum Effect {
     Note(Vec<(TaskId, TaskStatus)>),
     /// It proves itself with something else.
     Present(Presented),
+    /// Make sure that this manager still leads, then say [`Session::contact`] of that heartbeat.
+    Witness(u64),
     /// The machine has changed.
     Describe(Box<NodeDescription>),
     /// The agent goes on purpose.
@@ -148,7 +150,9 @@ impl Session {
     pub fn hear(&mut self, message: pb::AgentMessage, state: &State) -> Result<Vec<Effect>, DispatchError> {
         match required(message.message, "agent message", "part")? {
             Heard::Hello(_) => Err(DispatchError::Hello),
-            Heard::Heartbeat(_) => Ok(Vec::new()),
+            Heard::Heartbeat(beat) => {
+                Ok(Some(beat.seq).filter(|seq| *seq > 0).map(Effect::Witness).into_iter().collect())
+            }
             Heard::Report(report) => self.hear_report(report, state),
             Heard::Goodbye(goodbye) => Ok(vec![Effect::Part { leaving: goodbye.leaving }]),
             Heard::Credentials(credentials) => {
@@ -158,6 +162,16 @@ impl Session {
             }
             Heard::Description(description) => Ok(vec![Effect::Describe(Box::new(description.into()))]),
         }
+    }
+
+    /// This manager led after it had heard that heartbeat: what to say. Everything that was decided by then goes first. A node that
+    /// does not count as ready may have tasks that were given up, and gets nothing.
+    pub fn contact(&mut self, seq: u64, state: &State) -> Vec<pb::ManagerMessage> {
+        if state.node(self.node).is_none_or(|node| node.status.state != NodeState::Ready) {
+            return Vec::new();
+        }
+        let contact = say(Said::Contact(pb::Contact { seq }));
+        self.refresh(state).into_iter().chain([contact]).collect()
     }
 
     /// What was proposed for the report of that number is committed.

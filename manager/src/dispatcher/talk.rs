@@ -25,6 +25,8 @@ pub enum Act {
     Note(Vec<(TaskId, TaskStatus)>),
     /// It proves itself with something else.
     Present(Presented),
+    /// Make sure that this manager leads, then tell [`Talk::contact`].
+    Witness(u64),
     /// The machine has changed.
     Describe(Box<NodeDescription>),
     /// A report waits for room ([`Talk::take_report`]): until then its node's silence is ours.
@@ -102,6 +104,11 @@ impl Talk {
         self.queue.push_back(self.machine.committed(seq));
     }
 
+    /// This manager led after the heartbeat of that number had been heard.
+    pub fn contact(&mut self, seq: u64, state: &State) {
+        self.queue.extend(self.machine.contact(seq, state));
+    }
+
     /// The rhythm or the managers may have changed; so may the roots, of which [`Talk::refresh`] tells.
     pub fn settled(&mut self, settings: &Settings) {
         let told = std::mem::replace(&mut self.told, settings.clone());
@@ -139,6 +146,7 @@ impl Talk {
             }
             Effect::Foreign(task) => Act::Foreign(task),
             Effect::Present(presented) => Act::Present(presented),
+            Effect::Witness(seq) => Act::Witness(seq),
             Effect::Describe(description) => Act::Describe(description),
             Effect::Part { leaving: true } => Act::Part(Parting::Leaving),
             Effect::Part { leaving: false } => Act::Part(Parting::Goodbye),

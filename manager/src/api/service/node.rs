@@ -12,6 +12,7 @@ use tonic::Status;
 use super::control::{Answers, ControlService};
 use super::list::{PAGE_MAX, listed};
 use super::service::{PROGRESS_MAX, driven, rest};
+use crate::api::held::single_writers_on;
 use crate::api::moving::moving;
 use crate::api::{ApiError, lookup, validate};
 use crate::store::{Change, State, Store};
@@ -76,7 +77,7 @@ impl ControlService {
     pub(super) async fn forget_node(&self, request: pb::RemoveNodeRequest) -> Result<(), ApiError> {
         let change = |state: &State| {
             let node = lookup::node(state, &request.r#ref)?;
-            removable(node, request.force)?;
+            removable(state, node, request.force)?;
             Ok(Change::RemoveNode { node: node.id, if_version: node.meta.version })
         };
         self.propose_newest(change).await.map(|_| ())
@@ -120,13 +121,17 @@ async fn watch(store: Store, id: NodeId, out: mpsc::Sender<Result<pb::NodeProgre
     }
 }
 
-/// A node that may still run tasks is only removed by force: its containers would run on, and be started elsewhere, too.
-fn removable(node: &Node, force: bool) -> Result<(), ApiError> {
+/// A node that may still run tasks is only removed by force: its containers would run on, and be started elsewhere, too. Force is the
+/// word of somebody who sees that the machine is off, which of one that answers cannot be true.
+fn removable(state: &State, node: &Node, force: bool) -> Result<(), ApiError> {
     if node.role == NodeRole::Manager {
         return Err(ApiError::RemoveManager { node: node.id });
     }
-    if node.status.state == NodeState::Down || force {
-        return Ok(());
+    let (is_down, count) = (node.status.state == NodeState::Down, single_writers_on(state, node.id));
+    match (is_down, force) {
+        (false, false) => Err(ApiError::NotDown { node: node.id, state: node.status.state }),
+        (true, false) if count > 0 => Err(ApiError::SingleWriters { node: node.id, count }),
+        (false, true) if count > 0 => Err(ApiError::LiveSingleWriters { node: node.id, count }),
+        _ => Ok(()),
     }
-    Err(ApiError::NotDown { node: node.id, state: node.status.state })
 }

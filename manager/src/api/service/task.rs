@@ -7,6 +7,7 @@ use skep_proto::pb;
 
 use super::control::{Answers, ControlService};
 use super::list::{PAGE_MAX, listed};
+use crate::api::held::held_back;
 use crate::api::{ApiError, lookup};
 use crate::store::{Soft, State};
 
@@ -46,7 +47,7 @@ fn entry(state: &State, soft: &Soft, id: TaskId) -> Option<pb::TaskEntry> {
     let down = node.map(|node| &node.status).filter(|status| status.state == NodeState::Down);
     let revision = service.and_then(|service| service.revisions.get(&task.spec_version));
     Some(pb::TaskEntry {
-        task: Some(shown(task, soft, node.map(AsRef::as_ref))),
+        task: Some(shown(state, task, soft)),
         service_name: service.map(|service| service.spec.name.to_string()).unwrap_or_default(),
         node_name: node.map(|node| node.description.hostname.clone()).unwrap_or_default(),
         image: revision.map(|revision| revision.task.container.image.clone()).unwrap_or_default(),
@@ -57,14 +58,18 @@ fn entry(state: &State, soft: &Soft, id: TaskId) -> Option<pb::TaskEntry> {
     })
 }
 
-/// The task with the newest that is known of it, and with the reason why it waits: for a node, or for its node to take it on.
-fn shown(task: &Task, soft: &Soft, node: Option<&Node>) -> pb::Task {
+/// The task with the newest that is known of it, and with the reason why it waits: for a node, for its node to take it on, or for another to end.
+fn shown(state: &State, task: &Task, soft: &Soft) -> pb::Task {
+    let node = task.node.and_then(|node| state.node(node));
     let mut status = pb::TaskStatus::from(soft.status(task));
     let on_its_way = task.desired.is_live() && task.status.state < TaskState::Running;
     if on_its_way && status.error.is_empty() {
         let trouble = node.map(|node| node.description.trouble.as_str());
         let waiting = || soft.waiting(task.service, task.spec_version).unwrap_or_default();
         status.error = trouble.unwrap_or_else(waiting).to_owned();
+    }
+    if status.error.is_empty() {
+        status.error = held_back(state, task).unwrap_or_default();
     }
     pb::Task { status: Some(status), ..pb::Task::from(task) }
 }

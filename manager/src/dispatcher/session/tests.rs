@@ -78,3 +78,34 @@ fn malformed_messages_end_the_session() {
         assert!(session.hear(pb::AgentMessage { message }, &world.state).is_err());
     }
 }
+
+fn beat(seq: u64) -> pb::AgentMessage {
+    pb::AgentMessage { message: Some(Heard::Heartbeat(pb::Heartbeat { seq })) }
+}
+
+#[test]
+fn a_contact_comes_after_all_that_was_decided_and_only_to_a_node_that_counts_as_ready() {
+    let (mut world, task) = world();
+    let mut session = Session::new(node_id(1));
+    session.refresh(&world.state);
+    assert_eq!(session.hear(beat(0), &world.state).unwrap(), []);
+    assert_eq!(session.hear(beat(4), &world.state).unwrap(), [Effect::Witness(4)]);
+    world.desire(task, skep_proto::model::DesiredState::Shutdown);
+    world.turn(1, NodeState::Down);
+    assert!(session.contact(4, &world.state).is_empty());
+    world.turn(1, NodeState::Ready);
+    let said = session.contact(4, &world.state);
+    let [orders, contact] = said.as_slice() else { panic!("{said:?}") };
+    assert!(matches!(&orders.message, Some(Said::Assignments(orders)) if orders.tasks.len() == 1), "{orders:?}");
+    assert_eq!(contact.message, Some(Said::Contact(pb::Contact { seq: 4 })));
+    assert_eq!(session.contact(5, &world.state).len(), 1, "nothing more was decided");
+}
+
+#[test]
+fn the_first_contact_of_a_session_comes_after_the_complete_set() {
+    let (world, _) = world();
+    let said = Session::new(node_id(1)).contact(1, &world.state);
+    let complete = said.iter().position(|it| matches!(&it.message, Some(Said::Assignments(set)) if set.complete_end));
+    let contact = said.iter().position(|it| matches!(it.message, Some(Said::Contact(_))));
+    assert!(complete.is_some() && complete < contact, "{said:?}");
+}
