@@ -3,11 +3,13 @@
 //!
 //! An order's way: [`run`] reads it from the stream, [`assignment`] checks it, [`worker`] finds what is new in it, [`task`] says
 //! which step is next, [`ledger`] when the list goes to [`disk`], [`run`] takes the step through [`sys`], and [`report`] tells
-//! the managers how it went. [`session`] keeps the stream; [`node`] joins these decisions; [`identity`] is who the node is;
+//! the managers how it went. [`session`] keeps the stream, [`contact`] when a leader was last heard
+//! of for certain; [`node`] joins these decisions; [`identity`] is who the node is;
 //! [`logs`] ships output.
 
 pub mod assignment;
 pub mod client;
+pub mod contact;
 pub mod disk;
 mod error;
 pub mod executor;

@@ -4,6 +4,8 @@
 //! out either goes to another or is an [`Effect`] for whoever drives the node. Clock, stream, disk and containers are the driver's;
 //! the same code runs a real node and a simulated one.
 
+mod ending;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -13,7 +15,9 @@ use skep_proto::pb;
 use skep_proto::pb::agent_message::Message as ToManager;
 use skep_proto::pb::manager_message::Message as FromManager;
 
+use self::ending::Ending;
 use crate::assignment::Orders;
+use crate::contact::Contact;
 use crate::ledger::Ledger;
 use crate::order::{Blame, Fault, Recovered, TaskOrder};
 use crate::report::Reporter;
@@ -21,18 +25,11 @@ use crate::session::{self, Session};
 use crate::task::Input;
 use crate::worker::{self, TaskList, Worker};
 
-/// How long an agent that stops waits for steps and writes. A step that takes longer is left to the next daemon, which finds
-/// its traces.
-const STOP_MAX: Duration = Duration::from_secs(5);
-
-/// How long the manager has to close its side after a goodbye. One that is alive takes a round trip.
-const PART_MAX: Duration = Duration::from_millis(500);
-
-/// How long an agent that leaves may take to remove everything: containers are killed at once, so that only the kernel is waited for.
-const LEAVE_MAX: Duration = Duration::from_secs(60);
-
 /// Delay before the list is written again after the disk refused.
 const REWRITE_DELAY: Duration = Duration::from_secs(1);
+
+/// Heartbeats in the time after which a task stops on a cut-off node: two may be lost or late, and the answer to another.
+const BEATS_MIN: u32 = 4;
 
 /// Something to do.
 #[derive(Debug)]
@@ -41,6 +38,9 @@ pub enum Effect {
     Connect(String, Box<pb::Hello>),
     /// Say it, if there is a stream.
     Say(ToManager),
+    /// A leader was certainly heard of at that time since the machine's boot: keep it where whoever watches over containers looks,
+    /// before anything that follows is done.
+    Keep(Duration),
     /// A session began: whoever wants logs may ask now.
     Began,
     /// Remember where managers are.
@@ -67,14 +67,6 @@ pub enum Effect {
     Stop(TaskId, Duration),
     /// Remove it.
     Remove(TaskId),
-}
-
-/// On the way out.
-#[derive(Clone, Copy, Debug)]
-struct Ending {
-    until: Moment,
-    part_until: Moment,
-    leaving: bool,
 }
 
 /// The machine of one node.
@@ -176,10 +168,30 @@ impl NodeMachine {
         vec![Effect::Say(ToManager::Description((&self.description).into()))]
     }
 
+    /// Takes up what a daemon that ended had heard of a leader, before its list: the times are since the machine's boot.
+    pub fn find_contact(&mut self, last: Option<Duration>, uptime: Duration) {
+        self.worker.find_contact(Contact::found(last, uptime));
+    }
+
+    /// Time goes on, also while the machine sleeps. To be called before anything else is told; `uptime` is the time since the
+    /// machine's boot.
+    pub fn pass(&mut self, now: Moment, uptime: Duration) -> Vec<Effect> {
+        let effects = self.worker.pass(now, uptime);
+        self.obey(now, effects)
+    }
+
+    /// In what time [`NodeMachine::pass`] is wanted at the latest.
+    #[must_use]
+    pub fn lapse_in(&self) -> Option<Duration> {
+        self.worker.lapse_in()
+    }
+
     /// A task learns something.
     pub fn step(&mut self, now: Moment, task: TaskId, input: Input) -> Vec<Effect> {
         let effects = self.worker.step(now, task, input);
-        self.obey(now, effects)
+        let mut effects = self.obey(now, effects);
+        effects.extend(self.part_when_gone(now));
+        effects
     }
 
     /// Time has passed.
@@ -188,7 +200,11 @@ impl NodeMachine {
         let mut effects = self.obey(now, effects);
         match self.ending {
             None => effects.extend(self.converse(now, session::Input::Tick)),
-            Some(ending) if ending.part_until <= now => effects.push(Effect::Disconnect),
+            Some(Ending { part_until: Some(until), .. }) if until <= now => effects.push(Effect::Disconnect),
+            // The node lives until its last container is gone.
+            Some(Ending { part_until: None, .. }) if self.session.is_open() => {
+                effects.extend(self.converse(now, session::Input::Tick));
+            }
             Some(_) => {}
         }
         effects
@@ -197,8 +213,9 @@ impl NodeMachine {
     /// When [`NodeMachine::tick`] or [`NodeMachine::begin_write`] is wanted next. `parted`: there is no stream.
     #[must_use]
     pub fn wake_at(&self, parted: bool) -> Option<Moment> {
-        let ending = self.ending.map(|ending| if parted { ending.until } else { ending.part_until });
-        let session = self.session.wake_at().filter(|_| self.ending.is_none());
+        let ending = self.ending.map(|ending| ending.part_until.filter(|_| !parted).unwrap_or(ending.until));
+        let beats = self.ending.is_none_or(|ending| ending.part_until.is_none() && self.session.is_open());
+        let session = self.session.wake_at().filter(|_| beats);
         [self.worker.wake_at(), self.ledger.wake_at(), session, ending].into_iter().flatten().min()
     }
 
@@ -230,11 +247,28 @@ impl NodeMachine {
                 self.reporter.ack(ack.seq);
                 Some(ack.refused).filter(|why| !why.is_empty()).map(Effect::Refused).into_iter().collect()
             }
+            FromManager::Contact(contact) => self.contacted(now, contact.seq),
             FromManager::Assignments(message) => self.ordered(now, message),
             FromManager::Farewell(pb::Farewell { removed, leader, .. }) => {
                 self.converse(now, session::Input::Farewell { removed, leader })
             }
         }
+    }
+
+    fn contacted(&mut self, now: Moment, seq: u64) -> Vec<Effect> {
+        let Some((contact, effects)) = self.worker.answered(now, seq) else { return Vec::new() };
+        [Effect::Keep(contact)].into_iter().chain(self.obey(now, effects)).collect()
+    }
+
+    /// Tasks that stop on a cut-off node hang on answered heartbeats: several in the time that they have, and one at once when one
+    /// of them waits.
+    fn stay_in_contact(&mut self, now: Moment) -> Vec<Effect> {
+        self.session.limit(now, self.worker.shortest_stop().map(|after| after / BEATS_MIN));
+        if self.session.is_open() && self.worker.wants_contact() { vec![self.heartbeat()] } else { Vec::new() }
+    }
+
+    fn heartbeat(&mut self) -> Effect {
+        Effect::Say(ToManager::Heartbeat(pb::Heartbeat { seq: self.worker.beat(), ..pb::Heartbeat::default() }))
     }
 
     fn ordered(&mut self, now: Moment, message: pb::Assignments) -> Vec<Effect> {
@@ -244,7 +278,9 @@ impl NodeMachine {
         match Orders::try_from(message) {
             Ok(orders) => {
                 let effects = self.worker.order(now, orders);
-                self.obey(now, effects)
+                let mut effects = self.obey(now, effects);
+                effects.extend(self.stay_in_contact(now));
+                effects
             }
             Err(error) => {
                 let mut effects = vec![Effect::Unreadable(error)];
@@ -256,15 +292,15 @@ impl NodeMachine {
 
     fn converse(&mut self, now: Moment, input: session::Input) -> Vec<Effect> {
         let effects = self.session.step(now, input);
-        effects.into_iter().flat_map(|effect| self.follow(effect)).collect()
+        effects.into_iter().flat_map(|effect| self.follow(now, effect)).collect()
     }
 
     /// Does what the session machine says.
-    fn follow(&mut self, effect: session::Effect) -> Vec<Effect> {
+    fn follow(&mut self, now: Moment, effect: session::Effect) -> Vec<Effect> {
         vec![match effect {
             session::Effect::Connect(address) => Effect::Connect(address, Box::new(self.hello())),
-            session::Effect::Heartbeat => Effect::Say(ToManager::Heartbeat(pb::Heartbeat::default())),
-            session::Effect::Began => return self.begin_session(),
+            session::Effect::Heartbeat => self.heartbeat(),
+            session::Effect::Began => return self.begin_session(now),
             session::Effect::Remember(managers) => Effect::Remember(managers),
             session::Effect::Disconnect => Effect::Disconnect,
             session::Effect::Removed => Effect::Removed,
@@ -282,11 +318,12 @@ impl NodeMachine {
     }
 
     /// The machine may have changed since the hello was said.
-    fn begin_session(&mut self) -> Vec<Effect> {
+    fn begin_session(&mut self, now: Moment) -> Vec<Effect> {
         self.worker.begin_session();
         self.reporter.begin_session(self.worker.ids());
         let mut effects = vec![Effect::Began];
         effects.extend(self.tell_description());
+        effects.extend(self.stay_in_contact(now));
         effects
     }
 
@@ -360,38 +397,16 @@ impl NodeMachine {
     }
 
     fn release(&mut self, now: Moment, task: TaskId, is_done: bool) -> Vec<Effect> {
-        if is_done {
-            let is_stopping = self.ending() == Some(false);
-            return if is_stopping { Vec::new() } else { self.start(task).into_iter().collect() };
-        }
-        let fault = Fault { blame: Blame::Temporary, reason: "the task list cannot be written to disk".into() };
+        let reason = match (is_done, self.worker.may_start(task)) {
+            (false, _) => "the task list cannot be written to disk",
+            (true, false) => "no leader is heard of any more",
+            (true, true) => {
+                let is_stopping = self.ending() == Some(false);
+                return if is_stopping { Vec::new() } else { self.start(task).into_iter().collect() };
+            }
+        };
+        let fault = Fault { blame: Blame::Temporary, reason: reason.into() };
         self.step(now, task, Input::Started(Err(fault)))
-    }
-
-    /// Ends: with a goodbye, containers run on.
-    pub fn stop(&mut self, now: Moment) -> Vec<Effect> {
-        self.end(now, false, STOP_MAX)
-    }
-
-    /// Ends for good: everything is killed and removed.
-    pub fn leave(&mut self, now: Moment) -> Vec<Effect> {
-        let mut effects = self.end(now, true, LEAVE_MAX);
-        let forgotten = self.worker.leave(now);
-        effects.extend(self.obey(now, forgotten));
-        effects
-    }
-
-    fn end(&mut self, now: Moment, leaving: bool, time: Duration) -> Vec<Effect> {
-        self.ending = Some(Ending { until: now + time, part_until: now + PART_MAX, leaving });
-        vec![Effect::Say(ToManager::Goodbye(pb::Goodbye { leaving })), Effect::Part]
-    }
-
-    /// The end is there. `idle`: no step is under way and there is no stream.
-    #[must_use]
-    pub fn has_ended(&self, now: Moment, idle: bool) -> bool {
-        let Some(ending) = self.ending else { return false };
-        let done = idle && if ending.leaving { self.worker.is_empty() } else { self.ledger.is_clean() };
-        done || ending.until <= now
     }
 }
 
@@ -496,6 +511,88 @@ mod tests {
         assert!(machine.step(now, TaskId::new(1), Input::Stopped(Ok(None))).is_empty());
         assert!(!machine.has_ended(now, false));
         assert!(machine.has_ended(now, true));
-        assert!(machine.has_ended(now + STOP_MAX, false));
+        assert!(machine.has_ended(now + ending::STOP_MAX, false));
+    }
+    /// A node in a session, which was given a task of a service that stops when it is cut off.
+    fn guarded() -> (NodeMachine, Vec<Effect>) {
+        let (now, managers) = (Moment(0), vec!["a:1".to_owned()]);
+        let mut machine = NodeMachine::new(NodeId::new(1), String::new(), managers, Seed::new(1), now);
+        machine.find_contact(None, Duration::from_secs(100));
+        machine.tick(now);
+        machine.heard(now, welcome());
+        let container = pb::ContainerSpec { image: "db".into(), stop_grace_ms: 1, ..Default::default() };
+        let spec = pb::TaskSpec { container: Some(container), stop_after_ms: 8_000, ..Default::default() };
+        let service_id = vec![0; 16];
+        let template = pb::TaskTemplate {
+            service_id: service_id.clone(),
+            spec_version: 1,
+            spec: Some(spec),
+            ..Default::default()
+        };
+        let task = pb::Assignment {
+            task: TaskId::new(7).to_bytes(),
+            service_id,
+            spec_version: 1,
+            slot: 1,
+            desired: pb::DesiredState::Running.into(),
+            generation: 1,
+        };
+        let (templates, tasks) = (vec![template], vec![task]);
+        let set = pb::Assignments { complete: true, complete_end: true, templates, tasks, ..Default::default() };
+        let effects = machine.heard(now, FromManager::Assignments(set));
+        (machine, effects)
+    }
+
+    fn beats(effects: &[Effect]) -> Vec<u64> {
+        let seq = |effect: &Effect| match effect {
+            Effect::Say(ToManager::Heartbeat(beat)) => Some(beat.seq),
+            _ => None,
+        };
+        effects.iter().filter_map(seq).collect()
+    }
+
+    #[test]
+    fn a_node_whose_tasks_hang_on_it_asks_for_answers_often_enough() {
+        let (mut machine, effects) = guarded();
+        assert_eq!(beats(&effects), [1], "at once, since a task waits for it");
+        machine.heard(Moment(0), FromManager::Heartbeat(pb::HeartbeatPeriod { heartbeat_ms: 600_000 }));
+        let next = machine.session().wake_at().unwrap();
+        assert!(next <= Moment(2_000), "{next}");
+        assert_eq!(beats(&machine.tick(next)), [2]);
+    }
+
+    #[test]
+    fn a_contact_is_kept_before_anything_follows_from_it() {
+        let (mut machine, _) = guarded();
+        machine.step(Moment(0), TaskId::new(7), Input::Prepared(Ok(())));
+        machine.pass(Moment(50), Duration::from_millis(100_050));
+        let effects = machine.heard(Moment(50), FromManager::Contact(pb::Contact { seq: 1 }));
+        let [Effect::Keep(at), Effect::Start(_)] = effects.as_slice() else { panic!("{effects:?}") };
+        assert_eq!(*at, Duration::from_secs(100));
+    }
+
+    #[test]
+    fn answers_of_an_earlier_session_say_nothing() {
+        let (mut machine, _) = guarded();
+        machine.lost(Moment(0));
+        machine.tick(Moment(60_000));
+        let effects = machine.heard(Moment(60_000), welcome());
+        assert_eq!(beats(&effects), [1], "numbers begin anew");
+        assert!(machine.heard(Moment(60_000), FromManager::Contact(pb::Contact { seq: 2 })).is_empty());
+    }
+
+    #[test]
+    fn an_agent_that_leaves_says_goodbye_when_nothing_is_left() {
+        let (mut machine, _) = guarded();
+        machine.step(Moment(0), TaskId::new(7), Input::Prepared(Ok(())));
+        let effects = machine.leave(Moment(0));
+        assert!(matches!(effects.as_slice(), [Effect::Stop(..)]), "{effects:?}");
+        assert!(!beats(&machine.tick(machine.session().wake_at().unwrap())).is_empty(), "it lives until then");
+        machine.step(Moment(0), TaskId::new(7), Input::Stopped(Ok(None)));
+        let effects = machine.step(Moment(0), TaskId::new(7), Input::Removed(Ok(())));
+        let [Effect::Say(ToManager::Goodbye(goodbye)), Effect::Part] = effects.as_slice() else {
+            panic!("{effects:?}")
+        };
+        assert!(goodbye.leaving && machine.has_ended(Moment(0), true));
     }
 }

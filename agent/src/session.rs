@@ -109,6 +109,8 @@ pub struct Session {
     /// Who leads, as the last manager said.
     hinted: Option<String>,
     period: Duration,
+    /// Beats come at least so often, whatever the manager asks for.
+    limit: Option<Duration>,
     seed: Seed,
 }
 
@@ -128,6 +130,7 @@ impl Session {
             hinted: None,
             hints: 0,
             period: Duration::from_secs(1),
+            limit: None,
             seed,
         }
     }
@@ -148,6 +151,16 @@ impl Session {
     #[must_use]
     pub fn managers(&self) -> &[String] {
         &self.managers
+    }
+
+    /// Lets beats come at least so often; `None`: as the manager asks.
+    pub fn limit(&mut self, now: Moment, limit: Option<Duration>) {
+        if std::mem::replace(&mut self.limit, limit) == limit {
+            return;
+        }
+        if let Phase::Open { next_beat } = self.phase {
+            self.phase = Phase::Open { next_beat: next_beat.min(now + self.beat()) };
+        }
     }
 
     /// When a tick is wanted next.
@@ -297,7 +310,8 @@ impl Session {
 
     /// Between 80 and 95 % of the period: early enough for a slow moment, and never all nodes at once.
     fn beat(&mut self) -> Duration {
-        self.between(self.period * 4 / 5, self.period * 19 / 20)
+        let period = self.limit.map_or(self.period, |limit| limit.min(self.period));
+        self.between(period * 4 / 5, period * 19 / 20)
     }
 
     fn between(&mut self, low: Duration, high: Duration) -> Duration {

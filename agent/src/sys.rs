@@ -51,6 +51,16 @@ pub trait Executor: Send + Sync + 'static {
     /// When something stayed; the call may be repeated.
     async fn remove(&self, task: TaskId) -> Result<(), ExecError>;
 
+    /// A leader was heard of at that time since the machine's boot: containers of tasks that stop on a cut-off node live on from
+    /// there, though the daemon ends or hangs. Takes no longer than the write of a small file.
+    ///
+    /// # Errors
+    /// When it cannot be kept; those containers will be stopped.
+    fn keep_contact(&self, contact: Duration) -> Result<(), ExecError>;
+
+    /// What was kept last, in this boot of the machine.
+    fn last_contact(&self) -> Option<Duration>;
+
     /// Every task that has a container on this node, whoever made it.
     ///
     /// # Errors

@@ -5,17 +5,18 @@
 //! - A template is kept while a task refers to it, and through the session in which it was sent, since the manager sends it once.
 //! - After a restart the tasks come from disk and are matched with the containers that are there. A container that no task
 //!   claims is removed.
-//! - Nothing is ever restarted here, and nothing needs a manager.
+//! - Nothing is ever restarted here, and nothing needs a manager, with one exception: a task that its service wants stopped when its
+//!   node is cut off starts only while a leader is heard of, and is stopped when none was for too long ([`Contact`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use skep_proto::convert::ConvertError;
-use skep_proto::model::spec::STOP_GRACE_DEFAULT;
 use skep_proto::model::{DesiredState, Moment, NodeId, PublishMode, TaskId, TaskState, TaskStatus};
 
 use crate::assignment::{Orders, TaskAssignment};
+use crate::contact::Contact;
 use crate::order::{Recovered, TaskOrder, Template, TemplateKey};
 use crate::task::{self, Input, TaskMachine};
 
@@ -87,6 +88,9 @@ pub struct Worker {
     named: Option<BTreeSet<TaskId>>,
     timers: BTreeSet<(Moment, TaskId)>,
     strays: BTreeSet<TaskId>,
+    contact: Contact,
+    /// Tasks that stop on a cut-off node.
+    guarded: BTreeSet<TaskId>,
 }
 
 impl Worker {
@@ -100,6 +104,8 @@ impl Worker {
             named: None,
             timers: BTreeSet::new(),
             strays: BTreeSet::new(),
+            contact: Contact::default(),
+            guarded: BTreeSet::new(),
         }
     }
 
@@ -126,6 +132,11 @@ impl Worker {
         if self.tasks.get(&id).is_some_and(|held| self.template(held).is_none()) {
             effects = self.step(now, id, Input::Refused("its spec is not on this node's disk".to_owned()));
         }
+        let begun = self.tasks.get(&id).is_some_and(|held| held.machine.is_begun());
+        if let Some(after) = self.stops_after(id).filter(|_| begun) {
+            // One that ran on past its time is stopped, whatever is found of it.
+            effects.extend(self.check(now, id, after));
+        }
         effects.extend(self.step(now, id, Input::Recovered(found)));
         effects
     }
@@ -140,6 +151,7 @@ impl Worker {
     pub fn begin_session(&mut self) {
         self.named = None;
         self.specs.retain(|_, spec| spec.uses > 0);
+        self.contact.begin_session();
     }
 
     /// Takes a message of orders.
@@ -189,6 +201,9 @@ impl Worker {
         };
         self.hold(order, TaskMachine::new(order.desired, order.generation, now));
         let mut effects = vec![Effect::Persist(true), Effect::Report(order.task, true)];
+        if self.guarded.contains(&order.task) {
+            effects.extend(self.open(now, order.task));
+        }
         effects.extend(self.step(now, order.task, input));
         effects
     }
@@ -198,6 +213,7 @@ impl Worker {
             spec.uses += 1;
         }
         self.tasks.insert(order.task, Held { machine, slot: order.slot, template: order.template });
+        self.guard(order.task);
     }
 
     /// Forgets every task at once, killing what runs: the node leaves.
@@ -254,19 +270,12 @@ impl Worker {
         Some(Effect::Prepare(TaskOrder { task: id, slot: held.slot, node: self.node, template: Arc::clone(template) }))
     }
 
-    fn grace(&self, id: TaskId, hurry: bool) -> Duration {
-        if hurry {
-            return Duration::ZERO;
-        }
-        let template = self.tasks.get(&id).and_then(|held| self.template(held));
-        template.map_or(STOP_GRACE_DEFAULT, |template| template.spec.container.stop_grace)
-    }
-
     fn template(&self, held: &Held) -> Option<&Arc<Template>> {
         self.specs.get(&held.template).and_then(|spec| spec.body.as_ref().ok())
     }
 
     fn release(&mut self, id: TaskId) {
+        self.guarded.remove(&id);
         let Some(held) = self.tasks.remove(&id) else { return };
         if let Some(spec) = self.specs.get_mut(&held.template) {
             spec.uses -= 1;
@@ -348,5 +357,6 @@ fn record(task: TaskId, held: &Held) -> Record {
     Record { assignment, status: machine.status() }
 }
 
+mod guard;
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@
 pub mod cgroup;
 pub mod container;
 pub mod image;
+pub mod lifeline;
 pub mod logs;
 pub mod network;
 pub mod rootfs;
@@ -23,3 +24,4 @@ pub use container::{
     ContainerId, ContainerInfo, ContainerSpec, ContainerStatus, Exit, Protocol, PublishedPort, Resources, Runtime,
     RuntimeConfig, RuntimeError,
 };
+pub use lifeline::Lifeline;

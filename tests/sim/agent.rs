@@ -112,7 +112,8 @@ impl Agent {
         let mut time = SteadyTime::new(count(stage.now), self.clock.wall(stage.now));
         let now = time.now(count(stage.now), self.clock.wall(stage.now));
         let (managers, seed) = (self.disk.managers.clone(), stage.chance.seed());
-        let machine = NodeMachine::new(self.node, String::new(), managers, seed, now);
+        let mut machine = NodeMachine::new(self.node, String::new(), managers, seed, now);
+        machine.find_contact(self.executor.kept, self.executor.clock.uptime(stage.now));
         let told = BTreeMap::new();
         let daemon =
             Daemon { machine, time, conn: None, parting: false, writing: None, armed: Us::MAX, told, removed: false };
@@ -133,6 +134,9 @@ impl Agent {
         let wall = self.clock.wall(stage.now);
         let Some(daemon) = &mut self.daemon else { return Vec::new() };
         let now = daemon.time.now(count(stage.now), wall);
+        let passed = daemon.machine.pass(now, self.executor.clock.uptime(stage.now));
+        self.act(stage, passed);
+        let Some(daemon) = &mut self.daemon else { return Vec::new() };
         let effects = act(&mut daemon.machine, now);
         self.act(stage, effects);
         self.settle(stage, now)
@@ -150,6 +154,7 @@ impl Agent {
                     daemon.conn = manager.map(|manager| stage.open(place, manager, hello));
                 }
                 Effect::Say(message) => say(stage, daemon, message),
+                Effect::Keep(contact) => self.executor.kept = Some(contact),
                 Effect::Began => daemon.told.clear(),
                 Effect::Remember(managers) => self.disk.managers = managers,
                 Effect::Disconnect => {
@@ -205,6 +210,9 @@ impl Agent {
             return self.end(stage);
         }
         let at = daemon.machine.wake_at(parted).map_or(Us::MAX, |at| alarm(stage.now, now, at));
+        let clock = self.executor.clock;
+        let lapse = daemon.machine.lapse_in().map(|left| clock.alarm(stage.now, clock.uptime(stage.now) + left));
+        let at = at.min(lapse.unwrap_or(Us::MAX));
         if at < daemon.armed {
             daemon.armed = at;
             stage.at(at, Event::Tick(place, life));
@@ -298,6 +306,7 @@ impl Agent {
         let started = if with_power { Vec::new() } else { self.executor.daemon_died(stage) };
         if with_power {
             self.executor.power_cut(stage);
+            (self.executor.kept, self.executor.clock.booted) = (None, stage.now);
         }
         stage.hang_up(Side::Agent, self.place, !with_power);
         started.into_iter().map(News::Started).collect()

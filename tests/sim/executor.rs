@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use skep_agent::order::{Blame, Exited, Fault, Recovered, Started, TaskOrder};
 use skep_agent::task::Input;
-use skep_proto::model::TaskId;
+use skep_proto::model::disconnect::BACKSTOP_LAG;
+use skep_proto::model::{ServiceId, TaskId};
+use skep_runtime::Lifeline;
+use skep_runtime::lifeline::Care;
 
 use super::queue::Event;
 use super::stage::Stage;
-use super::time::{MS, SECOND, Us, us};
+use super::time::{BootClock, MS, SECOND, Us, us};
 
 /// A program that runs until it is stopped.
 pub(crate) const STEADY: &str = "steady";
@@ -36,6 +39,17 @@ pub(crate) enum Phase {
 pub(crate) struct Container {
     pub(crate) phase: Phase,
     image: String,
+    /// Of a task of which no other of its slot may run at the same time: which slot, and what its life hangs on.
+    pub(crate) single: Option<Single>,
+    /// Its shim is stopping it, and kills it then.
+    kill_at: Option<Duration>,
+}
+
+/// What a single writer's container has besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Single {
+    pub(crate) slot: (ServiceId, u32),
+    line: Lifeline,
 }
 
 #[derive(Clone, Debug)]
@@ -63,11 +77,15 @@ pub(crate) struct Executor {
     steps: BTreeMap<u64, (TaskId, Step)>,
     count: u64,
     waiting: BTreeSet<TaskId>,
+    pub(crate) clock: BootClock,
+    /// When the lifeline was last kept.
+    pub(crate) kept: Option<Duration>,
 }
 
 impl Executor {
     pub(crate) fn new(agent: usize) -> Self {
-        Self { agent, life: 0, containers: BTreeMap::new(), steps: BTreeMap::new(), count: 0, waiting: BTreeSet::new() }
+        let (containers, steps, waiting) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { agent, life: 0, containers, steps, count: 0, waiting, clock: BootClock::default(), kept: None }
     }
 
     /// No step is under way.
@@ -150,7 +168,8 @@ impl Executor {
             return Err(Fault { blame: Blame::Task, reason: "no such image".into() });
         }
         fault.map_or(Ok(()), Err)?;
-        self.containers.insert(order.task, Container { phase: Phase::Created, image });
+        let single = single(order);
+        self.containers.insert(order.task, Container { phase: Phase::Created, image, single, kill_at: None });
         Ok(())
     }
 
@@ -158,7 +177,14 @@ impl Executor {
         let missing = Fault { blame: Blame::Node, reason: "no such container".into() };
         let container = self.containers.get_mut(&task).ok_or(missing)?;
         fault.map_or(Ok(()), Err)?;
+        let uptime = self.clock.uptime(stage.now);
+        if container.single.is_some_and(|single| !single.line.holds(self.kept, uptime)) {
+            return Err(Fault { blame: Blame::Temporary, reason: "its lifeline was not kept".into() });
+        }
         container.phase = Phase::Running;
+        if container.single.is_some() {
+            stage.after(0, Event::Care(self.agent, task));
+        }
         if container.image != STEADY && !stage.rules.is_quiet {
             let life = stage.chance.between(50 * MS, 8 * SECOND);
             stage.after(life, Event::Exit(self.agent, task));
@@ -183,6 +209,28 @@ impl Executor {
         fault.map_or(Ok(()), Err)?;
         self.containers.remove(&task);
         Ok(())
+    }
+
+    /// The shim of a container looks after its lifeline, whether a daemon is there or not.
+    pub(crate) fn care(&mut self, stage: &mut Stage, task: TaskId) {
+        let (kept, uptime) = (self.kept, self.clock.uptime(stage.now));
+        let running = self.containers.get_mut(&task).filter(|container| container.phase == Phase::Running);
+        let Some(container) = running else { return };
+        let Some(single) = container.single else { return };
+        match single.line.care(kept, container.kill_at, uptime) {
+            Care::Look(at) => stage.at(self.clock.alarm(stage.now, at), Event::Care(self.agent, task)),
+            Care::Stop(at) => {
+                container.kill_at = Some(at);
+                stage.at(self.clock.alarm(stage.now, at), Event::Care(self.agent, task));
+                if stage.chance.once_in(500) {
+                    stage.after(us(single.line.grace) / 2, Event::Exit(self.agent, task));
+                }
+            }
+            Care::Kill => {
+                container.phase = Phase::Ended(Exited { code: 137, oom: false, error: Some("lifeline".into()) });
+                self.tell(stage, task);
+            }
+        }
     }
 
     /// A program ends by itself, whether a daemon is there or not.
@@ -234,6 +282,13 @@ impl Executor {
         };
         self.containers.iter().map(found).collect()
     }
+}
+
+fn single(order: &TaskOrder) -> Option<Single> {
+    let spec = &order.template.spec;
+    let after = spec.on_disconnect.stops_after()? + BACKSTOP_LAG;
+    let line = Lifeline { after, grace: spec.container.stop_grace };
+    (order.slot > 0).then_some(Single { slot: (order.template.service, order.slot), line })
 }
 
 fn started(task: TaskId) -> Started {

@@ -63,6 +63,12 @@ pub(crate) enum Event {
     Turn(usize, u64, Loop),
     /// A session of a leader does what it can.
     Session(ConnId),
+    /// A round to the group that makes sure that a manager leads comes to its end: for a heartbeat of that number on that session.
+    Confirm(usize, u64, ConnId, u64),
+    /// And its outcome reaches the session.
+    Witness(usize, u64, ConnId, u64),
+    /// A container's shim looks after its lifeline.
+    Care(usize, TaskId),
     /// A proposal's outcome reaches its owner; with manager and term.
     Reply(usize, u64, Owner, Result),
     /// The log's disk is done with what was appended up to here, in that term.

@@ -43,3 +43,26 @@ pub(crate) fn alarm(now: Us, here: Moment, at: Moment) -> Us {
 pub(crate) fn us(span: Duration) -> Us {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX >> 8).min(u64::MAX >> 8)
 }
+
+/// A machine's clock that counts from its boot, goes on whatever happens, and is a little quick or slow.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct BootClock {
+    pub(crate) booted: Us,
+    /// Millionths that it is quick; slow, when negative.
+    pub(crate) error: i64,
+}
+
+impl BootClock {
+    pub(crate) fn uptime(self, now: Us) -> Duration {
+        let span = i128::from(now - self.booted);
+        let shown = span * i128::from(1_000_000 + self.error) / 1_000_000;
+        Duration::from_micros(u64::try_from(shown).unwrap_or(0))
+    }
+
+    /// When a timer of that clock goes off. It never comes early.
+    pub(crate) fn alarm(self, now: Us, at: Duration) -> Us {
+        let left = i128::from(us(at.saturating_sub(self.uptime(now))));
+        let real = left * 1_000_000 / i128::from(1_000_000 + self.error);
+        now + u64::try_from(real).unwrap_or(0) + MS
+    }
+}

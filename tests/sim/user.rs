@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use skep_manager::api::held::single_writers_on;
 use skep_manager::api::validate;
 use skep_manager::store::{Change, State};
 use skep_proto::model::{
     Availability, Constraint, Meta, MinAvailable, Mode, Moment, Node, NodeDescription, NodeId, NodeRole, NodeSpec,
-    NodeState, NodeStatus, PortConfig, Protocol, PublishMode, Resources, RestartCondition, RestartPolicy, Service,
-    ServiceId, ServiceName, ServiceSpec, TaskSpec, UpdateConfig,
+    NodeState, NodeStatus, OnDisconnect, PortConfig, Protocol, PublishMode, Resources, RestartCondition, RestartPolicy,
+    Service, ServiceId, ServiceName, ServiceSpec, TaskSpec, UpdateConfig,
 };
 
 use super::chance::Chance;
@@ -172,6 +173,9 @@ fn spec(chance: &mut Chance, number: u64) -> ServiceSpec {
     if chance.once_in(200) {
         task.placement.max_replicas_per_node = Some(2);
     }
+    if chance.once_in(400) {
+        task.on_disconnect = OnDisconnect::StopAfter(Duration::from_millis(chance.between(5_000, 9_000)));
+    }
     let mode = if chance.once_in(250) {
         Mode::Global
     } else {
@@ -187,7 +191,9 @@ fn spec(chance: &mut Chance, number: u64) -> ServiceSpec {
     let few = u32::try_from(chance.below(3)).unwrap_or(0);
     let min_available = chance.pick(&[MinAvailable::Tasks(0), MinAvailable::Tasks(few), MinAvailable::Percent(50)]);
     let (labels, min_available) = (BTreeMap::new(), min_available.unwrap_or_default());
-    ServiceSpec { name, labels, task, mode, ports, update: rollout(chance), min_available }
+    let mut update = rollout(chance);
+    update.start_first &= !task.is_single_writer();
+    ServiceSpec { name, labels, task, mode, ports, update, min_available }
 }
 
 fn port(published: u16, mode: PublishMode) -> PortConfig {
@@ -230,6 +236,9 @@ pub(crate) fn change(ask: &Ask, state: &State) -> Option<Change> {
         Ask::AddNode(id) => Some(Change::PutNode(Box::new(new_node(*id)))),
         Ask::RemoveNode(id) => {
             let if_version = state.node(*id)?.meta.version;
+            if single_writers_on(state, *id) > 0 {
+                return None;
+            }
             Some(Change::RemoveNode { node: *id, if_version })
         }
     }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use skep_manager::store::{Change, Store, Transaction, codec};
+use skep_proto::model::disconnect::CLOCK_ERROR_PERCENT_MAX;
 use skep_proto::model::{Cluster, ClusterSpec, ManagerStatus, Meta, NodeId, NodeRole};
 
 use super::agent::{Agent, News};
 use super::chance::Chance;
 use super::check::{self, Checks, Verdict, Violation, broken};
-use super::log::Log;
+use super::log::{Lead, Log};
 use super::manager::{Manager, reply};
 use super::net::Net;
 use super::queue::{Event, Owner, Queue, Result, Side};
@@ -98,6 +99,7 @@ impl World {
         let at = self.managers[0].wall(&self.stage);
         self.stage.log.found(codec::encode(&[Transaction { changes, at }]));
         for place in 0..self.managers.len() {
+            self.managers[place].error = self.clock_error();
             self.managers[place].start(&mut self.stage);
         }
         self.elect();
@@ -108,10 +110,17 @@ impl World {
         self.stage.after(2 * SECOND, Event::Fault);
     }
 
+    /// Clocks are right, or as wrong as they may be.
+    fn clock_error(&mut self) -> i64 {
+        let most = i64::from(CLOCK_ERROR_PERCENT_MAX) * 10_000;
+        self.stage.chance.pick(&[0, most, -most]).unwrap_or(0)
+    }
+
     fn add_agent(&mut self, node: NodeId) {
         let place = self.agents.len();
         let managers = (0..self.managers.len()).map(|manager| format!("m{manager}")).collect();
         self.agents.push(Agent::new(place, node, managers));
+        self.agents[place].executor.clock.error = self.clock_error();
         self.stage.after(MS, Event::Start(place));
     }
 
@@ -158,6 +167,19 @@ impl World {
                     self.managers[manager].session(&mut self.stage, conn);
                 }
             }
+            Event::Confirm(manager, term, conn, seq) => {
+                // A majority answers only whoever leads in its eyes; the answer may be late.
+                if self.stage.log.lead() == Some(Lead { manager, term }) {
+                    let delay = self.stage.chance.delay(5 * MS, 2 * SECOND);
+                    self.stage.after(delay, Event::Witness(manager, term, conn, seq));
+                }
+            }
+            Event::Witness(manager, term, conn, seq) => {
+                if self.has_term(manager, term) {
+                    self.managers[manager].witness(&mut self.stage, conn, seq);
+                }
+            }
+            Event::Care(agent, task) => self.agents[agent].executor.care(&mut self.stage, task),
             Event::Reply(manager, term, owner, result) => self.replied(manager, term, owner, result),
             Event::Synced(term, upto) => self.synced(term, upto),
             Event::User => self.ask(),
@@ -191,9 +213,10 @@ impl World {
                 }
             }
             Event::Session(conn) => self.managers[self.stage.net.conn(*conn)?.manager].frozen_until,
-            Event::Turn(manager, ..) | Event::Reply(manager, ..) | Event::Call(manager, _) => {
-                self.managers[*manager].frozen_until
-            }
+            Event::Turn(manager, ..)
+            | Event::Reply(manager, ..)
+            | Event::Witness(manager, ..)
+            | Event::Call(manager, _) => self.managers[*manager].frozen_until,
             _ => 0,
         };
         (until > self.stage.now).then_some(until)
@@ -257,7 +280,10 @@ impl World {
         let node = self.agents[agent].node;
         for one in news {
             let verdict = match one {
-                News::Started(task) => self.checks.started(node, task),
+                News::Started(task) => self
+                    .checks
+                    .started(node, task)
+                    .and_then(|()| check::invariant_a_single_writer_runs_once(&self.agents, task)),
                 News::Acked(reports) => match self.truth() {
                     Some(store) => check::invariant_acknowledged_reports_are_stored(node, &store.read(), &reports),
                     None => Ok(()),

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use skep_proto::model::{PortConfig, Protocol, Resources, TaskId};
-use skep_runtime::{ContainerId, ContainerInfo, ContainerSpec, ContainerStatus, Exit, PublishedPort};
+use skep_proto::model::disconnect::BACKSTOP_LAG;
+use skep_proto::model::{PortConfig, Protocol, Resources, TaskId, TaskSpec};
+use skep_runtime::{ContainerId, ContainerInfo, ContainerSpec, ContainerStatus, Exit, Lifeline, PublishedPort};
 
 use super::template::{TemplateError, expand};
 use crate::order::{Exited, Recovered, Started, TaskOrder};
@@ -53,6 +54,7 @@ pub fn spec(order: &TaskOrder, node_hostname: &str) -> Result<ContainerSpec, Tem
         stop_signal: given(wanted.stop_signal),
         resources: limits(order.template.spec.limits),
         ports: order.template.ports.iter().map(published).collect(),
+        lifeline: lifeline(&order.template.spec),
     })
 }
 
@@ -90,6 +92,12 @@ fn limits(limits: Resources) -> skep_runtime::Resources {
     skep_runtime::Resources { nano_cpus, memory_bytes, pids }
 }
 
+/// Of a task that stops when its node is cut off: a little later than the agent would stop it.
+fn lifeline(spec: &TaskSpec) -> Option<Lifeline> {
+    let after = spec.on_disconnect.stops_after()?;
+    Some(Lifeline { after: after + BACKSTOP_LAG, grace: spec.container.stop_grace })
+}
+
 fn published(port: &PortConfig) -> PublishedPort {
     let protocol = match port.protocol {
         Protocol::Tcp => skep_runtime::Protocol::Tcp,
@@ -124,7 +132,7 @@ pub fn recovered(info: ContainerInfo) -> Recovered {
 pub(crate) mod tests {
     use std::sync::Arc;
 
-    use skep_proto::model::{NodeId, PublishMode, ServiceId, TaskSpec};
+    use skep_proto::model::{NodeId, PublishMode, ServiceId};
 
     use super::*;
     use crate::order::Template;

@@ -107,6 +107,14 @@ impl Executor for RuntimeExecutor {
         }
     }
 
+    fn keep_contact(&self, contact: Duration) -> Result<(), ExecError> {
+        self.runtime.keep_lifeline(contact).map_err(|error| failed("keep the contact with the leader", error))
+    }
+
+    fn last_contact(&self) -> Option<Duration> {
+        self.runtime.lifeline()
+    }
+
     async fn recover(&self) -> Result<Vec<(TaskId, Recovered)>, ExecError> {
         let all = self.runtime.list().into_iter();
         Ok(all.filter_map(|info| Some((task_id(&info)?, recovered(info)))).collect())

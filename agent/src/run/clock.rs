@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use nix::time::{ClockId, clock_gettime};
 use skep_proto::model::moment::millis;
 use skep_proto::model::{Moment, Seed, SteadyTime};
 use uuid::Uuid;
@@ -34,4 +35,13 @@ pub(crate) fn wall() -> Moment {
 /// Random bits for one machine.
 pub(crate) fn seed() -> Seed {
     Seed::new(Uuid::new_v4().as_u128())
+}
+
+/// The time since the machine's boot. It goes on while the machine sleeps and is never set.
+///
+/// # Panics
+/// Never: every Linux since 2.6.39 has this clock.
+pub(crate) fn uptime() -> Duration {
+    let time = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("the kernel has a clock of the time since boot");
+    Duration::from(time)
 }

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::agent::{AgentConfig, AgentView, Command};
-use super::clock::{Clock, seed};
+use super::clock::{Clock, seed, uptime};
 use super::link::{Link, LinkEvent};
 use super::renew::Renewal;
 use super::steps::Steps;
@@ -86,6 +86,7 @@ impl Driver {
         let mut driver = Self::new(config, executor, connector, inbox, files);
         let description = driver.overlay(description);
         let now = driver.clock.now();
+        driver.machine.find_contact(driver.executor.last_contact(), uptime());
         let mut effects = driver.machine.describe(description);
         effects.extend(driver.machine.restore(now, list, found));
         driver.act(now, effects);
@@ -131,7 +132,7 @@ impl Driver {
     /// Runs until the owner ends it.
     pub(crate) async fn run(mut self) {
         loop {
-            let now = self.clock.now();
+            let now = self.pass();
             self.settle(now);
             if self.has_ended(now) {
                 return self.finish().await;
@@ -140,13 +141,22 @@ impl Driver {
             if let Event::Command(None) = event {
                 return;
             }
-            let now = self.clock.now();
+            let now = self.pass();
             self.handle(now, event);
         }
     }
 
+    /// Time has passed; what has been cut off for too long stops before anything else happens.
+    fn pass(&mut self) -> Moment {
+        let now = self.clock.now();
+        let effects = self.machine.pass(now, uptime());
+        self.act(now, effects);
+        now
+    }
+
     async fn next(&mut self, now: Moment) -> Event {
         let sleep = self.wake_at().map_or(DESCRIBE_EVERY, |at| at.since(now));
+        let sleep = self.machine.lapse_in().map_or(sleep, |lapse| lapse.min(sleep));
         tokio::select! {
             command = self.inbox.recv() => Event::Command(command),
             (task, input) = self.steps.next() => Event::Task(task, input),

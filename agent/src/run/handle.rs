@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "driver: looks at the machine beside the loop")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use skep_proto::model::moment::millis;
 use skep_proto::model::{Moment, NodeDescription};
@@ -90,8 +91,8 @@ impl Driver {
     /// What leaves with the time on it gets it here: decisions are made by a clock that never goes back, which may not be the time.
     fn stamped(&self, message: ToManager) -> ToManager {
         match message {
-            ToManager::Heartbeat(_) => {
-                ToManager::Heartbeat(pb::Heartbeat { clock_ms: wall().0, delay_ms: millis(self.delay) })
+            ToManager::Heartbeat(pb::Heartbeat { seq, .. }) => {
+                ToManager::Heartbeat(pb::Heartbeat { clock_ms: wall().0, delay_ms: millis(self.delay), seq })
             }
             other => other,
         }
@@ -116,6 +117,7 @@ impl Driver {
                     self.link.connect(address, *hello);
                 }
                 Effect::Say(message) => self.link.say(self.stamped(message)),
+                Effect::Keep(contact) => self.keep(contact),
                 Effect::Began => self.serve_logs(),
                 Effect::Remember(managers) => self.remember(&managers),
                 Effect::Disconnect => self.link.disconnect(),
@@ -136,6 +138,13 @@ impl Driver {
                 Effect::Stop(task, grace) => self.steps.stop(task, grace),
                 Effect::Remove(task) => self.steps.remove(task),
             }
+        }
+    }
+
+    /// Containers that hang on it are stopped when it cannot be kept: too soon rather than too late.
+    fn keep(&self, contact: Duration) {
+        if let Err(error) = self.executor.keep_contact(contact) {
+            tracing::error!(error = %skep_proto::chain::chain(&error), "the contact with the leader is not kept");
         }
     }
 

@@ -68,6 +68,7 @@ pub struct SimCounts {
 
 #[derive(Debug, Default)]
 struct Shared {
+    contact: Option<Duration>,
     tasks: BTreeMap<TaskId, SimTask>,
     counts: SimCounts,
     preparing: usize,
@@ -213,6 +214,15 @@ impl Executor for SimExecutor {
         let removed = shared.tasks.remove(&task).is_some();
         shared.counts.removed += usize::from(removed);
         Ok(())
+    }
+
+    fn keep_contact(&self, contact: Duration) -> Result<(), ExecError> {
+        self.shared.lock().contact = Some(contact);
+        Ok(())
+    }
+
+    fn last_contact(&self) -> Option<Duration> {
+        self.shared.lock().contact
     }
 
     async fn recover(&self) -> Result<Vec<(TaskId, Recovered)>, ExecError> {

@@ -1,5 +1,7 @@
 //! The decisions about one task.
 
+mod lapse;
+
 use std::time::Duration;
 
 use skep_proto::model::{DesiredState, Moment, TaskState, TaskStatus};
@@ -43,6 +45,8 @@ pub struct TaskMachine {
     retry_at: Option<Moment>,
     forget: Option<bool>,
     leftover: bool,
+    gate: bool,
+    lapsed: Option<Box<str>>,
 }
 
 impl TaskMachine {
@@ -62,6 +66,8 @@ impl TaskMachine {
             retry_at: None,
             forget: None,
             leftover: false,
+            gate: true,
+            lapsed: None,
         }
     }
 
@@ -158,6 +164,8 @@ impl TaskMachine {
             Input::Stopped(result) => return self.stopped(now, result),
             Input::Removed(result) => return self.removed(now, result),
             Input::Recovered(found) => return self.recovered(now, found),
+            Input::Gate(open) => self.gate = open,
+            Input::Lapsed(reason) => self.lapse(reason),
             Input::Tick => self.retry_at = self.retry_at.filter(|at| *at > now),
         }
         Vec::new()
@@ -244,7 +252,7 @@ impl TaskMachine {
             (false, Exited { code: 0, error: None, .. }) => TaskState::Complete,
             (false, _) => TaskState::Failed,
         };
-        let error = if state == TaskState::Failed { reason(exit) } else { String::new() };
+        let error = if state == TaskState::Failed { reason(exit) } else { self.why_stopped() };
         self.end(now, state, error);
     }
 
@@ -254,7 +262,7 @@ impl TaskMachine {
         }
         match result {
             Ok(Some(exit)) => self.ended(now, &exit),
-            Ok(None) if !self.state.is_terminal() => self.end(now, TaskState::Shutdown, String::new()),
+            Ok(None) if !self.state.is_terminal() => self.end(now, TaskState::Shutdown, self.why_stopped()),
             Ok(None) => {}
             Err(_) => return self.retry(now, stop_delay(self.tries)),
         }
@@ -322,11 +330,11 @@ impl TaskMachine {
                 self.raise(now, TaskState::Preparing);
                 self.begin(Step::Prepare, Effect::Prepare, effects);
             }
-            TaskState::Ready if self.desired >= DesiredState::Running => {
+            TaskState::Ready if self.desired >= DesiredState::Running && self.gate => {
                 self.raise(now, TaskState::Starting);
                 self.begin(Step::Start, Effect::Start, effects);
             }
-            TaskState::Starting => self.begin(Step::Start, Effect::Start, effects),
+            TaskState::Starting if self.gate => self.begin(Step::Start, Effect::Start, effects),
             _ => {}
         }
     }
@@ -349,7 +357,7 @@ impl TaskMachine {
     }
 
     fn unwanted(&self) -> bool {
-        self.forget.is_some() || !self.desired.is_live()
+        self.forget.is_some() || !self.desired.is_live() || self.lapsed.is_some()
     }
 
     fn begin(&mut self, step: Step, effect: Effect, effects: &mut Vec<Effect>) {

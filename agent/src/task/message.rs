@@ -25,6 +25,10 @@ pub enum Input {
     Removed(Result<(), Fault>),
     /// What was found after a restart of the daemon.
     Recovered(Option<Recovered>),
+    /// Whether a task that stops on a cut-off node may be started now. Other tasks never hear of it, and may.
+    Gate(bool),
+    /// Its node was cut off for longer than it may run; why, in a sentence. Nothing takes that back.
+    Lapsed(String),
     /// Time has passed.
     Tick,
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::lifeline::Lifeline;
+
 /// Where the runtime lives on this machine. Two runtimes with different values share nothing.
 #[derive(Clone, Debug)]
 pub struct RuntimeConfig {
@@ -97,6 +99,9 @@ pub struct ContainerSpec {
     pub resources: Resources,
     /// Ports of this machine that lead to the container.
     pub ports: Vec<PublishedPort>,
+    /// What its life hangs on, if not on itself alone.
+    #[serde(default)]
+    pub lifeline: Option<Lifeline>,
 }
 
 /// Limits; zero means no limit.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Group;
+use crate::lifeline::Lifeline;
 use crate::rootfs::Overlay;
 use crate::rootfs::mounts::FILES;
 use crate::security::CapabilitySet;
@@ -49,6 +50,22 @@ pub struct Bundle {
     pub capabilities: CapabilitySet,
     /// Groups to make and join.
     pub groups: Vec<Group>,
+    /// What the container's life hangs on.
+    #[serde(default)]
+    pub tether: Option<Tether>,
+}
+
+/// A container's lifeline, and what its shim needs to watch over it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tether {
+    /// Where it is kept.
+    pub path: PathBuf,
+    /// In this boot of the machine.
+    pub boot_id: String,
+    /// For how long it holds.
+    pub line: Lifeline,
+    /// What asks the program to stop.
+    pub stop_signal: i32,
 }
 
 /// A process that cannot be mistaken for a later one with the same id.

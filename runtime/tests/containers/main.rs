@@ -6,6 +6,7 @@
 mod adoption;
 mod isolation;
 mod life;
+mod lifeline;
 mod limits;
 mod support;
 
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
     }
     let filter = args.iter().skip(1).find(|a| !a.to_string_lossy().starts_with('-'));
     let wanted = |name: &str| filter.is_none_or(|f| name.contains(&*f.to_string_lossy()));
-    let groups = [life::TESTS, limits::TESTS, isolation::TESTS, adoption::TESTS];
+    let groups = [life::TESTS, limits::TESTS, isolation::TESTS, adoption::TESTS, lifeline::TESTS];
     let tests: Vec<Test> = groups.concat().into_iter().filter(|(name, _)| wanted(name)).collect();
     let failed = tests.iter().filter(|test| !passes(test)).count();
     let verdict = if failed == 0 { "ok" } else { "FAILED" };

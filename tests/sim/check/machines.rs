@@ -50,6 +50,22 @@ impl Checks {
     }
 }
 
+/// Of a service that stops on a cut-off node no two tasks of a slot run at the same true time, on whatever machines.
+pub(crate) fn invariant_a_single_writer_runs_once(agents: &[Agent], task: TaskId) -> Verdict {
+    let here = agents.iter().find_map(|agent| agent.executor.containers.get(&task)?.single);
+    let Some(single) = here else { return Ok(()) };
+    for agent in agents {
+        for (other, container) in &agent.executor.containers {
+            let same = container.single.is_some_and(|it| it.slot == single.slot) && *other != task;
+            if same && container.phase == Phase::Running {
+                let what = format!("task {task} of {:?} was started while {other} runs on {}", single.slot, agent.node);
+                return broken("a_single_writer_runs_once", what);
+            }
+        }
+    }
+    Ok(())
+}
+
 /// An end that was told is the word to start a successor: if the task ran on, or again, there would be two.
 pub(crate) fn invariant_a_task_that_ended_does_not_run(agents: &[Agent], state: &State, task: TaskId) -> Verdict {
     let node = state.task(task).and_then(|task| task.node);

@@ -13,7 +13,10 @@ use skep_manager::store::{State, Touched};
 use skep_proto::model::{NodeId, ServiceId, TaskId};
 
 use super::time::Us;
-pub(crate) use machines::{invariant_a_task_that_ended_does_not_run, invariant_acknowledged_reports_are_stored};
+pub(crate) use machines::{
+    invariant_a_single_writer_runs_once, invariant_a_task_that_ended_does_not_run,
+    invariant_acknowledged_reports_are_stored,
+};
 pub(crate) use rest::at_rest;
 pub(crate) use writes::invariant_replicas_agree;
 

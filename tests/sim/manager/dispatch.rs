@@ -44,6 +44,7 @@ pub(crate) struct Visit {
     talk: Talk,
     watch: Watch,
     commits: tokio::sync::watch::Receiver<u64>,
+    contacts: tokio::sync::watch::Receiver<u64>,
     arrived: VecDeque<pb::AgentMessage>,
     is_armed: bool,
     /// The rhythm that was told.
@@ -132,6 +133,7 @@ impl Manager {
             talk: Talk::new(node, session, &own.settings, &daemon.store.read()),
             watch,
             commits: line.commits(),
+            contacts: line.contacts(),
             line,
             arrived: VecDeque::new(),
             is_armed: false,
@@ -270,6 +272,14 @@ impl Manager {
         }
     }
 
+    /// This manager led after it had heard a heartbeat: the session may say so.
+    pub(crate) fn witness(&mut self, stage: &mut Stage, conn: ConnId, seq: u64) {
+        if let Some(visit) = self.visit(conn) {
+            visit.line.witness(seq);
+            visit.arm(stage, conn);
+        }
+    }
+
     /// The stream is no more.
     pub(crate) fn lost(&mut self, stage: &mut Stage, conn: ConnId) {
         if self.visit(conn).is_some() {
@@ -357,6 +367,8 @@ fn step(daemon: &mut Daemon, stage: &mut Stage, conn: ConnId) -> Progress {
         visit.talk.refresh(&daemon.store.read());
     } else if visit.commits.has_changed().unwrap_or(false) {
         visit.talk.committed(*visit.commits.borrow_and_update());
+    } else if visit.contacts.has_changed().unwrap_or(false) {
+        visit.talk.contact(*visit.contacts.borrow_and_update(), &daemon.store.read());
     } else if visit.period != period {
         visit.period = period;
         visit.talk.settled(&term.dispatching.settings);
@@ -381,16 +393,22 @@ fn listen(daemon: &mut Daemon, stage: &mut Stage, conn: ConnId, steady: Moment) 
     }
     let Some(message) = visit.arrived.pop_front() else { return Progress::None };
     visit.line.heard(steady);
-    if matches!(message.message, Some(Heard::Heartbeat(_))) {
+    if matches!(message.message, Some(Heard::Heartbeat(pb::Heartbeat { seq: 0, .. }))) {
         return Progress::Some;
     }
-    hear(visit, message, &daemon.store)
+    let lead = term.lead;
+    let (progress, asked) = hear(visit, message, &daemon.store);
+    if let Some(seq) = asked {
+        let delay = stage.chance.delay(5 * MS, 2 * SECOND);
+        stage.after(delay, Event::Confirm(lead.manager, lead.term, conn, seq));
+    }
+    progress
 }
 
-/// The acts of one message. Only one of them concerns the keeper.
-fn hear(visit: &mut Visit, message: pb::AgentMessage, store: &Store) -> Progress {
+/// The acts of one message. Only one of them concerns the keeper. With the heartbeat that asks for an answer.
+fn hear(visit: &mut Visit, message: pb::AgentMessage, store: &Store) -> (Progress, Option<u64>) {
     let acts = visit.talk.hear(message, &store.read()).expect("agents say nothing malformed");
-    let mut progress = Progress::Some;
+    let (mut progress, mut asked) = (Progress::Some, None);
     for act in acts {
         match act {
             Act::Note(statuses) => store.note_statuses(statuses),
@@ -399,8 +417,9 @@ fn hear(visit: &mut Visit, message: pb::AgentMessage, store: &Store) -> Progress
             Act::Describe(description) => {
                 progress = Progress::Happened(Happening::Described { node: visit.node, description });
             }
-            Act::Part(parting) => return Progress::Over(parting),
+            Act::Witness(seq) => asked = Some(seq),
+            Act::Part(parting) => return (Progress::Over(parting), None),
         }
     }
-    progress
+    (progress, asked)
 }

@@ -12,7 +12,7 @@ use skep_proto::pb;
 
 use super::queue::{ConnId, Event, Loop, Owner, Result};
 use super::stage::Stage;
-use super::time::{MS, SECOND, Us, WallClock, count};
+use super::time::{BootClock, MS, SECOND, Us, WallClock, count};
 pub(crate) use term::Term;
 
 /// A manager.
@@ -20,6 +20,8 @@ pub(crate) use term::Term;
 pub(crate) struct Manager {
     pub(crate) place: usize,
     pub(crate) clock: WallClock,
+    /// Millionths that its steady clock is quick.
+    pub(crate) error: i64,
     /// `None` while it is down.
     pub(crate) daemon: Option<Daemon>,
     /// Nothing moves before then.
@@ -39,12 +41,13 @@ pub(crate) struct Daemon {
     /// Streams that wait for somebody to lead.
     held: BTreeMap<ConnId, (NodeId, pb::Hello)>,
     started: (Us, Moment),
+    error: i64,
     time: SteadyTime,
 }
 
 impl Manager {
     pub(crate) fn new(place: usize) -> Self {
-        Self { place, clock: WallClock::default(), daemon: None, frozen_until: 0 }
+        Self { place, clock: WallClock::default(), error: 0, daemon: None, frozen_until: 0 }
     }
 
     /// Starts with an empty store, which the log fills.
@@ -58,7 +61,8 @@ impl Manager {
         let started = (stage.now, self.clock.wall(stage.now));
         let time = SteadyTime::new(count(stage.now), started.1);
         let (leader, held) = ((0, None), BTreeMap::new());
-        self.daemon = Some(Daemon { store, watch, applied: 0, term: None, leader, held, started, time });
+        self.daemon =
+            Some(Daemon { store, watch, applied: 0, term: None, leader, held, started, error: self.error, time });
     }
 
     /// Dies. Its streams break.
@@ -132,8 +136,8 @@ fn apply(store: &Store, index: usize, data: &[u8]) -> Vec<Outcome> {
 impl Daemon {
     /// The clock that never jumps, on which deadlines hang.
     pub(crate) fn steady(&self, now: Us) -> Moment {
-        let (at, wall) = self.started;
-        Moment(wall.0 + (now - at) / MS)
+        let (booted, wall) = self.started;
+        wall + BootClock { booted, error: self.error }.uptime(now)
     }
 }
 

@@ -80,7 +80,7 @@ fn malformed_messages_end_the_session() {
 }
 
 fn beat(seq: u64) -> pb::AgentMessage {
-    pb::AgentMessage { message: Some(Heard::Heartbeat(pb::Heartbeat { seq })) }
+    pb::AgentMessage { message: Some(Heard::Heartbeat(pb::Heartbeat { seq, ..Default::default() })) }
 }
 
 #[test]

@@ -42,7 +42,7 @@ async fn a_node_that_is_ten_minutes_off_keeps_its_session_and_is_shown_so() {
         let Some(Heard::Welcome(welcome)) = agent.hear().await else { panic!("a welcome") };
         assert!(welcome.hello_ms > 0 && welcome.clock_ms >= welcome.hello_ms, "{welcome:?}");
         world.until_node(member.id, NodeState::Ready).await;
-        agent.say(Said::Heartbeat(pb::Heartbeat { clock_ms: off(sys::now()).0, delay_ms: 0 })).await;
+        agent.say(Said::Heartbeat(pb::Heartbeat { clock_ms: off(sys::now()).0, delay_ms: 0, seq: 0 })).await;
         let seen = tokio::time::timeout(PATIENCE, async {
             loop {
                 if let Some(ms) = shown(&world, &member).await {

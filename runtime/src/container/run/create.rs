@@ -19,10 +19,11 @@ use super::{end, ground, watch};
 use crate::cgroup::{self, Group};
 use crate::container::{ContainerId, ContainerSpec, RuntimeError, command, files, signal};
 use crate::image::Image;
+use crate::lifeline::{self, Lifeline};
 use crate::network::Lease;
 use crate::rootfs::Overlay;
 use crate::security::CapabilitySet;
-use crate::shim::protocol::{Bundle, Identity, Reply, State, file};
+use crate::shim::protocol::{Bundle, Identity, Reply, State, Tether, file};
 
 /// Bytes of the container id that make its hostname, as in Docker.
 const HOSTNAME_LENGTH: usize = 12;
@@ -123,7 +124,13 @@ impl Draft<'_> {
             hostname: hostname.to_owned(),
             capabilities,
             groups: self.groups.clone(),
+            tether: spec.lifeline.map(|line| self.tether(line, spec, image)).transpose()?,
         })
+    }
+
+    fn tether(&self, line: Lifeline, spec: &ContainerSpec, image: &Image) -> Result<Tether, RuntimeError> {
+        let path = lifeline::disk::path(&self.runtime.config.run_dir);
+        Ok(Tether { path, boot_id: self.runtime.boot_id.clone(), line, stop_signal: stop_signal(spec, image)? })
     }
 
     fn record(
@@ -133,11 +140,9 @@ impl Draft<'_> {
         bundle: &Bundle,
         lease: Option<Lease>,
     ) -> Result<Record, RuntimeError> {
-        let name = spec.stop_signal.as_deref().or(image.config.stop_signal.as_deref()).unwrap_or("SIGTERM");
-        let unknown = || RuntimeError::UnknownSignal { name: name.to_owned() };
         Ok(Record {
             boot_id: self.runtime.boot_id.clone(),
-            stop_signal: signal::number(name).ok_or_else(unknown)?,
+            stop_signal: stop_signal(&spec, image)?,
             image_id: image.id.clone(),
             command: bundle.command.clone(),
             lease,
@@ -259,4 +264,10 @@ fn generated(spec: &ContainerSpec, hostname: &str, lease: Option<Lease>) -> [Str
         files::hosts(hostname, lease.map(|l| l.address), &spec.hosts),
         files::resolv_conf(&spec.dns, &machine.unwrap_or_default()),
     ]
+}
+
+/// The signal that asks the program to stop.
+fn stop_signal(spec: &ContainerSpec, image: &Image) -> Result<i32, RuntimeError> {
+    let name = spec.stop_signal.as_deref().or(image.config.stop_signal.as_deref()).unwrap_or("SIGTERM");
+    signal::number(name).ok_or_else(|| RuntimeError::UnknownSignal { name: name.to_owned() })
 }

@@ -21,6 +21,7 @@ use crate::container::{
     ContainerId, ContainerInfo, ContainerSpec, ContainerStatus, Exit, RuntimeConfig, RuntimeError, STOP_GRACE_MAX,
 };
 use crate::image::{Image, ImageStore};
+use crate::lifeline;
 use crate::logs::{LogLine, LogQuery};
 use crate::network::Network;
 use crate::shim::protocol::{Failure, Reply, Request};
@@ -206,6 +207,24 @@ impl Runtime {
         }
     }
 
+    /// Keeps the lifeline of all containers that have one: it was good at that time since the machine's boot.
+    ///
+    /// # Errors
+    /// When the file cannot be written; those containers are stopped when their time is up.
+    pub fn keep_lifeline(&self, at: Duration) -> Result<(), RuntimeError> {
+        let dir = &self.config.run_dir;
+        let path = lifeline::disk::path(dir);
+        let kept = lifeline::Kept { boot_id: self.boot_id.clone(), at };
+        let written = fs::create_dir_all(dir).and_then(|()| lifeline::disk::keep(&path, &kept));
+        written.map_err(create::failed("write", &path))
+    }
+
+    /// When the lifeline was kept last, in this boot of the machine.
+    #[must_use]
+    pub fn lifeline(&self) -> Option<Duration> {
+        lifeline::disk::read(&lifeline::disk::path(&self.config.run_dir), &self.boot_id)
+    }
+
     /// Makes a container: namespaces, root, cgroups and network exist afterwards, the program is not executed.
     ///
     /// # Errors
@@ -317,6 +336,7 @@ impl Runtime {
             end::remove_dir(&end::trash(&self.config.data_dir)),
             end::remove_dir(&ground::base(&self.config.data_dir)),
         ];
+        let _ = fs::remove_file(lifeline::disk::path(&self.config.run_dir));
         // The caller's own files may be in there; then it stays.
         let _ = fs::remove_dir(&self.config.run_dir);
         results.into_iter().collect()

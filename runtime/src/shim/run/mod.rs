@@ -1,6 +1,7 @@
 //! The shim's process from its first line to its last.
 #![expect(clippy::disallowed_methods, reason = "driver: owns the container's process, its clock and its files")]
 
+mod guard;
 mod init;
 mod nursery;
 mod supervise;

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketFlags};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
+use super::guard::Guard;
 use super::{now_ms, put, send};
 use crate::cgroup;
 use crate::container::Exit;
@@ -66,6 +67,7 @@ pub(super) struct Shim {
     connections: Vec<Option<OwnedFd>>,
     failure: Option<Failure>,
     buffer: Vec<u8>,
+    guard: Option<Guard>,
 }
 
 /// What a descriptor belongs to.
@@ -76,6 +78,7 @@ enum Source {
     Output(usize),
     Listener,
     Connection(usize),
+    Guard,
 }
 
 impl Shim {
@@ -94,12 +97,13 @@ impl Shim {
             connections: vec![Some(sockets.0)],
             failure: None,
             buffer: vec![0; READ_MAX],
+            guard: None,
         }
     }
 
     /// Until the container has ended.
     pub(super) fn run(mut self) -> ExitCode {
-        if self.write_state().is_err() || self.unblock().is_err() {
+        if self.write_state().is_err() || self.unblock().is_err() || self.stand_guard().is_err() {
             return self.abandon();
         }
         loop {
@@ -111,6 +115,7 @@ impl Shim {
                     Source::Output(index) => self.read_output(index),
                     Source::Listener => self.accept(),
                     Source::Connection(index) => self.serve(index),
+                    Source::Guard => self.watch_over(),
                 }
             }
             if self.phase == Phase::Making && self.connections[0].is_none() {
@@ -125,6 +130,11 @@ impl Shim {
         for pipe in self.outputs.iter().filter_map(|o| o.pipe.as_ref()) {
             rustix::io::ioctl_fionbio(pipe, true)?;
         }
+        Ok(())
+    }
+
+    fn stand_guard(&mut self) -> io::Result<()> {
+        self.guard = self.bundle.tether.clone().map(Guard::new).transpose()?;
         Ok(())
     }
 
@@ -149,6 +159,7 @@ impl Shim {
         all.push((Source::Init, self.pidfd.as_fd()));
         let outputs = self.outputs.iter().enumerate();
         all.extend(outputs.filter_map(|(i, o)| Some((Source::Output(i), o.pipe.as_ref()?.as_fd()))));
+        all.extend(self.guard.iter().map(|guard| (Source::Guard, guard.timer())));
         all.push((Source::Listener, self.listener.as_fd()));
         let connections = self.connections.iter().enumerate();
         all.extend(connections.filter_map(|(i, c)| Some((Source::Connection(i), c.as_ref()?.as_fd()))));
@@ -242,15 +253,29 @@ impl Shim {
 
     fn obey(&mut self, index: usize, request: Request) {
         match request {
-            Request::Start if self.phase == Phase::Created => {
-                self.phase = Phase::Starting(index);
-                let _ = rustix::io::write(&self.go, b"G");
-            }
+            Request::Start if self.phase == Phase::Created => self.start(index),
             Request::Start => self.refuse(index, "start the container: it is not in the state created"),
             Request::Signal(number) => match sys::send_signal(self.pidfd.as_fd(), number) {
                 Ok(()) => self.tell(index, &Reply::Done),
                 Err(e) => self.refuse(index, &format!("send signal {number}: {e}")),
             },
+        }
+    }
+
+    /// Gives the init the word, unless the container's time is up. The guard looks first, so that no instant of the program goes
+    /// unwatched.
+    fn start(&mut self, index: usize) {
+        if let Some(reason) = self.guard.as_ref().and_then(Guard::refuses) {
+            return self.refuse(index, &reason);
+        }
+        self.phase = Phase::Starting(index);
+        self.watch_over();
+        let _ = rustix::io::write(&self.go, b"G");
+    }
+
+    fn watch_over(&mut self) {
+        if let Some(guard) = &mut self.guard {
+            guard.wake(self.pidfd.as_fd());
         }
     }
 
@@ -300,7 +325,7 @@ impl Shim {
             code: failure.and_then(|f| f.code).unwrap_or(code),
             oom_killed: cgroup::oom_killed(&self.bundle.groups),
             at_ms: now_ms(),
-            error: failure.map(|f| f.text.clone()),
+            error: failure.map(|f| f.text.clone()).or_else(|| self.guard.as_ref().and_then(Guard::verdict)),
         };
         put(file::EXIT, &serde_json::to_vec(&exit)?)
     }
