@@ -44,7 +44,7 @@ fn is_available(view: &View<'_>, tasks: &Tasks<'_>) -> bool {
 /// Moves the slot's newest task off its drained node. Says whether there was anything to do now.
 pub(super) fn relocate(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &mut Draft) -> bool {
     let runs = head.status.state == TaskState::Running;
-    let single = view.is_single_writer(head) || view.service.current().task.is_single_writer();
+    let single = is_exclusive(view, head);
     if runs && single && !draft.may_stop() {
         return false;
     }
@@ -86,23 +86,34 @@ fn succession(view: &View<'_>, tasks: &Tasks<'_>, head: &Task) -> Succession {
 /// Stops a task that runs on a drained node before its replacement serves, because that has no node or one before it ended.
 pub(super) fn give_up(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &mut Draft) -> bool {
     let Some(old) = tasks.wanted().find(|task| task.id != head.id && runs_drained(view, task)) else { return false };
-    if last_failed(tasks, old).is_none() {
-        let due = head.meta.created_at + PLACE_TIME_MAX;
-        if head.status.state != TaskState::Pending {
-            return false;
-        }
-        if due > view.now {
-            draft.wake(due);
-            return false;
-        }
-    }
-    if !draft.may_stop() {
+    if !may_go(view, tasks, (old, head), draft) || !draft.may_stop() {
         return false;
     }
     draft.spend();
     let changes: Vec<Change> = retire(old, DesiredState::Shutdown).into_iter().collect();
     draft.together(changes, || format!("{:?}: task {} stops, its replacement does not run yet", tasks.slot, old.id));
     true
+}
+
+/// Whether nothing is gained by letting the old task run on until the new one does.
+fn may_go(view: &View<'_>, tasks: &Tasks<'_>, (old, head): (&Task, &Task), draft: &mut Draft) -> bool {
+    if is_exclusive(view, old) || last_failed(tasks, old).is_some() {
+        return true;
+    }
+    if head.status.state != TaskState::Pending {
+        return false;
+    }
+    // One that would wait for longer was made by a leader whose clock is ahead of ours.
+    let due = (head.meta.created_at + PLACE_TIME_MAX).min(view.now + PLACE_TIME_MAX);
+    if due > view.now {
+        draft.wake(due);
+    }
+    due <= view.now
+}
+
+/// No other may run beside it: its own spec says so, or that of whatever would replace it.
+fn is_exclusive(view: &View<'_>, task: &Task) -> bool {
+    view.is_single_writer(task) || view.service.current().task.is_single_writer()
 }
 
 /// It runs where it may not stay.
