@@ -4,8 +4,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod followers;
 mod certificates;
+mod followers;
 mod joining;
 mod managers;
 mod moving;

@@ -134,9 +134,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::model::{
-        Availability, Meta, NodeDescription, NodeId, NodeSpec, NodeState, NodeStatus, Platform, Resources,
-    };
+    use crate::model::{Availability, Meta, NodeDescription, NodeId, NodeSpec, NodeState, NodeStatus, Platform};
 
     fn node() -> Node {
         let labels = |key: &str, value: &str| BTreeMap::from([(key.to_owned(), value.to_owned())]);

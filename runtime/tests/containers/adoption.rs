@@ -103,7 +103,8 @@ fn shim_that_has_just_begun_ends_with_its_directory() {
         let (dir, program) = (world.config.run_dir.join("containers/a"), world.path().join("skep:shim"));
         std::fs::create_dir(&dir).unwrap();
         std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
-        let mut shim = std::process::Command::new(&program).arg0("sleep").arg("1000").current_dir(&dir).spawn().unwrap();
+        let mut shim =
+            std::process::Command::new(&program).arg0("sleep").arg("1000").current_dir(&dir).spawn().unwrap();
         wait_for("the shim", || shims(&dir) == [shim.id()]);
         drop(world.open().await);
         assert!(!dir.exists());

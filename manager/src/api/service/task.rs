@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use skep_proto::model::{Node, NodeId, NodeState, ServiceId, Task, TaskId, TaskState};
+use skep_proto::model::{NodeId, NodeState, ServiceId, Task, TaskId, TaskState};
 use skep_proto::pb;
 
 use super::control::{Answers, ControlService};
