@@ -5,6 +5,7 @@
 //! the same code runs a real node and a simulated one.
 
 mod ending;
+mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,14 +20,11 @@ use self::ending::Ending;
 use crate::assignment::Orders;
 use crate::contact::Contact;
 use crate::ledger::Ledger;
-use crate::order::{Blame, Fault, Recovered, TaskOrder};
+use crate::order::{Recovered, TaskOrder};
 use crate::report::Reporter;
 use crate::session::{self, Session};
 use crate::task::Input;
 use crate::worker::{self, TaskList, Worker};
-
-/// Delay before the list is written again after the disk refused.
-const REWRITE_DELAY: Duration = Duration::from_secs(1);
 
 /// Heartbeats in the time after which a task stops on a cut-off node: two may be lost or late, and the answer to another.
 const BEATS_MIN: u32 = 4;
@@ -357,17 +355,6 @@ impl NodeMachine {
         out
     }
 
-    /// A task is started only when it is on disk: a daemon that dies between the two would find a container that nobody claims,
-    /// remove it, and run the task a second time when it is told of it again.
-    fn start(&mut self, task: TaskId) -> Option<Effect> {
-        let is_written = self.unwritten.get(&task).is_none_or(|write| *write <= self.ledger.written());
-        if is_written {
-            return Some(Effect::Start(task));
-        }
-        self.held.insert(task);
-        None
-    }
-
     /// The next report, if one is to be made and a session is open. The caller asks only while its stream has room for it.
     pub fn next_report(&mut self) -> Option<pb::StatusReport> {
         let batch = self.session.is_open().then(|| self.reporter.next_batch(self.ledger.written())).flatten()?;
@@ -376,37 +363,6 @@ impl NodeMachine {
             Some(pb::TaskReport { task: id.to_bytes(), status: Some((&status).into()) })
         });
         Some(pb::StatusReport { seq: batch.seq, tasks: reports.collect() })
-    }
-
-    /// The list to be written now, if one is to be. One at a time: [`NodeMachine::written`] ends it.
-    pub fn begin_write(&mut self, now: Moment) -> Option<TaskList> {
-        self.ledger.begin(now).then(|| self.worker.list())
-    }
-
-    /// The write ended. `false`: the disk refused; then what waits to be started has failed for now.
-    pub fn written(&mut self, now: Moment, is_done: bool) -> Vec<Effect> {
-        if is_done {
-            self.ledger.end();
-            let written = self.ledger.written();
-            self.unwritten.retain(|_, write| *write > written);
-        } else {
-            self.ledger.fail(now + REWRITE_DELAY);
-        }
-        let held = std::mem::take(&mut self.held);
-        held.into_iter().flat_map(|task| self.release(now, task, is_done)).collect()
-    }
-
-    fn release(&mut self, now: Moment, task: TaskId, is_done: bool) -> Vec<Effect> {
-        let reason = match (is_done, self.worker.may_start(task)) {
-            (false, _) => "the task list cannot be written to disk",
-            (true, false) => "no leader is heard of any more",
-            (true, true) => {
-                let is_stopping = self.ending() == Some(false);
-                return if is_stopping { Vec::new() } else { self.start(task).into_iter().collect() };
-            }
-        };
-        let fault = Fault { blame: Blame::Temporary, reason: reason.into() };
-        self.step(now, task, Input::Started(Err(fault)))
     }
 }
 
@@ -513,6 +469,7 @@ mod tests {
         assert!(machine.has_ended(now, true));
         assert!(machine.has_ended(now + ending::STOP_MAX, false));
     }
+
     /// A node in a session, which was given a task of a service that stops when it is cut off.
     fn guarded() -> (NodeMachine, Vec<Effect>) {
         let (now, managers) = (Moment(0), vec!["a:1".to_owned()]);
@@ -565,6 +522,8 @@ mod tests {
     fn a_contact_is_kept_before_anything_follows_from_it() {
         let (mut machine, _) = guarded();
         machine.step(Moment(0), TaskId::new(7), Input::Prepared(Ok(())));
+        assert!(machine.begin_write(Moment(0)).is_some());
+        machine.written(Moment(0), true);
         machine.pass(Moment(50), Duration::from_millis(100_050));
         let effects = machine.heard(Moment(50), FromManager::Contact(pb::Contact { seq: 1 }));
         let [Effect::Keep(at), Effect::Start(_)] = effects.as_slice() else { panic!("{effects:?}") };

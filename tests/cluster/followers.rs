@@ -201,7 +201,7 @@ fn without_a_quorum_a_command_says_what_is_lost_and_tasks_run_on() {
         eprintln!("{} after {:?}: {}", said.code, begun.elapsed(), said.err.trim());
         words
     });
-    for part in ["failed to reach the leader of the swarm", "m2 at ", "m3 at ", "2 are needed", "--force-new-cluster"] {
+    for part in ["failed to reach the leader of the swarm", "m2 at ", "m3 at ", "2 are needed", "start the missing"] {
         assert!(words.contains(part), "{words}");
     }
     let words = survivor.skep(&["node", "ls"]).refused(1);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::{Machine, World, can_run};
+use crate::support::{Machine, SOON, World, can_run, wait_for};
 
 /// Everything on this machine that names `machine` or what it may have made.
 fn traces(machine: &Machine) -> Vec<String> {
@@ -72,7 +72,10 @@ fn removed_services_leave_nothing_of_their_tasks() {
         machine.skep(&["service", "create", "--name", "web", "--replicas", "4", "-p", "8080:80", "skep/hello"]).ok();
         machine.skep(&["service", "rm", "web"]).ok();
     }
-    assert_eq!(files(&machine.data_dir().join("containers")), Vec::<String>::new());
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    assert!(!mounts.contains(&machine.run_dir().display().to_string()));
+    // The command ends with the tasks; their nodes then tidy up behind them.
+    let left = |dir: &str| files(&machine.data_dir().join(dir)).is_empty().then_some(());
+    wait_for("no container's directory to be left", SOON, || left("containers"));
+    let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let none = || (!mounts().contains(&machine.run_dir().display().to_string())).then_some(());
+    wait_for("no mount to be left", SOON, none);
 }

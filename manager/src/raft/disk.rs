@@ -42,7 +42,7 @@ pub(super) struct RaftDir {
     pub(super) member: Identity,
     pub(super) key: DataKey,
     /// Held open: the lock ends with it.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl RaftDir {
@@ -109,14 +109,25 @@ fn make_member(dir: &Path, birth: Birth) -> Result<Identity, RaftError> {
     Ok(member)
 }
 
-fn lock(path: &Path) -> Result<File, RaftError> {
+/// The lock of a directory.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    /// In so many words, since a process that is being born from this one just now has the open file, too, and would keep it.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
+fn lock(path: &Path) -> Result<Lock, RaftError> {
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
     let file = file.map_err(RaftError::file("open", path))?;
     file.try_lock().map_err(|error| match error {
         fs::TryLockError::WouldBlock => RaftError::Locked { path: path.to_owned() },
         fs::TryLockError::Error(source) => RaftError::File { action: "lock", path: path.to_owned(), source },
     })?;
-    Ok(file)
+    Ok(Lock(file))
 }
 
 /// Reads the data key; makes it if nothing was encrypted yet.

@@ -105,7 +105,9 @@ async fn without_a_leader_the_words_say_what_is_lost_and_what_to_do() {
     ways.lead(None);
     let refused = status(&done(begun(&ways, 2, "CreateHang")).await);
     assert_eq!(refused.code(), Code::Unavailable);
-    for words in ["failed to reach the leader", "2 of its 3 managers do not answer", "m1 at 127.0.0.1:", "force-new"] {
+    for words in
+        ["failed to reach the leader", "2 of its 3 managers do not answer", "m1 at 127.0.0.1:", "start the missing"]
+    {
         assert!(refused.message().contains(words), "{refused}");
     }
     ways.point(2).raft.heard.send_replace([1, 2].into());
