@@ -74,9 +74,7 @@ impl Dispatcher {
                     },
                 }
             }
-            while let (false, Ok(input)) = (batch.is_full(), waiting.try_recv()) {
-                batch.add(input);
-            }
+            fill(&mut batch, &mut waiting);
             if self.commit(&mut batch).await.is_err() {
                 tokio::select! {
                     () = stop.cancelled() => return,
@@ -100,6 +98,14 @@ impl Dispatcher {
             Told::Deposed => self.registry.end_all(&self.elsewhere()),
         }
         result.inspect_err(|error| tracing::warn!(%error, "reports not committed"))
+    }
+}
+
+/// Takes what waits, as far as there is room. What is taken is in the batch: nobody would say it again.
+fn fill(batch: &mut Batch, waiting: &mut mpsc::Receiver<Input>) {
+    while !batch.is_full() {
+        let Ok(input) = waiting.try_recv() else { return };
+        batch.add(input);
     }
 }
 
@@ -166,5 +172,34 @@ impl Keeping {
         if from.is_some_and(|from| from != to) {
             tracing::info!(node.id = %node, ?from, ?to, reason, "node state");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use skep_proto::model::{NodeId, SessionId, TaskId, TaskState, TaskStatus};
+
+    use super::super::batch::{BATCH_MAX, Origin};
+    use super::*;
+    use crate::store::Reported;
+
+    #[test]
+    fn what_a_full_batch_has_no_room_for_goes_on_waiting() {
+        let (inputs, mut waiting) = mpsc::channel(8);
+        let (node, session) = (NodeId::new(1), SessionId::new(1));
+        let status = TaskStatus::new(TaskState::Running, Moment(1), "started");
+        let reported = Reported { task: TaskId::new(1), node: Some(node), status };
+        for seq in 1..=3 {
+            let (from, reported) = (Origin { node, session, seq }, vec![reported.clone(); BATCH_MAX]);
+            inputs.try_send(Input::Report { from, reported }).unwrap();
+        }
+        let mut told = Vec::new();
+        for _ in 0..3 {
+            let mut batch = Batch::default();
+            fill(&mut batch, &mut waiting);
+            let Told::Committed(origins) = batch.proposed(None) else { panic!("it was committed") };
+            told.extend(origins.into_iter().map(|origin| origin.seq));
+        }
+        assert_eq!(told, [1, 2, 3]);
     }
 }

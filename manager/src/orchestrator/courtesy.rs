@@ -29,11 +29,21 @@ const AGAIN_MIN: Duration = Duration::from_secs(1);
 /// How many running tasks may be stopped on purpose.
 pub(super) fn spare<'a>(view: &View<'_>, slots: impl Iterator<Item = &'a Tasks<'a>>) -> usize {
     let Mode::Replicated { replicas } = view.service.spec.mode else { return usize::MAX };
-    let least = usize::try_from(view.service.spec.min_available.of(replicas)).unwrap_or(usize::MAX);
-    if least == 0 {
+    let demand = view.service.spec.min_available;
+    if demand.of(replicas) == 0 {
         return usize::MAX;
     }
-    slots.filter(|tasks| is_available(view, tasks)).count().saturating_sub(least)
+    let (mut available, mut finished) = (0, 0);
+    for tasks in slots {
+        available += usize::from(is_available(view, tasks));
+        finished += u32::from(is_finished(view, tasks));
+    }
+    available.saturating_sub(usize::try_from(demand.of(replicas.saturating_sub(finished))).unwrap_or(usize::MAX))
+}
+
+/// Nothing is to run there any more: a share is one of those that are.
+fn is_finished(view: &View<'_>, tasks: &Tasks<'_>) -> bool {
+    tasks.head().is_none() && tasks.newest().is_some_and(|last| restart::is_finished(view, last))
 }
 
 /// Something runs there that is meant to.

@@ -99,6 +99,7 @@ fn rest(state: &State, service: &Service, tasks: &[&Task]) -> Rest {
             Some(_) => Rest::Unsettled,
         },
         [only] if only.status.state == TaskState::Pending && !has_room(state, service, only) => Rest::Waits,
+        [only] if is_running(only) && is_held(state, service, only) => Rest::Waits,
         [only] if !runs(state, only) => Rest::Unsettled,
         [only] if is_current(state, service, only) => Rest::Serves,
         // The update failed here: the task of the new spec ended and is not followed.
@@ -118,6 +119,23 @@ fn runs(state: &State, task: &Task) -> bool {
     let node = task.node.and_then(|node| state.node(node));
     let kept = node.is_some_and(|n| n.status.state != NodeState::Down && n.spec.availability != Availability::Drain);
     is_running(task) && kept
+}
+
+/// On a drained node, the only one that may write: it can leave only by being stopped, and the service's minimum forbids that.
+fn is_held(state: &State, service: &Service, task: &Task) -> bool {
+    let Mode::Replicated { replicas } = service.spec.mode else { return false };
+    let node = task.node.and_then(|node| state.node(node));
+    let drained = node.is_some_and(|n| n.status.state != NodeState::Down && n.spec.availability == Availability::Drain);
+    let revision = service.revisions.get(&task.spec_version);
+    let single = revision.is_none_or(|own| own.task.is_single_writer()) || service.current().task.is_single_writer();
+    let slots: Vec<Vec<&Task>> = state.slots(service.id).map(|(_, tasks)| tasks).collect();
+    let finished = |tasks: &&Vec<&Task>| {
+        !tasks.iter().any(|task| task.desired.is_live()) && newest(tasks).is_some_and(|last| is_finished(service, last))
+    };
+    let finished = u32::try_from(slots.iter().filter(finished).count()).unwrap_or(u32::MAX);
+    let least = service.spec.min_available.of(replicas.saturating_sub(finished));
+    let available = slots.iter().filter(|tasks| tasks.iter().any(|task| is_running(task))).count();
+    drained && single && u32::try_from(available).is_ok_and(|available| available <= least)
 }
 
 fn is_running(task: &Task) -> bool {

@@ -95,6 +95,24 @@ fn without_room_the_minimum_stays_where_it_is() {
 }
 
 #[test]
+fn a_share_is_one_of_the_slots_that_still_have_something_to_run() {
+    let mut spec = keeping(4, MinAvailable::Percent(50));
+    spec.task.restart.condition = RestartCondition::None;
+    let (mut world, service) = World::up(1, spec);
+    for slot in [3, 4] {
+        let done = world.head(service, slot).id;
+        world.report(done, TaskState::Complete);
+    }
+    world.apply(vec![crate::fixture::nodes(2).remove(1)]);
+    world.set(2, Availability::Pause);
+    world.set(1, Availability::Drain);
+    world.settle(service);
+    world.wait(PLACE_TIME_MAX);
+    world.settle(service);
+    assert_eq!(available(&world, service), 1, "half of two");
+}
+
+#[test]
 fn a_replacement_that_fails_lets_the_old_task_go() {
     let (mut world, service) = World::up(2, replicated(1));
     world.set(1, Availability::Drain);
