@@ -128,6 +128,24 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
+/// Replaces a file as [`replace`] does, and overwrites what was there before: a rename alone leaves it on the device until its blocks are
+/// needed. (A file system that never overwrites, or a flash memory, may keep a copy all the same.)
+///
+/// # Errors
+/// As the system says. The new content may be there already.
+pub(crate) fn replace_and_wipe(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let before = match OpenOptions::new().write(true).open(path) {
+        Ok(before) => Some(before),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    replace(path, bytes, mode)?;
+    let Some(mut before) = before else { return Ok(()) };
+    let length = usize::try_from(before.metadata()?.len()).map_err(io::Error::other)?;
+    before.write_all(&vec![0; length])?;
+    before.sync_all()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,6 +171,16 @@ mod tests {
         assert_eq!(files.read_managers(), ["a:1"]);
         fs::write(dir.path().join("agent/managers.json"), b"[").unwrap();
         assert!(files.read_managers().is_empty());
+    }
+
+    #[test]
+    fn what_was_replaced_and_wiped_is_gone_from_its_blocks() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("key"), dir.path().join("link"));
+        replace_and_wipe(&path, b"first", 0o600).unwrap();
+        fs::hard_link(&path, &link).unwrap();
+        replace_and_wipe(&path, b"second", 0o600).unwrap();
+        assert_eq!((fs::read(&path).unwrap(), fs::read(&link).unwrap()), (b"second".to_vec(), vec![0; 5]));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! An order's way: [`run`] reads it from the stream, [`assignment`] checks it, [`worker`] finds what is new in it, [`task`] says
 //! which step is next, [`ledger`] when the list goes to [`disk`], [`run`] takes the step through [`sys`], and [`report`] tells
 //! the managers how it went. [`session`] keeps the stream, [`contact`] when a leader was last heard
-//! of for certain; [`node`] joins these decisions; [`identity`] is who the node is;
+//! of for certain; [`node`] joins these decisions; [`identity`] is who the node is, [`vault`] what its keys lie under;
 //! [`logs`] ships output.
 
 pub mod assignment;
@@ -25,6 +25,7 @@ pub mod session;
 pub mod sim;
 pub mod sys;
 pub mod task;
+pub mod vault;
 pub mod worker;
 
 pub use error::AgentError;

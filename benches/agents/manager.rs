@@ -72,6 +72,8 @@ async fn found(state_dir: &Path) -> anyhow::Result<Manager> {
         availability: Availability::Drain,
         spec: ClusterSpec::default(),
         description: NodeDescription { hostname: "manager".to_owned(), ..NodeDescription::default() },
+        lock: skep_proto::model::Autolock::default(),
+        node_key: None,
     };
     Ok(Manager::create_cluster(new).await?.0)
 }

@@ -49,8 +49,9 @@ async fn start(address: String, token: String, data_dir: PathBuf, number: usize)
         description: executor.describe().await?,
         availability: Availability::Active,
     };
-    let identity = join(&order).await.with_context(|| format!("join node {number}"))?;
+    let identity = join(&order).await.with_context(|| format!("join node {number}"))?.identity;
     let config = AgentConfig {
+        vault: skep_agent::vault::Vault::at(&data_dir),
         data_dir,
         identity: Arc::new(identity),
         managers: vec![address],

@@ -98,7 +98,10 @@ impl From<ApiError> for Status {
             ApiError::TokenLife | ApiError::TokenUses { .. } | ApiError::TokenUnlimited => Code::InvalidArgument,
             ApiError::TokenGone => Code::Aborted,
             ApiError::TooManyTokens { .. } => Code::ResourceExhausted,
+            ApiError::KeyId(_) => Code::InvalidArgument,
+            ApiError::NoUnlockKey { .. } => Code::NotFound,
             ApiError::NotDown { .. }
+            | ApiError::AutolockOff { .. }
             | ApiError::SingleWriters { .. }
             | ApiError::LiveSingleWriters { .. }
             | ApiError::RemoveManager { .. }

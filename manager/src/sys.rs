@@ -29,6 +29,18 @@ pub fn random_bits() -> u128 {
     u128::from_be_bytes(bytes)
 }
 
+/// 256 random bits from the operating system.
+///
+/// # Panics
+/// As [`random_bits`].
+#[must_use]
+pub fn random_key() -> [u8; 32] {
+    let mut bytes = [0u8; 32];
+    let drawn = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes);
+    drawn.expect("the operating system gives random bytes");
+    bytes
+}
+
 /// Random bits for one plan.
 #[must_use]
 pub fn seed() -> Seed {

@@ -80,7 +80,11 @@ fn swarm(info: &pb::InfoReply) -> Value {
         "RemoteManagers": managers,
         "Nodes": info.nodes,
         "Managers": info.manager_count,
-        "Cluster": {"ID": id_text(&info.cluster_id)},
+        "Cluster": {
+            "ID": id_text(&info.cluster_id),
+            "Spec": {"EncryptionConfig": {"AutoLockManagers": info.autolock}},
+        },
+        "UnlockKeyID": info.unlock_key_id,
     })
 }
 
@@ -142,6 +146,9 @@ fn swarm_lines(lines: &mut Vec<String>, info: &pb::InfoReply) {
     if !info.error.is_empty() {
         lines.push(format!("  Error: {}", info.error));
     }
+    if info.swarm() == pb::SwarmState::Locked {
+        lines.push(format!("  Unlock Key: {} (give it with skep swarm unlock)", info.unlock_key_id));
+    }
     if info.node_id.is_empty() {
         return;
     }
@@ -151,6 +158,7 @@ fn swarm_lines(lines: &mut Vec<String>, info: &pb::InfoReply) {
         lines.push(format!("  ClusterID: {}", id_text(&info.cluster_id)));
         lines.push(format!("  Managers: {}", info.manager_count));
         lines.push(format!("  Nodes: {}", info.nodes));
+        lines.push(format!("  Autolock Managers: {}", info.autolock));
         lines.push("  Orchestration:".to_owned());
         lines.push(format!("   Task History Retention Limit: {}", info.task_history_limit));
         lines.push("  Dispatcher:".to_owned());

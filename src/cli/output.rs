@@ -35,6 +35,14 @@ pub(crate) fn note(text: &str) -> anyhow::Result<()> {
     write(Sink::Err, format!("{text}\n").as_bytes())
 }
 
+/// Asks a person for something, without ending the line.
+///
+/// # Errors
+/// As [`print()`].
+pub(crate) fn prompt(text: &str) -> anyhow::Result<()> {
+    write(Sink::Err, text.as_bytes())
+}
+
 /// Writes bytes and passes them on at once, since a log or a progress is watched as it grows.
 ///
 /// # Errors

@@ -1,6 +1,8 @@
-//! `skep swarm`: making a swarm, joining it, leaving it; [`token`]: who may join; [`ca`]: the root; [`update`]: what holds for all of it.
+//! `skep swarm`: making a swarm, joining it, leaving it; [`token`]: who may join; [`ca`]: the root; [`lock`]: what unlocks
+//! managers; [`update`]: what holds for all of it.
 
 mod ca;
+mod lock;
 mod token;
 mod update;
 
@@ -30,6 +32,10 @@ pub(crate) enum SwarmCommand {
     JoinToken(token::JoinTokenFlags),
     /// Leave the swarm
     Leave(LeaveFlags),
+    /// Unlock the manager on this machine
+    Unlock(lock::UnlockFlags),
+    /// Display and rotate the key that unlocks managers
+    UnlockKey(lock::UnlockKeyFlags),
     /// Update the swarm
     Update(update::UpdateFlags),
 }
@@ -62,6 +68,9 @@ pub(crate) struct InitFlags {
     /// Validity period for node certificates (default: 2160h)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     cert_expiry: Option<Duration>,
+    /// Have managers lock themselves: one that starts again waits for an unlock key
+    #[arg(long)]
+    autolock: bool,
 }
 
 /// Flags of `swarm join`.
@@ -120,6 +129,8 @@ pub(crate) async fn run(daemon: &Daemon, command: SwarmCommand) -> anyhow::Resul
             daemon.local().swarm_leave(pb::SwarmLeaveRequest { force: flags.force }).await?;
             print("Node left the swarm.\n")?;
         }
+        SwarmCommand::Unlock(_) => lock::unlock(daemon).await?,
+        SwarmCommand::UnlockKey(flags) => lock::unlock_key(daemon, &flags).await?,
         SwarmCommand::Update(flags) => update::run(daemon, &flags).await?,
     }
     Ok(Exit::Done)
@@ -135,6 +146,7 @@ impl InitFlags {
             task_history_limit: self.task_history_limit.unwrap_or(0),
             has_task_history_limit: self.task_history_limit.is_some(),
             certificate_life_ms: self.cert_expiry.map_or(0, millis),
+            autolock: self.autolock,
         }
     }
 }
@@ -152,9 +164,10 @@ impl JoinFlags {
 }
 
 fn initialized(reply: &pb::SwarmInitReply) -> String {
+    let lock = if reply.unlock_key.is_empty() { String::new() } else { lock::how_to_unlock(&reply.unlock_key) + "\n" };
     format!(
         "Swarm initialized: current node ({}) is now a manager.\n\n{}To add a manager to this swarm, run 'skep swarm \
-         join-token manager' and follow the instructions.\n\n",
+         join-token manager' and follow the instructions.\n\n{lock}",
         id_text(&reply.node_id),
         how_to_join(pb::NodeRole::Worker, &reply.worker_token, &reply.advertise_addr)
     )
@@ -197,7 +210,7 @@ mod tests {
     #[test]
     fn what_was_given_reaches_the_request() {
         let line = "init --advertise-addr eth0 --listen-addr 0.0.0.0:2378 --availability drain --dispatcher-heartbeat 2s \
-                    --task-history-limit -1 --cert-expiry 1h";
+                    --task-history-limit -1 --cert-expiry 1h --autolock";
         let SwarmCommand::Init(flags) = parsed(line) else { panic!() };
         let wanted = pb::SwarmInitRequest {
             listen_addr: "0.0.0.0:2378".into(),
@@ -207,6 +220,7 @@ mod tests {
             task_history_limit: -1,
             has_task_history_limit: true,
             certificate_life_ms: 3_600_000,
+            autolock: true,
         };
         assert_eq!(flags.request(), wanted);
         let SwarmCommand::Join(flags) = parsed("join --token T 10.0.0.1:2377") else { panic!() };
@@ -219,6 +233,7 @@ mod tests {
             node_id: vec![0; 16],
             worker_token: "TOKEN".into(),
             advertise_addr: "10.98.0.3:2377".into(),
+            unlock_key: String::new(),
         };
         let id = "0".repeat(25);
         let wanted = format!(
@@ -227,5 +242,7 @@ mod tests {
              swarm join-token manager' and follow the instructions.\n\n"
         );
         assert_eq!(initialized(&reply), wanted);
+        let locking = pb::SwarmInitReply { unlock_key: "SWMKEY-1-x".into(), ..reply };
+        assert_eq!(initialized(&locking), format!("{wanted}{}\n", lock::how_to_unlock("SWMKEY-1-x")));
     }
 }

@@ -5,33 +5,36 @@
 //! again. One change at a time: a second caller waits for the first.
 
 mod arrival;
+mod leaving;
+mod locking;
 mod news;
 mod numbers;
 mod seat;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use skep_agent::executor::RuntimeExecutor;
-use skep_agent::identity::client::JoinOrder;
+use skep_agent::identity::client::{Granted, JoinOrder};
 use skep_agent::identity::{self, Identity};
 use skep_agent::sys::Executor;
+use skep_agent::vault::{Vault, draw_unlock_key};
 use skep_agent::{Agent, AgentConfig};
 use skep_manager::run::{Manager, NewCluster};
-use skep_proto::model::{NodeDescription, NodeRole};
+use skep_proto::model::{Autolock, NodeDescription, NodeRole};
 use skep_runtime::Runtime;
 use tokio::sync::Mutex;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::address;
 use super::disk::{self, SWARM_FORMAT, SwarmFile};
 use super::gate::Gate;
 use super::standing::{InitOrder, Place};
+pub(crate) use locking::Locked;
 
 /// What a machine answers to calls about a cluster that it is no part of.
 const NOT_IN_A_SWARM: &str = "this node is not a swarm manager: it is not part of a swarm; use `skep swarm init` to make a \
@@ -69,6 +72,7 @@ pub(crate) struct Setting {
 #[derive(Debug)]
 pub(crate) struct Membership {
     setting: Setting,
+    vault: Vault,
     state: Mutex<State>,
 }
 
@@ -76,6 +80,8 @@ pub(crate) struct Membership {
 enum State {
     Inactive,
     Active(Box<Active>),
+    /// It is a manager, and waits for the unlock key.
+    Locked(Box<Locked>),
     /// It should be part of a swarm and could not become it: why.
     Failed(String),
 }
@@ -86,12 +92,15 @@ struct Active {
     identity: Identity,
     agent: Agent,
     manager: Option<Manager>,
+    /// Has a manager's keys lie as the cluster wants it.
+    locking: Option<AbortOnDropHandle<()>>,
 }
 
 impl Membership {
     /// Takes up what `swarm.json` says. A swarm that cannot be taken up leaves the daemon running, so that it can be asked why.
     pub(crate) async fn resume(setting: Setting) -> Arc<Self> {
-        let membership = Arc::new(Self { setting, state: Mutex::new(State::Inactive) });
+        let membership =
+            Arc::new(Self { vault: Vault::at(&setting.data_dir), setting, state: Mutex::new(State::Inactive) });
         let mut state = membership.state.lock().await;
         if membership.settle(&mut state).await {
             membership.try_again();
@@ -106,8 +115,7 @@ impl Membership {
             tracing::error!(error = %format!("{error:#}"), "this node could not take its place in the swarm");
             State::Failed(format!("failed to take its place in the swarm: {error:#}"))
         });
-        self.set_gate(state);
-        self.follow(state);
+        self.take_effect(state);
         matches!(state, State::Failed(_))
     }
 
@@ -131,18 +139,22 @@ impl Membership {
 
     async fn take_up(&self) -> anyhow::Result<State> {
         let Some(swarm) = disk::read_swarm(&self.setting.data_dir)? else { return Ok(State::Inactive) };
-        let identity = identity::disk::load(&self.setting.data_dir)?;
+        if let Some(locked) = self.locked(&swarm)? {
+            return Ok(State::Locked(Box::new(locked)));
+        }
+        let identity = identity::disk::load(&self.vault)?;
         let identity = identity.with_context(|| {
             let dir = self.setting.data_dir.join("certificates");
             let way_out = "restore it from a backup, or give the node up with `skep swarm leave --force`";
             format!("find the node's certificate in {}: it is not there; {way_out}", dir.display())
         })?;
+        let swarm = if identity.role == NodeRole::Worker { self.as_worker(swarm).await? } else { swarm };
         let swarm = self.with_new_addresses(swarm)?;
         let manager = match swarm.manager {
             true => Some(self.open_manager(&swarm, &identity).await?),
             false => None,
         };
-        let (identity, manager) = seat::good_at_start(&self.setting.data_dir, manager, identity).await?;
+        let (identity, manager) = seat::good_at_start(&self.vault, manager, identity).await?;
         self.activate(swarm, identity, manager).await
     }
 
@@ -166,8 +178,7 @@ impl Membership {
             self.clear_remains().await?;
         }
         *state = made?;
-        self.set_gate(&state);
-        self.follow(&state);
+        self.take_effect(&mut state);
         let State::Active(active) = &*state else { return Ok(()) };
         let node = active.identity.node;
         drop(state);
@@ -176,6 +187,11 @@ impl Membership {
     }
 
     async fn create(&self, order: &InitOrder, swarm: &SwarmFile) -> anyhow::Result<State> {
+        let lock = match order.spec.autolock {
+            true => Autolock::default().with(Some(draw_unlock_key())),
+            false => Autolock::default(),
+        };
+        self.vault.engage(&lock)?;
         let config = NewCluster {
             state_dir: self.state_dir(),
             listen: order.listen,
@@ -183,10 +199,12 @@ impl Membership {
             availability: order.availability,
             spec: order.spec,
             description: self.description().await?,
+            lock,
+            node_key: self.vault.node_key(),
         };
         let (manager, pems) = Manager::create_cluster(config).await?;
         let identity = Identity::new(pems.certificate, pems.key, pems.root)?;
-        identity::disk::store(&self.setting.data_dir, &identity)?;
+        identity::disk::store(&self.vault, &identity)?;
         disk::write_swarm(&self.setting.data_dir, swarm)?;
         self.activate(swarm.clone(), identity, Some(manager)).await
     }
@@ -205,8 +223,7 @@ impl Membership {
         }
         let (identity, active) = joined?;
         *state = active;
-        self.set_gate(&state);
-        self.follow(&state);
+        self.take_effect(&mut state);
         let State::Active(active) = &*state else { return Ok(identity) };
         let view = active.agent.view();
         drop(state);
@@ -215,8 +232,9 @@ impl Membership {
     }
 
     async fn enter(&self, place: &Place, order: &JoinOrder) -> anyhow::Result<(Identity, State)> {
-        let identity = identity::client::join(order).await?;
-        identity::disk::store(&self.setting.data_dir, &identity)?;
+        let Granted { identity, lock } = identity::client::join(order).await?;
+        self.vault.engage(&lock)?;
+        identity::disk::store(&self.vault, &identity)?;
         let manager = identity.role == NodeRole::Manager;
         let swarm = SwarmFile {
             format: SWARM_FORMAT,
@@ -232,52 +250,6 @@ impl Membership {
         };
         let state = self.activate(swarm, identity.clone(), manager).await?;
         Ok((identity, state))
-    }
-
-    /// Stops being part of a swarm and removes everything that came with it.
-    ///
-    /// # Errors
-    /// When it is no part of one, or it is a manager and not `force`, or something could not be removed.
-    pub(crate) async fn leave(&self, force: bool) -> anyhow::Result<()> {
-        let mut state = self.state.lock().await;
-        match std::mem::replace(&mut *state, State::Inactive) {
-            State::Inactive => bail!("leave the swarm: this node is not part of a swarm"),
-            State::Active(active) => {
-                if let Some(manager) = active.manager.as_ref().filter(|_| !force) {
-                    let refusal = seat::why_not_leave(&manager.group());
-                    *state = State::Active(active);
-                    return Err(refusal);
-                }
-                if let Err(error) = self.go(*active).await {
-                    *state = State::Failed(format!("failed to leave the swarm: {error:#}"));
-                    return Err(error);
-                }
-            }
-            State::Failed(why) if !force => {
-                let refusal = anyhow!(
-                    "leave the swarm: leaving erases what this node has kept of it, and it may still be repaired ({why}); \
-                     use --force to leave all the same"
-                );
-                *state = State::Failed(why);
-                return Err(refusal);
-            }
-            State::Failed(_) => {}
-        }
-        self.set_gate(&state);
-        self.clear_remains().await
-    }
-
-    /// The vote first, while there is somebody to take it; then the agent, so that the managers hear of it; the manager after it.
-    async fn go(&self, active: Active) -> anyhow::Result<()> {
-        self.setting.gate.close(NOT_IN_A_SWARM);
-        if let Some(manager) = &active.manager {
-            seat::give_up_the_vote(manager).await;
-        }
-        let left = active.agent.leave().await;
-        if let Some(manager) = active.manager {
-            manager.shutdown().await;
-        }
-        left.context("remove the tasks of this node")
     }
 
     /// Stops what runs for the swarm; containers stay.
@@ -323,6 +295,7 @@ impl Membership {
         let own = manager.as_ref().and_then(|_| swarm.listen.parse().ok()).map(address::own);
         let config = AgentConfig {
             data_dir: self.setting.data_dir.clone(),
+            vault: self.vault.clone(),
             identity: Arc::new(identity.clone()),
             managers: own.map(|own| own.to_string()).into_iter().chain(swarm.managers.clone()).collect(),
             address: swarm.advertise.parse().map_or(swarm.advertise.clone(), |own: SocketAddr| own.ip().to_string()),
@@ -337,17 +310,25 @@ impl Membership {
                 return Err(error.into());
             }
         };
-        Ok(State::Active(Box::new(Active { swarm, identity, agent, manager })))
+        Ok(State::Active(Box::new(Active { swarm, identity, agent, manager, locking: None })))
     }
 
     fn state_dir(&self) -> PathBuf {
         self.setting.data_dir.join("manager")
     }
 
+    /// What follows from a new state.
+    fn take_effect(self: &Arc<Self>, state: &mut State) {
+        self.set_gate(state);
+        self.follow(state);
+        self.follow_lock(state);
+    }
+
     fn set_gate(&self, state: &State) {
         match state {
             State::Inactive => self.setting.gate.close(NOT_IN_A_SWARM),
             State::Failed(why) => self.setting.gate.close(why),
+            State::Locked(locked) => self.setting.gate.close(&locked.sentence()),
             State::Active(active) => match &active.manager {
                 Some(manager) => self.setting.gate.open(manager.control()),
                 None => self.setting.gate.close(NOT_A_MANAGER),
@@ -361,32 +342,11 @@ impl Membership {
             State::Active(_) => Err(anyhow!(
                 "become part of a swarm: this node is part of one already; use `skep swarm leave` to leave it first"
             )),
+            State::Locked(locked) => {
+                Err(anyhow!("become part of a swarm: {}, or leave with --force first", locked.sentence()))
+            }
             State::Failed(why) => Err(anyhow!("become part of a swarm: {why}; use `skep swarm leave --force` first")),
         }
-    }
-
-    /// Removes what membership leaves on the machine, whatever of it is there; `swarm.json` last.
-    async fn clear_remains(&self) -> anyhow::Result<()> {
-        self.setting.runtime.purge().await?;
-        self.forget_state().await?;
-        remove_dir(&self.setting.data_dir.join("agent"))?;
-        identity::disk::remove(&self.setting.data_dir)?;
-        disk::forget_swarm(&self.setting.data_dir)
-    }
-
-    /// Removes what a manager keeps of the cluster.
-    async fn forget_state(&self) -> anyhow::Result<()> {
-        let dir = self.state_dir();
-        tokio::task::spawn_blocking(move || remove_dir(&dir)).await?
-    }
-}
-
-fn remove_dir(dir: &Path) -> anyhow::Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("remove {}", dir.display()))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -2,9 +2,10 @@
 
 use skep_agent::identity::Identity;
 use skep_manager::run::Counts;
-use skep_proto::model::{Availability, ClusterSpec};
+use skep_proto::model::{Availability, ClusterSpec, KeyId};
 
 use super::disk::SwarmFile;
+use super::membership::Locked;
 
 /// What `info` tells of the membership.
 #[derive(Clone, Debug)]
@@ -25,7 +26,11 @@ pub(crate) enum Standing {
         trouble: String,
         /// Every manager that the agent knows.
         managers: Vec<String>,
+        /// The unlock key that its keys lie under.
+        locked_with: Option<KeyId>,
     },
+    /// A manager that waits for the unlock key.
+    Locked(Box<Locked>),
     /// Should be part of one.
     Failed(String),
 }

@@ -276,6 +276,14 @@ impl Control for Answers {
         not_here()
     }
 
+    async fn get_unlock_key(&self, _: Request<pb::UnlockKeyRequest>) -> Result<Response<pb::UnlockKeyReply>, Status> {
+        not_here()
+    }
+
+    async fn rotate_unlock_key(&self, _: Request<pb::Empty>) -> Result<Response<pb::UnlockKeyReply>, Status> {
+        not_here()
+    }
+
     async fn create_token(&self, _: Request<pb::TokenRequest>) -> Result<Response<pb::TokenReply>, Status> {
         not_here()
     }
@@ -300,6 +308,10 @@ impl Local for Answers {
     }
 
     async fn swarm_leave(&self, _: Request<pb::SwarmLeaveRequest>) -> Result<Response<pb::SwarmLeaveReply>, Status> {
+        not_here()
+    }
+
+    async fn swarm_unlock(&self, _: Request<pb::SwarmUnlockRequest>) -> Result<Response<pb::SwarmUnlockReply>, Status> {
         not_here()
     }
 

@@ -7,6 +7,7 @@ mod support;
 mod certificates;
 mod followers;
 mod joining;
+mod locking;
 mod managers;
 mod moving;
 mod refusals;

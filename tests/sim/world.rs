@@ -85,8 +85,18 @@ impl World {
         let [root_certificate, root_key, worker_token, manager_token] = [const { String::new() }; 4];
         let (id, meta) = (CLUSTER, Meta::default());
         let grants = Default::default();
-        let cluster =
-            Cluster { id, meta, spec, root_certificate, root_key, worker_token, manager_token, grants, rotation: None };
+        let cluster = Cluster {
+            id,
+            meta,
+            spec,
+            root_certificate,
+            root_key,
+            worker_token,
+            manager_token,
+            grants,
+            rotation: None,
+            lock: skep_proto::model::Autolock::default(),
+        };
         let mut changes = vec![Change::PutCluster(Box::new(cluster))];
         changes.extend(nodes.iter().enumerate().map(|(place, node)| {
             let mut node = new_node(*node);

@@ -3,6 +3,7 @@
 //! Nothing here sleeps for a fixed time and hopes: [`wait_for`] looks again until the condition holds or its bound is over.
 
 use std::fs;
+use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -206,8 +207,15 @@ impl Machine {
 
     /// Runs `skep` against this machine's daemon.
     pub(crate) fn skep(&self, arguments: &[&str]) -> Said {
+        self.skep_with(arguments, b"")
+    }
+
+    /// The same with something for it to read.
+    pub(crate) fn skep_with(&self, arguments: &[&str], input: &[u8]) -> Said {
         let host = format!("unix://{}", self.run_dir().join("skep.sock").display());
-        let output = Command::new(SKEP).args(["-H", &host]).args(arguments).stdin(Stdio::null()).output();
+        let mut file = tempfile::tempfile().expect("make a file for the input");
+        file.write_all(input).and_then(|()| file.rewind()).expect("write the input");
+        let output = Command::new(SKEP).args(["-H", &host]).args(arguments).stdin(file).output();
         let output = output.expect("run skep");
         Said {
             code: output.status.code().unwrap_or(-1),

@@ -2,7 +2,7 @@
 
 use rcgen::{CertificateParams, KeyPair};
 use skep_proto::model::token::{JoinToken, RootDigest};
-use skep_proto::model::{Availability, NodeDescription};
+use skep_proto::model::{Autolock, Availability, NodeDescription, NodeRole};
 use skep_proto::pb;
 use skep_proto::pb::ca_client::CaClient;
 use tonic::Status;
@@ -26,12 +26,21 @@ pub struct JoinOrder {
     pub availability: Availability,
 }
 
+/// A certificate, and what comes with it.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    /// Who the node is.
+    pub identity: Identity,
+    /// What a manager keeps its keys under, if managers lock themselves.
+    pub lock: Autolock,
+}
+
 /// Becomes a node. The order is what makes it safe: the root is compared with the token's digest first, and only over a
 /// connection verified with that root is the token sent.
 ///
 /// # Errors
 /// When the token is none, nobody answers, somebody of another cluster does, or the manager refuses.
-pub async fn join(order: &JoinOrder) -> Result<Identity, IdentityError> {
+pub async fn join(order: &JoinOrder) -> Result<Granted, IdentityError> {
     let token: JoinToken = order.token.parse()?;
     let root = fetch_root(&order.address).await?;
     check_root(&order.address, &root, token.digest)?;
@@ -46,7 +55,8 @@ pub async fn join(order: &JoinOrder) -> Result<Identity, IdentityError> {
     let reply = CaClient::new(channel).join(message).await.map_err(|status| not_admitted(&order.address, &status))?;
     let reply = reply.into_inner();
     // The manager that says so was verified with the root that the token names.
-    Identity::new(reply.certificate, key, if reply.trust.is_empty() { root } else { reply.trust })
+    let trust = if reply.trust.is_empty() { root } else { reply.trust };
+    granted(Identity::new(reply.certificate, key, trust)?, reply.lock)
 }
 
 /// Gets the next certificate for a new key over a connection that the current one opened. Its role is what the managers say
@@ -54,7 +64,7 @@ pub async fn join(order: &JoinOrder) -> Result<Identity, IdentityError> {
 ///
 /// # Errors
 /// When the manager is away or refuses; the current identity stays good until it ends.
-pub async fn renew(channel: Channel, address: &str, current: &Identity) -> Result<Identity, IdentityError> {
+pub async fn renew(channel: Channel, address: &str, current: &Identity) -> Result<Granted, IdentityError> {
     let (key, csr) = request()?;
     let reply = CaClient::new(channel).renew(pb::RenewRequest { csr }).await;
     let reply = reply.map_err(|status| refused(address, &status))?.into_inner();
@@ -66,7 +76,15 @@ pub async fn renew(channel: Channel, address: &str, current: &Identity) -> Resul
     if identity.node != current.node || identity.cluster != current.cluster {
         return Err(IdentityError::Certificate { problem: "the manager sent another node's" });
     }
-    Ok(identity)
+    granted(identity, reply.lock)
+}
+
+/// A worker keeps nothing under a lock, whatever a manager says.
+fn granted(identity: Identity, lock: Option<pb::Autolock>) -> Result<Granted, IdentityError> {
+    let lock = lock.filter(|_| identity.role == NodeRole::Manager).unwrap_or_default();
+    let lock =
+        lock.try_into().map_err(|_| IdentityError::Certificate { problem: "the manager sent no good lock with it" })?;
+    Ok(Granted { identity, lock })
 }
 
 async fn fetch_root(address: &str) -> Result<String, IdentityError> {

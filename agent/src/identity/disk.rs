@@ -1,43 +1,110 @@
 //! `DATA/certificates/`: `node.pem` holds the key and its certificate in one file, so that they are always of one pair;
-//! `root.pem` holds the root.
+//! `root.pem` holds the root. A manager's key is sealed with the vault's key while that is on; a worker's never is.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use skep_proto::model::NodeRole;
+
 use super::certificate::Identity;
 use super::error::IdentityError;
-use crate::disk::{make_private_dir, read_bounded, replace};
+use crate::disk::{make_private_dir, read_bounded, replace, replace_and_wipe};
+use crate::vault::Vault;
+use crate::vault::disk::Held;
+use crate::vault::file::{hex, unhex};
 
 /// What the key's part ends with.
 const KEY_END: &str = "-----END PRIVATE KEY-----\n";
 
+/// What stands around a sealed key.
+const SEALED: (&str, &str) = ("-----BEGIN SKEP SEALED KEY-----\n", "\n-----END SKEP SEALED KEY-----\n");
+
+/// What the vault seals.
+const PURPOSE: &str = "skep tls key";
+
+/// The key as it lies in the file.
+enum Lying<'a> {
+    Clear(&'a str),
+    Sealed(Vec<u8>),
+}
+
 fn dir(data_dir: &Path) -> PathBuf {
     data_dir.join("certificates")
+}
+
+fn node_path(vault: &Vault) -> PathBuf {
+    dir(vault.data_dir()).join("node.pem")
 }
 
 /// Writes the identity; on return it is on disk. The root comes first: a pair without its root could not be used.
 ///
 /// # Errors
 /// When the disk is full or broken.
-pub fn store(data_dir: &Path, identity: &Identity) -> Result<(), IdentityError> {
-    let dir = dir(data_dir);
+pub fn store(vault: &Vault, identity: &Identity) -> Result<(), IdentityError> {
+    let dir = dir(vault.data_dir());
     make_private_dir(&dir).map_err(|source| IdentityError::Write { path: dir.clone(), source })?;
     write(&dir.join("root.pem"), &identity.root, 0o644)?;
-    write(&dir.join("node.pem"), &format!("{}{}", identity.key, identity.certificate), 0o600)
+    let held = vault.hold();
+    let seals = held.seals() && identity.role == NodeRole::Manager;
+    write_pair(&held, seals, &node_path(vault), (&identity.key, &identity.certificate))
 }
 
 /// Reads the identity; `None` when this machine is no node.
 ///
 /// # Errors
+/// When the files cannot be read, are damaged, or the key is sealed and the vault is not open.
+pub fn load(vault: &Vault) -> Result<Option<Identity>, IdentityError> {
+    let held = vault.hold();
+    let Some((pair, root)) = read_files(vault)? else { return Ok(None) };
+    let (lying, certificate) = parts(&pair)?;
+    let key = match lying {
+        Lying::Clear(key) => key.to_owned(),
+        Lying::Sealed(sealed) => {
+            let opened = held.open(PURPOSE, &sealed).ok_or(IdentityError::Sealed { path: node_path(vault) })?;
+            String::from_utf8(opened.to_vec())
+                .map_err(|_| IdentityError::Certificate { problem: "its key is no text" })?
+        }
+    };
+    Identity::new(certificate.to_owned(), key, root).map(Some)
+}
+
+/// Reads who the node is, for which no key is needed: that of the result is empty. `None` when this machine is no node.
+///
+/// # Errors
 /// When the files cannot be read or are damaged.
-pub fn load(data_dir: &Path) -> Result<Option<Identity>, IdentityError> {
-    let dir = dir(data_dir);
-    let Some(pair) = read(&dir.join("node.pem"))? else { return Ok(None) };
-    let Some(root) = read(&dir.join("root.pem"))? else { return Ok(None) };
-    let at = pair.find(KEY_END).map(|at| at + KEY_END.len());
-    let (key, certificate) =
-        at.map(|at| pair.split_at(at)).ok_or(IdentityError::Certificate { problem: "it has no key" })?;
-    Identity::new(certificate.to_owned(), key.to_owned(), root).map(Some)
+pub fn load_public(vault: &Vault) -> Result<Option<Identity>, IdentityError> {
+    let Some((pair, root)) = read_files(vault)? else { return Ok(None) };
+    let (_, certificate) = parts(&pair)?;
+    Identity::new(certificate.to_owned(), String::new(), root).map(Some)
+}
+
+/// Whether the key lies there sealed.
+///
+/// # Errors
+/// When the file cannot be read or is damaged.
+pub fn is_sealed(vault: &Vault) -> Result<bool, IdentityError> {
+    let Some(pair) = read(&node_path(vault))? else { return Ok(false) };
+    Ok(matches!(parts(&pair)?, (Lying::Sealed(_), _)))
+}
+
+/// Has the key lie there sealed or in clear; what was there in clear is overwritten.
+///
+/// # Errors
+/// When the disk is full or broken, or the vault is not open.
+pub fn keep(vault: &Vault, sealed: bool) -> Result<(), IdentityError> {
+    let held = vault.hold();
+    let path = node_path(vault);
+    let Some(pair) = read(&path)? else { return Ok(()) };
+    match parts(&pair)? {
+        (Lying::Clear(key), certificate) if sealed => write_pair(&held, true, &path, (key, certificate)),
+        (Lying::Sealed(bytes), certificate) if !sealed => {
+            let key = held.open(PURPOSE, &bytes).ok_or(IdentityError::Sealed { path: path.clone() })?;
+            let key =
+                std::str::from_utf8(&key).map_err(|_| IdentityError::Certificate { problem: "its key is no text" })?;
+            write_pair(&held, false, &path, (key, certificate))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Forgets the identity: the node has left. The key goes first.
@@ -60,6 +127,49 @@ fn unlink(path: &Path) -> Result<(), IdentityError> {
         }
         _ => Ok(()),
     }
+}
+
+/// The pair and the root.
+fn read_files(vault: &Vault) -> Result<Option<(String, String)>, IdentityError> {
+    let Some(pair) = read(&node_path(vault))? else { return Ok(None) };
+    Ok(read(&dir(vault.data_dir()).join("root.pem"))?.map(|root| (pair, root)))
+}
+
+/// The key and the certificate of a pair.
+fn parts(pair: &str) -> Result<(Lying<'_>, &str), IdentityError> {
+    if let Some((sealed, certificate)) = pair.strip_prefix(SEALED.0).and_then(|rest| rest.split_once(SEALED.1)) {
+        let bytes = unhex(&sealed.replace('\n', ""))
+            .ok_or(IdentityError::Certificate { problem: "its sealed key is damaged" })?;
+        return Ok((Lying::Sealed(bytes), certificate));
+    }
+    let end = pair.find(KEY_END).map(|at| at + KEY_END.len());
+    let (key, certificate) =
+        end.map(|end| pair.split_at(end)).ok_or(IdentityError::Certificate { problem: "it has no key" })?;
+    Ok((Lying::Clear(key), certificate))
+}
+
+fn write_pair(
+    held: &Held<'_>,
+    sealed: bool,
+    path: &Path,
+    (key, certificate): (&str, &str),
+) -> Result<(), IdentityError> {
+    let failed = |source| IdentityError::Write { path: path.to_owned(), source };
+    match held.seal(PURPOSE, key.as_bytes()).filter(|_| sealed) {
+        Some(bytes) => {
+            let text = format!("{}{}{}{certificate}", SEALED.0, lines(&hex(&bytes)), SEALED.1);
+            replace_and_wipe(path, text.as_bytes(), 0o600).map_err(failed)
+        }
+        None if sealed => Err(IdentityError::Sealed { path: path.to_owned() }),
+        None => replace(path, format!("{key}{certificate}").as_bytes(), 0o600).map_err(failed),
+    }
+}
+
+/// In lines of 64 characters, as keys are written.
+fn lines(text: &str) -> String {
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap_or_default()).collect();
+    lines.join("\n")
 }
 
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), IdentityError> {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use skep_proto::model::token::TokenError;
 
+use crate::vault::VaultError;
+
 /// Why a machine has no identity. A user who typed `swarm join` reads it.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
@@ -58,6 +60,18 @@ pub enum IdentityError {
     /// Key, certificate and root do not fit each other.
     #[error("use the node's key and certificate for TLS")]
     Tls(#[source] rustls::Error),
+    /// The key is sealed, and what opens it is not known.
+    #[error(
+        "use the node's key in {path}: it is sealed, and `lock.json` in the data directory, which opens it, is missing or of another \
+         machine; restore it from a backup, or give the node up with `skep swarm leave --force`"
+    )]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The lock.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
     /// No key could be made.
     #[error("make a key and a signing request")]
     Key(#[source] rcgen::Error),

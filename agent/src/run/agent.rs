@@ -14,6 +14,7 @@ use crate::client::{Connect, TlsConnect};
 use crate::error::AgentError;
 use crate::identity::Identity;
 use crate::sys::Executor;
+use crate::vault::Vault;
 
 /// Commands that wait. There are few callers, and each waits for its answer.
 const COMMANDS_MAX: usize = 8;
@@ -23,6 +24,8 @@ const COMMANDS_MAX: usize = 8;
 pub struct AgentConfig {
     /// The daemon's data directory; the agent's files are in `agent/` and `certificates/` under it.
     pub data_dir: PathBuf,
+    /// What a manager's key lies under, in the same directory.
+    pub vault: Vault,
     /// Who the node is.
     pub identity: Arc<Identity>,
     /// HOST:PORT of managers to try besides those that are remembered.

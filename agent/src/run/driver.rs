@@ -112,7 +112,7 @@ impl Driver {
             machine: NodeMachine::new(config.identity.node, config.address.clone(), managers, seed(), now),
             link: Link::new(Arc::clone(&connector)),
             steps: Steps::new(Arc::clone(&executor)),
-            renewal: Renewal::new(config.data_dir.clone(), Arc::clone(&config.identity)),
+            renewal: Renewal::new(config.vault.clone(), Arc::clone(&config.identity)),
             files,
             write: None,
             describing: None,

@@ -1,18 +1,18 @@
 //! When the certificate is renewed, and with what result.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use skep_proto::model::{Moment, NodeRole};
+use skep_proto::model::{Autolock, Moment, NodeRole};
 use skep_proto::pb;
 use tonic::transport::Channel;
 
 use super::clock::seed;
 use crate::client::Connect;
 use crate::identity::{Identity, IdentityError, client, disk, tls};
+use crate::vault::Vault;
 
 /// Delay after the first failure; it doubles. As long as managers are away there is time: at least a fifth of the life.
 const RETRY_MIN: Duration = Duration::from_secs(5);
@@ -22,7 +22,7 @@ const RETRY_MAX: Duration = Duration::from_secs(600);
 
 /// The certificate's next renewal.
 pub(crate) struct Renewal {
-    data_dir: PathBuf,
+    vault: Vault,
     identity: Arc<Identity>,
     /// What the managers say the node is.
     role: Option<NodeRole>,
@@ -39,10 +39,10 @@ pub(crate) struct Renewal {
 
 impl Renewal {
     /// A node without a readable certificate renews nothing: it speaks through a connector that needs none.
-    pub(crate) fn new(data_dir: PathBuf, identity: Arc<Identity>) -> Self {
+    pub(crate) fn new(vault: Vault, identity: Arc<Identity>) -> Self {
         let (due, until) = (due(&identity), until(&identity));
         let credentials = tls::credentials(&identity);
-        Self { data_dir, identity, role: None, credentials, until, trust: None, due, failures: 0, under_way: None }
+        Self { vault, identity, role: None, credentials, until, trust: None, due, failures: 0, under_way: None }
     }
 
     pub(crate) fn identity(&self) -> &Arc<Identity> {
@@ -82,8 +82,8 @@ impl Renewal {
             return;
         }
         let identity = Identity { root, ..Identity::clone(&self.identity) };
-        let data_dir = self.data_dir.clone();
-        self.under_way = Some(async move { keep(data_dir, identity).await }.boxed());
+        let vault = self.vault.clone();
+        self.under_way = Some(async move { keep(vault, identity, Autolock::default()).await }.boxed());
     }
 
     /// When [`Renewal::begin`] is wanted.
@@ -109,8 +109,8 @@ impl Renewal {
         tracing::warn!(
             "this node's certificate has expired; asking the managers for the next one with the key that they know"
         );
-        let (current, data_dir) = (Arc::clone(&self.identity), self.data_dir.clone());
-        self.under_way = Some(fetch_from_any(managers, connector, current, data_dir).boxed());
+        let (current, vault) = (Arc::clone(&self.identity), self.vault.clone());
+        self.under_way = Some(fetch_from_any(managers, connector, current, vault).boxed());
     }
 
     /// Takes a certificate that came by another way.
@@ -124,8 +124,8 @@ impl Renewal {
         if self.under_way.is_some() || self.due.is_none_or(|due| due > now) {
             return;
         }
-        let (current, data_dir, manager) = (Arc::clone(&self.identity), self.data_dir.clone(), manager.to_owned());
-        self.under_way = Some(fetch(channel, manager, current, data_dir).boxed());
+        let (current, vault, manager) = (Arc::clone(&self.identity), self.vault.clone(), manager.to_owned());
+        self.under_way = Some(fetch(channel, manager, current, vault).boxed());
     }
 
     pub(crate) async fn next(&mut self) -> Result<Identity, IdentityError> {
@@ -181,15 +181,20 @@ async fn fetch(
     channel: Channel,
     manager: String,
     current: Arc<Identity>,
-    data_dir: PathBuf,
+    vault: Vault,
 ) -> Result<Identity, IdentityError> {
-    let identity = client::renew(channel, &manager, &current).await?;
-    keep(data_dir, identity).await
+    let client::Granted { identity, lock } = client::renew(channel, &manager, &current).await?;
+    keep(vault, identity, lock).await
 }
 
-async fn keep(data_dir: PathBuf, identity: Identity) -> Result<Identity, IdentityError> {
+/// The lock comes first: a manager's new key is never on the disk in clear while managers lock themselves.
+async fn keep(vault: Vault, identity: Identity, lock: Autolock) -> Result<Identity, IdentityError> {
     let copy = identity.clone();
-    let stored = tokio::task::spawn_blocking(move || disk::store(&data_dir, &copy)).await;
+    let storing = move || {
+        vault.engage(&lock)?;
+        disk::store(&vault, &copy)
+    };
+    let stored = tokio::task::spawn_blocking(storing).await;
     stored.expect("writing files does not panic").map(|()| identity)
 }
 
@@ -202,12 +207,12 @@ async fn fetch_from_any(
     managers: Vec<String>,
     connector: Arc<dyn Connect>,
     current: Arc<Identity>,
-    data_dir: PathBuf,
+    vault: Vault,
 ) -> Result<Identity, IdentityError> {
     let mut last = IdentityError::NoManagers;
     for address in managers {
         let fetched = match connector.connect_to_renew(&address).await {
-            Ok(channel) => fetch(channel, address, Arc::clone(&current), data_dir.clone()).await,
+            Ok(channel) => fetch(channel, address, Arc::clone(&current), vault.clone()).await,
             Err(source) => Err(IdentityError::Unreachable { address, source }),
         };
         match fetched {

@@ -18,9 +18,10 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use skep_agent::client::{Connect, TlsConnect};
 use skep_agent::identity::client::{JoinOrder, join, renew};
-use skep_agent::identity::{IdentityError, disk};
+use skep_agent::identity::{Identity, IdentityError, disk};
+use skep_agent::vault::Vault;
 use skep_proto::model::token::{JoinToken, RootDigest, TokenSecret};
-use skep_proto::model::{Availability, ClusterId, NodeDescription, NodeId, NodeRole};
+use skep_proto::model::{Autolock, Availability, ClusterId, NodeDescription, NodeId, NodeRole, UnlockKey};
 use skep_proto::pb;
 use skep_proto::pb::ca_server::{Ca, CaServer};
 use tokio::net::{TcpListener, TcpStream};
@@ -54,7 +55,13 @@ pub(crate) fn signed(csr: &str, node: NodeId, cluster: ClusterId, role: NodeRole
     request.params.distinguished_name.push(DnType::OrganizationName, cluster.to_string());
     let issuer = Issuer::new(CertificateParams::new(Vec::<String>::new()).unwrap(), KeyPair::generate().unwrap());
     let certificate = request.signed_by(&issuer).unwrap().pem();
-    pb::JoinReply { node_id: node.to_bytes(), certificate, role: pb::NodeRole::from(role).into(), trust: String::new() }
+    pb::JoinReply {
+        node_id: node.to_bytes(),
+        certificate,
+        role: pb::NodeRole::from(role).into(),
+        trust: String::new(),
+        lock: None,
+    }
 }
 
 fn subject(params: &mut CertificateParams, cn: &str, ou: &str) {
@@ -165,24 +172,24 @@ impl Ca for Authority {
 async fn a_machine_joins_keeps_its_identity_and_renews_it() {
     let authority = Authority::new();
     let address = authority.serve().await;
-    let identity = join(&authority.order(&address, &authority.token)).await.unwrap();
+    let identity = join(&authority.order(&address, &authority.token)).await.unwrap().identity;
     assert_eq!((identity.node, identity.cluster), (NodeId::new(7), ClusterId::new(5)));
     assert_eq!(identity.role, NodeRole::Worker);
 
     let dir = tempfile::tempdir().unwrap();
-    assert_eq!(disk::load(dir.path()).unwrap(), None);
-    disk::store(dir.path(), &identity).unwrap();
-    assert_eq!(disk::load(dir.path()).unwrap(), Some(identity.clone()));
+    assert_eq!(disk::load(&Vault::at(dir.path())).unwrap(), None);
+    disk::store(&Vault::at(dir.path()), &identity).unwrap();
+    assert_eq!(disk::load(&Vault::at(dir.path())).unwrap(), Some(identity.clone()));
 
     let connector = TlsConnect::new(&identity).unwrap();
     let channel = connector.connect(&address).await.unwrap();
-    let renewed = renew(channel, &address, &identity).await.unwrap();
+    let renewed = renew(channel, &address, &identity).await.unwrap().identity;
     assert_eq!(renewed.role, NodeRole::Manager, "the role is what the managers say by now");
     assert_ne!(renewed.key, identity.key);
     connector.renew(&renewed).unwrap();
     connector.connect(&address).await.unwrap();
     disk::remove(dir.path()).unwrap();
-    assert_eq!(disk::load(dir.path()).unwrap(), None);
+    assert_eq!(disk::load(&Vault::at(dir.path())).unwrap(), None);
 }
 
 #[tokio::test]
@@ -190,11 +197,45 @@ async fn a_key_is_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let authority = Authority::new();
     let address = authority.serve().await;
-    let identity = join(&authority.order(&address, &authority.token)).await.unwrap();
+    let identity = join(&authority.order(&address, &authority.token)).await.unwrap().identity;
     let dir = tempfile::tempdir().unwrap();
-    disk::store(dir.path(), &identity).unwrap();
+    disk::store(&Vault::at(dir.path()), &identity).unwrap();
     let mode = std::fs::metadata(dir.path().join("certificates/node.pem")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_managers_key_lies_sealed_while_the_vault_is_on_and_a_workers_never() {
+    let authority = Authority::new();
+    let address = authority.serve().await;
+    let worker = join(&authority.order(&address, &authority.token)).await.unwrap().identity;
+    let channel = TlsConnect::new(&worker).unwrap().connect(&address).await.unwrap();
+    let manager = renew(channel, &address, &worker).await.unwrap().identity;
+    let dir = tempfile::tempdir().unwrap();
+    let file = || std::fs::read_to_string(dir.path().join("certificates/node.pem")).unwrap();
+    let vault = Vault::at(dir.path());
+    disk::store(&vault, &manager).unwrap();
+    assert!(file().contains("PRIVATE KEY") && !disk::is_sealed(&vault).unwrap());
+    assert!(disk::keep(&vault, true).is_err(), "there is nothing to seal it with");
+    let key = UnlockKey::new([3; 32]);
+    vault.engage(&Autolock::default().with(Some(key.clone()))).unwrap();
+    disk::keep(&vault, true).unwrap();
+    assert!(!file().contains("PRIVATE KEY") && disk::is_sealed(&vault).unwrap());
+    assert_eq!(disk::load(&vault).unwrap(), Some(manager.clone()));
+    let locked = Vault::at(dir.path());
+    locked.read().unwrap();
+    assert!(matches!(disk::load(&locked), Err(IdentityError::Sealed { .. })));
+    let public = Identity { key: String::new(), ..manager.clone() };
+    assert_eq!(disk::load_public(&locked).unwrap(), Some(public));
+    locked.unlock(&key).unwrap();
+    assert_eq!(disk::load(&locked).unwrap(), Some(manager.clone()));
+    disk::store(&vault, &worker).unwrap();
+    assert!(file().contains("PRIVATE KEY"), "a worker starts without anybody's help");
+    disk::store(&vault, &manager).unwrap();
+    assert!(!file().contains("PRIVATE KEY"));
+    disk::keep(&vault, false).unwrap();
+    assert!(file().contains("PRIVATE KEY"));
+    assert_eq!(disk::load(&vault).unwrap(), Some(manager));
 }
 
 #[tokio::test]
@@ -226,7 +267,7 @@ async fn each_way_to_fail_has_its_own_sentence() {
 async fn a_manager_of_another_root_is_not_spoken_to() {
     let (mine, other) = (Authority::new(), Authority::new());
     let (here, there) = (mine.serve().await, other.serve().await);
-    let identity = join(&mine.order(&here, &mine.token)).await.unwrap();
+    let identity = join(&mine.order(&here, &mine.token)).await.unwrap().identity;
     assert!(TlsConnect::new(&identity).unwrap().connect(&there).await.is_err());
 }
 
@@ -234,13 +275,14 @@ async fn a_manager_of_another_root_is_not_spoken_to() {
 async fn a_manager_whose_certificate_is_over_is_asked_for_the_next_one_and_nothing_else() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let good = authority.serve().await;
-    let connector = TlsConnect::new(&join(&authority.order(&good, &authority.token)).await.unwrap()).unwrap();
+    let joined = join(&authority.order(&good, &authority.token)).await.unwrap();
+    let connector = TlsConnect::new(&joined.identity).unwrap();
     let (manager, ours, other) = ("swarm-manager", ClusterId::new(5), ClusterId::new(6));
     let shown = Shown { ou: manager, cluster: ours, is_over: true };
     let over = authority.serve_as(&shown).await;
     assert!(connector.connect(&over).await.is_err(), "no session with it");
     let channel = connector.connect_to_renew(&over).await.unwrap();
-    let identity = join(&authority.order(&good, &authority.token)).await.unwrap();
+    let identity = join(&authority.order(&good, &authority.token)).await.unwrap().identity;
     renew(channel, &over, &identity).await.unwrap();
     for (authority, shown) in [
         (&authority, Shown { cluster: other, ..shown }),

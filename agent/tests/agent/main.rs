@@ -31,6 +31,7 @@ fn config(dir: &Path, managers: &[&str]) -> AgentConfig {
     };
     AgentConfig {
         data_dir: dir.to_owned(),
+        vault: skep_agent::vault::Vault::at(dir),
         identity: Arc::new(identity),
         managers: managers.iter().map(ToString::to_string).collect(),
         address: String::new(),
@@ -276,7 +277,10 @@ async fn a_node_that_is_told_another_role_gets_a_certificate_with_it_and_keeps_i
         let renewed = |view: &skep_agent::AgentView| view.role == Some(role) && view.identity.role == role;
         let seen = tokio::time::timeout(PATIENCE, view.wait_for(renewed)).await.unwrap().unwrap().clone();
         assert_eq!((seen.identity.node, seen.manager.as_ref()), (NodeId::new(9), Some(&manager.address)));
-        assert_eq!(skep_agent::identity::disk::load(dir.path()).unwrap().unwrap().role, role);
+        assert_eq!(
+            skep_agent::identity::disk::load(&skep_agent::vault::Vault::at(dir.path())).unwrap().unwrap().role,
+            role
+        );
     }
     assert_eq!(executor.counts().started, 2, "no task notices");
     agent.shutdown(false).await.unwrap();

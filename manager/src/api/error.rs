@@ -1,7 +1,7 @@
 //! Why a call was refused.
 
 use skep_proto::convert::ConvertError;
-use skep_proto::model::{NodeId, NodeState, TokenError};
+use skep_proto::model::{KeyId, KeyIdError, NodeId, NodeState, TokenError};
 
 use super::lookup::LookupError;
 use super::validate::Invalid;
@@ -111,6 +111,25 @@ pub enum ApiError {
     /// The token that is to be replaced cannot be read.
     #[error("replace the join token")]
     Token(#[from] TokenError),
+    /// There is no unlock key.
+    #[error(
+        "{what} the unlock key: there is none, because autolock is off; turn it on with `skep swarm update --autolock`"
+    )]
+    AutolockOff {
+        /// A verb.
+        what: &'static str,
+    },
+    /// A key that nobody remembers.
+    #[error(
+        "show the unlock key {id}: the swarm remembers none with this id; the last eight are kept, so look where you wrote it down"
+    )]
+    NoUnlockKey {
+        /// Which.
+        id: KeyId,
+    },
+    /// A text that is no key's id.
+    #[error(transparent)]
+    KeyId(#[from] KeyIdError),
     /// This manager cannot make sure that what it knows is the newest.
     #[error("read the cluster's state")]
     Read(#[source] ProposeError),

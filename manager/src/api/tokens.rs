@@ -134,6 +134,7 @@ mod tests {
             manager_token: token(2),
             grants: Vec::new(),
             rotation: None,
+            lock: skep_proto::model::Autolock::default(),
         }
     }
 

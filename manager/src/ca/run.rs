@@ -6,8 +6,8 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use skep_proto::model::{
-    Availability, Cluster, ClusterId, ClusterSpec, JoinToken, ManagerStatus, Meta, Moment, Node, NodeDescription,
-    NodeId, NodeRole, NodeSpec, NodeState, NodeStatus, RootDigest, TokenSecret,
+    Autolock, Availability, Cluster, ClusterId, ClusterSpec, JoinToken, ManagerStatus, Meta, Moment, Node,
+    NodeDescription, NodeId, NodeRole, NodeSpec, NodeState, NodeStatus, RootDigest, TokenSecret,
 };
 
 use super::certificate::{Root, Subject, sign_again, sign_request, sign_root};
@@ -28,6 +28,8 @@ pub struct Charter {
     pub availability: Availability,
     /// HOST:PORT that others reach it at.
     pub advertise: String,
+    /// What managers keep their keys under.
+    pub lock: Autolock,
 }
 
 /// What a node proves itself with. The daemon keeps it on disk, the key readable by root alone.
@@ -69,7 +71,7 @@ impl Founding {
     /// When a key cannot be made or used.
     pub fn draw(new: &Charter) -> Result<Self, CaError> {
         let now = sys::now();
-        let cluster = draw_cluster(new.spec, now)?;
+        let cluster = Cluster { lock: new.lock.clone(), ..draw_cluster(new.spec, now)? };
         let node = NodeId::new(sys::random_bits());
         let identity = draw_identity(&cluster, node, now)?;
         let node = first_node(new, &identity);
@@ -130,6 +132,7 @@ fn draw_cluster(spec: ClusterSpec, now: Moment) -> Result<Cluster, CaError> {
         manager_token: draw_token(digest),
         grants: Vec::new(),
         rotation: None,
+        lock: Autolock::default(),
     })
 }
 

@@ -121,6 +121,8 @@ fn reply(node: &Node, cluster: &Cluster) -> pb::JoinReply {
         certificate: node.certificate.clone(),
         role: pb::NodeRole::from(node.role).into(),
         trust: cluster.trust(),
+        // A manager has everything anyway, this too. It has it first, so that no key of its is ever on its disk in clear.
+        lock: (node.role == NodeRole::Manager).then(|| (&cluster.lock.without_past()).into()),
     }
 }
 

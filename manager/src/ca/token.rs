@@ -89,6 +89,7 @@ mod tests {
             manager_token: token(digest, 6),
             grants: Vec::new(),
             rotation: None,
+            lock: skep_proto::model::Autolock::default(),
         };
         (cluster, digest)
     }

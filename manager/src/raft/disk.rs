@@ -1,15 +1,17 @@
 //! The raft directory: `member` (who this is), `key`, `wal/` and `snap/`.
 #![expect(clippy::disallowed_methods, reason = "driver: owns the raft directory")]
 
+pub(super) mod key;
 pub(super) mod snapshot;
 pub(super) mod wal;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use ring::rand::{SecureRandom, SystemRandom};
+use skep_proto::seal::NodeKey;
 
 use super::error::RaftError;
 use super::seal::{DataKey, KEY_LEN};
@@ -46,8 +48,8 @@ pub(super) struct RaftDir {
 }
 
 impl RaftDir {
-    /// Opens or makes the directory with its key.
-    pub(super) fn open(path: &Path, birth: Birth) -> Result<Self, RaftError> {
+    /// Opens or makes the directory with its key, which lies there sealed with the node's if there is one.
+    pub(super) fn open(path: &Path, birth: Birth, node_key: Option<&NodeKey>) -> Result<Self, RaftError> {
         if birth == Birth::Resume && read_member(path)?.is_none() {
             return Err(RaftError::Empty { path: path.to_owned() });
         }
@@ -56,7 +58,7 @@ impl RaftDir {
             made.map_err(RaftError::file("create", &dir))?;
         }
         let lock = lock(&path.join("lock"))?;
-        let key = key(path)?;
+        let key = key::open(path, node_key)?;
         let member = read_member(path)?.map_or_else(|| make_member(path, birth), Ok)?;
         snapshot::delete_unfinished(&path.join("snap"))?;
         Ok(Self { path: path.to_owned(), member, key, _lock: lock })
@@ -128,33 +130,6 @@ fn lock(path: &Path) -> Result<Lock, RaftError> {
         fs::TryLockError::Error(source) => RaftError::File { action: "lock", path: path.to_owned(), source },
     })?;
     Ok(Lock(file))
-}
-
-/// Reads the data key; makes it if nothing was encrypted yet.
-fn key(dir: &Path) -> Result<DataKey, RaftError> {
-    let path = dir.join("key");
-    match File::open(&path) {
-        Ok(file) => read_key(file, &path),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => make_key(dir, &path),
-        Err(source) => Err(RaftError::File { action: "open", path, source }),
-    }
-}
-
-fn read_key(file: File, path: &Path) -> Result<DataKey, RaftError> {
-    let mut bytes = Vec::new();
-    file.take(KEY_LEN as u64 + 1).read_to_end(&mut bytes).map_err(RaftError::file("read", path))?;
-    let bytes: Result<[u8; KEY_LEN], _> = bytes.try_into();
-    let key = bytes.map_err(|_| RaftError::Key { path: path.to_owned(), why: "it is not 32 bytes long" })?;
-    Ok(DataKey::new(&key))
-}
-
-fn make_key(dir: &Path, path: &Path) -> Result<DataKey, RaftError> {
-    if !list(&dir.join("wal"))?.is_empty() || !list(&dir.join("snap"))?.is_empty() {
-        return Err(RaftError::Key { path: path.to_owned(), why: "it is missing" });
-    }
-    let bytes = random();
-    write_file(dir, "key", &bytes)?;
-    Ok(DataKey::new(&bytes))
 }
 
 /// Writes a small file so that a crash leaves all of it or nothing.

@@ -1,7 +1,7 @@
 //! How what was agreed on survives: consensus, the log and its snapshots. The only place that names the raft crate.
 //!
 //! # What it owns
-//! The raft directory (`member`, `key`, `wal/`, `snap/`, a lock), one thread, `skep:raft`, and the streams to the other members.
+//! The raft directory (`member`, `key`, which is sealed while managers lock themselves, `wal/`, `snap/`, a lock), one thread, `skep:raft`, and the streams to the other members.
 //!
 //! # In and out
 //! Proposals come from the store's queue. Each becomes one log entry, all that wait share one record and one sync, and each gets its own
@@ -66,6 +66,7 @@ mod snapshot;
 pub mod testing;
 
 pub use disk::Birth;
+pub use disk::key::{is_sealed, keep as keep_key};
 pub use error::RaftError;
 pub use net::{RaftService, Wiring};
-pub use run::{Handle, Options, Raft, Status};
+pub use run::{Handle, Home, Options, Raft, Status};

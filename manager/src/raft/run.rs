@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use raft::eraftpb::{Message, SnapshotMetadata};
+use skep_proto::seal::NodeKey;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::disk::{Birth, RaftDir};
@@ -30,6 +31,22 @@ const COMMANDS_MAX: usize = 1024;
 
 /// Longest that a leader that is told to resign waits for its successor, in election times: the successor is up to date or nearly so.
 const RESIGN_ELECTIONS: u32 = 2;
+
+/// Where the member's files are.
+#[derive(Clone, Debug)]
+pub struct Home {
+    /// The directory.
+    pub dir: PathBuf,
+    /// What the data key lies under, while managers lock themselves.
+    pub node_key: Option<NodeKey>,
+}
+
+impl From<&Path> for Home {
+    /// One that is not locked.
+    fn from(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), node_key: None }
+    }
+}
 
 /// How this member behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,13 +152,14 @@ impl Raft {
     /// # Errors
     /// When the directory cannot be used, is empty where a state must be, or what is in it is damaged; nothing was changed then.
     pub fn start(
-        dir: &Path,
+        home: impl Into<Home>,
         birth: Birth,
         store: Store,
         proposals: mpsc::Receiver<Proposal>,
         (options, wiring): (Options, Option<Wiring>),
     ) -> Result<Self, RaftError> {
-        let dir = Arc::new(RaftDir::open(dir, birth)?);
+        let Home { dir, node_key } = home.into();
+        let dir = Arc::new(RaftDir::open(&dir, birth, node_key.as_ref())?);
         let raft_id = dir.member.raft_id;
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let (lead, leadership) = watch::channel(Leadership::default());

@@ -32,7 +32,7 @@ impl std::fmt::Debug for FileKey {
 }
 
 impl DataKey {
-    /// From the bytes of the key file.
+    /// From the bytes of the key file, which are wiped by whoever read them.
     pub(super) fn new(bytes: &[u8; KEY_LEN]) -> Self {
         Self(Salt::new(HKDF_SHA256, b"skep raft data key").extract(bytes))
     }

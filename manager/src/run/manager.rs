@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use skep_proto::model::{Availability, ClusterSpec, NodeDescription};
+use skep_proto::model::{Autolock, Availability, ClusterSpec, NodeDescription};
+use skep_proto::seal::NodeKey;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
@@ -17,7 +18,7 @@ use crate::ca::{CaError, Charter, Founding, NodeIdentity, renewed_by_itself};
 use crate::forward::LocalCalls;
 use crate::group::{Group, Leadership};
 use crate::net::{Dialer, NetError, client_config};
-use crate::raft::{Birth, Options, Raft, RaftService, Wiring};
+use crate::raft::{Birth, Home, Options, Raft, RaftService, Wiring};
 use crate::store::Store;
 use crate::sys::Consensus as _;
 
@@ -39,6 +40,10 @@ pub struct NewCluster {
     pub spec: ClusterSpec,
     /// This machine.
     pub description: NodeDescription,
+    /// What managers keep their keys under.
+    pub lock: Autolock,
+    /// What this one's lie under by now.
+    pub node_key: Option<NodeKey>,
 }
 
 /// A manager of a cluster that there is.
@@ -54,6 +59,8 @@ pub struct ManagerConfig {
     pub advertise: String,
     /// HOST:PORT of other managers that are known.
     pub managers: Vec<String>,
+    /// What this node's keys lie under, while managers lock themselves.
+    pub node_key: Option<NodeKey>,
 }
 
 /// The size of a cluster.
@@ -89,11 +96,12 @@ impl Manager {
     /// When there is a state already, or the port, the disk or the keys refuse. Whatever is in the state directory then is
     /// to be removed before the next attempt.
     pub async fn create_cluster(new: NewCluster) -> Result<(Self, NodeIdentity), ManagerError> {
-        let NewCluster { state_dir, listen, advertise, availability, spec, description } = new;
-        let charter = Charter { spec, description, availability, advertise: advertise.clone() };
+        let NewCluster { state_dir, listen, advertise, availability, spec, description, lock, node_key } = new;
+        let charter = Charter { spec, description, availability, advertise: advertise.clone(), lock };
         let founding = Founding::draw(&charter).map_err(ManagerError::Keys)?;
         let identity = founding.identity().clone();
-        let config = ManagerConfig { state_dir, identity: identity.clone(), listen, advertise, managers: Vec::new() };
+        let managers = Vec::new();
+        let config = ManagerConfig { state_dir, identity: identity.clone(), listen, advertise, managers, node_key };
         let manager = Self::start(Birth::Found, &config).await?;
         match manager.found(&founding).await {
             Ok(()) => Ok((manager, identity)),
@@ -145,8 +153,9 @@ impl Manager {
         let NodeIdentity { certificate, key, root, .. } = identity;
         let dialer = Dialer::new(client_config(certificate, key, root).map_err(ManagerError::Port)?);
         let wiring = Wiring { dialer: dialer.clone(), address: advertise.clone(), store: store.clone() };
-        let (recovering, state_dir, options) = (store.clone(), state_dir.clone(), Options::default());
-        let starting = move || Raft::start(&state_dir, birth, recovering, proposals, (options, Some(wiring)));
+        let home = Home { dir: state_dir.clone(), node_key: config.node_key.clone() };
+        let (recovering, options) = (store.clone(), Options::default());
+        let starting = move || Raft::start(home, birth, recovering, proposals, (options, Some(wiring)));
         let raft = tokio::task::spawn_blocking(starting).await;
         let raft = raft.expect("recovery returns its errors").map_err(ManagerError::Raft)?;
         let (lead, leader) = watch::channel(None);

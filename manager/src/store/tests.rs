@@ -141,6 +141,7 @@ fn cluster(version: u64) -> Cluster {
         manager_token: String::new(),
         grants: Vec::new(),
         rotation: None,
+        lock: skep_proto::model::Autolock::default(),
     }
 }
 

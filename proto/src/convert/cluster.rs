@@ -2,7 +2,7 @@
 
 use super::error::ConvertError;
 use super::fields::{each, meta, meta_out, moment, moment_ms, required, span_in, span_ms};
-use crate::model::{Cluster, ClusterId, ClusterSpec, Grant, Moment, NodeId, Rotation};
+use crate::model::{Autolock, Cluster, ClusterId, ClusterSpec, Grant, Moment, NodeId, Rotation, UnlockKey};
 use crate::pb;
 
 /// Quickest heartbeat: below 100 ms the messages of a large cluster would be the leader's main work.
@@ -25,6 +25,7 @@ impl TryFrom<pb::ClusterSpec> for ClusterSpec {
             task_history_limit: spec.task_history_limit,
             heartbeat: span_in(spec.heartbeat_ms, "the heartbeat period", heartbeat)?,
             certificate_life: span_in(spec.certificate_life_ms, "the life of certificates", life)?,
+            autolock: spec.autolock,
         })
     }
 }
@@ -35,6 +36,7 @@ impl From<&ClusterSpec> for pb::ClusterSpec {
             task_history_limit: spec.task_history_limit,
             heartbeat_ms: span_ms(spec.heartbeat),
             certificate_life_ms: span_ms(spec.certificate_life),
+            autolock: spec.autolock,
         }
     }
 }
@@ -54,6 +56,7 @@ impl TryFrom<pb::Cluster> for Cluster {
             manager_token: cluster.manager_token,
             grants: each(cluster.grants)?,
             rotation: cluster.rotation.map(rotation).transpose()?.map(Box::new),
+            lock: cluster.lock.unwrap_or_default().try_into()?,
         })
     }
 }
@@ -69,6 +72,7 @@ impl From<&Cluster> for pb::Cluster {
             manager_token: cluster.manager_token.clone(),
             grants: cluster.grants.iter().map(Into::into).collect(),
             rotation: cluster.rotation.as_deref().map(rotation_out),
+            lock: Some((&cluster.lock).into()).filter(|lock| *lock != pb::Autolock::default()),
         }
     }
 }
@@ -91,6 +95,28 @@ fn rotation_out(part: &Rotation) -> pb::RootRotation {
         cross_signed: part.cross_signed.clone(),
         started_at: part.started_at.0,
         abandoned: part.abandoned.iter().map(|id| id.to_bytes()).collect(),
+    }
+}
+
+impl TryFrom<pb::Autolock> for Autolock {
+    type Error = ConvertError;
+
+    fn try_from(lock: pb::Autolock) -> Result<Self, ConvertError> {
+        let key = |bytes: &Vec<u8>| UnlockKey::from_bytes(bytes).ok_or(ConvertError::UnlockKey);
+        let past: Result<_, _> = lock.past.iter().map(key).collect();
+        let now = Some(&lock.key).filter(|bytes| !bytes.is_empty()).map(key).transpose()?;
+        Ok(Self { version: lock.version, key: now, past: past? })
+    }
+}
+
+impl From<&Autolock> for pb::Autolock {
+    fn from(lock: &Autolock) -> Self {
+        let bytes = |key: &UnlockKey| key.as_bytes().to_vec();
+        Self {
+            version: lock.version,
+            key: lock.key.as_ref().map(bytes).unwrap_or_default(),
+            past: lock.past.iter().map(bytes).collect(),
+        }
     }
 }
 

@@ -58,6 +58,9 @@ pub enum ConvertError {
         /// What it must look like.
         rule: &'static str,
     },
+    /// Bytes that are no unlock key.
+    #[error("read the unlock key: it must have 32 bytes")]
+    UnlockKey,
     /// Bytes that are no id.
     #[error(transparent)]
     Id(#[from] ParseIdError),

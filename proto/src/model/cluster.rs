@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Meta;
 use super::grant::Grant;
 use super::id::{ClusterId, NodeId};
+use super::lock::Autolock;
 use super::moment::Moment;
 
 /// Certificates begin this long before they are made, so that a machine whose clock is behind accepts them. Their life is counted
@@ -34,6 +35,8 @@ pub struct Cluster {
     pub grants: Vec<Grant>,
     /// Another root on its way in.
     pub rotation: Option<Box<Rotation>>,
+    /// What managers keep their keys under.
+    pub lock: Autolock,
 }
 
 impl Cluster {
@@ -86,6 +89,8 @@ pub struct ClusterSpec {
     pub heartbeat: Duration,
     /// Life of a node's certificate.
     pub certificate_life: Duration,
+    /// A manager that restarts is locked until it is given the unlock key.
+    pub autolock: bool,
 }
 
 impl Default for ClusterSpec {
@@ -96,6 +101,7 @@ impl Default for ClusterSpec {
             task_history_limit: 5,
             heartbeat: Duration::from_secs(1),
             certificate_life: Duration::from_secs(90 * 24 * 3600),
+            autolock: false,
         }
     }
 }

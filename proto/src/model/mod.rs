@@ -6,13 +6,14 @@
 //! - [`spec`], [`service`]: what a user asks for, and the service that keeps it.
 //! - [`task`]: one run of one container on one node; its states only grow. [`disconnect`]: what becomes of it when its node is cut off.
 //! - [`node`], [`cluster`]: the machines, and what they share. [`constraint`]: which machines a task may be on.
-//! - [`token`]: what a machine needs to join; [`grant`]: what limits it.
+//! - [`token`]: what a machine needs to join; [`grant`]: what limits it. [`lock`]: what unlocks a manager.
 
 pub mod cluster;
 pub mod constraint;
 pub mod disconnect;
 pub mod grant;
 pub mod id;
+pub mod lock;
 pub mod moment;
 pub mod name;
 pub mod node;
@@ -27,6 +28,7 @@ pub use constraint::label_of;
 pub use disconnect::OnDisconnect;
 pub use grant::{Grant, GrantError};
 pub use id::{ClusterId, NodeId, ParseIdError, ServiceId, SessionId, TaskId};
+pub use lock::{Autolock, KeyId, KeyIdError, UnlockKey, UnlockKeyError};
 pub use moment::{Moment, Seed};
 pub use name::{NameError, ServiceName};
 pub use node::{

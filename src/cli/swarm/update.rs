@@ -8,6 +8,7 @@ use skep_proto::model::moment::millis;
 use skep_proto::pb;
 use tonic::Code;
 
+use super::lock;
 use crate::cli::connect::Daemon;
 use crate::cli::error::usage;
 use crate::cli::format::units::parse_duration;
@@ -28,6 +29,9 @@ pub(crate) struct UpdateFlags {
     /// Validity period for node certificates, at least 1h; each node has it from its next renewal on
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     cert_expiry: Option<Duration>,
+    /// Whether managers lock themselves: one that starts again then waits for an unlock key
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    autolock: Option<bool>,
 }
 
 /// Updates the cluster.
@@ -39,7 +43,8 @@ pub(super) async fn run(daemon: &Daemon, flags: &UpdateFlags) -> anyhow::Result<
         return Err(usage("failed to update the swarm: no change was given; see skep swarm update --help"));
     }
     change(daemon, flags).await?;
-    print("Swarm updated.\n")
+    print("Swarm updated.\n")?;
+    if flags.autolock == Some(true) { lock::show(daemon).await } else { Ok(()) }
 }
 
 async fn change(daemon: &Daemon, flags: &UpdateFlags) -> anyhow::Result<()> {
@@ -61,7 +66,10 @@ async fn change(daemon: &Daemon, flags: &UpdateFlags) -> anyhow::Result<()> {
 
 impl UpdateFlags {
     fn changes_anything(&self) -> bool {
-        self.dispatcher_heartbeat.is_some() || self.task_history_limit.is_some() || self.cert_expiry.is_some()
+        self.dispatcher_heartbeat.is_some()
+            || self.task_history_limit.is_some()
+            || self.cert_expiry.is_some()
+            || self.autolock.is_some()
     }
 
     /// The spec with what was asked for.
@@ -74,6 +82,9 @@ impl UpdateFlags {
         }
         if let Some(life) = self.cert_expiry {
             spec.certificate_life_ms = millis(life);
+        }
+        if let Some(autolock) = self.autolock {
+            spec.autolock = autolock;
         }
         spec
     }
@@ -97,13 +108,18 @@ mod tests {
 
     #[test]
     fn what_is_given_is_changed_and_nothing_else() {
-        let spec = || pb::ClusterSpec { task_history_limit: 5, heartbeat_ms: 1_000, certificate_life_ms: 7 };
+        let spec =
+            || pb::ClusterSpec { task_history_limit: 5, heartbeat_ms: 1_000, certificate_life_ms: 7, autolock: false };
         let changed = flags("--dispatcher-heartbeat 10s").edit(spec());
         assert_eq!(changed, pb::ClusterSpec { heartbeat_ms: 10_000, ..spec() });
         let changed = flags("--task-history-limit -1").edit(spec());
         assert_eq!(changed, pb::ClusterSpec { task_history_limit: -1, ..spec() });
         let changed = flags("--cert-expiry 720h").edit(spec());
         assert_eq!(changed, pb::ClusterSpec { certificate_life_ms: 2_592_000_000, ..spec() });
+        for line in ["--autolock", "--autolock=true"] {
+            assert_eq!(flags(line).edit(spec()), pb::ClusterSpec { autolock: true, ..spec() });
+        }
+        assert!(!flags("--autolock=false").edit(pb::ClusterSpec { autolock: true, ..spec() }).autolock);
         assert!(flags("--task-history-limit 0").changes_anything() && !flags("").changes_anything());
     }
 }

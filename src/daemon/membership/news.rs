@@ -65,7 +65,7 @@ impl Membership {
         let state = self.state.lock().await;
         let State::Active(active) = &*state else { return };
         let Some(manager) = &active.manager else { return };
-        match good_again(&self.setting.data_dir, manager, active.identity.clone()) {
+        match good_again(&self.vault, manager, active.identity.clone()) {
             Ok(identity) if identity != active.identity => active.agent.adopt(identity).await,
             Ok(_) => {}
             Err(error) => {
@@ -89,7 +89,7 @@ impl Membership {
     }
 
     /// Becomes what the certificate says. `false`: it is to be tried again.
-    async fn take_role(&self, identity: &Identity) -> bool {
+    async fn take_role(self: &Arc<Self>, identity: &Identity) -> bool {
         let (is_manager, swarm) = match &*self.state.lock().await {
             State::Active(active) => (active.manager.is_some(), active.swarm.clone()),
             _ => return true,
@@ -106,7 +106,7 @@ impl Membership {
     }
 
     /// What is written down first is what a restart goes by: a seat that was not taken yet is then taken.
-    async fn become_manager(&self, swarm: SwarmFile, identity: &Identity) -> anyhow::Result<()> {
+    async fn become_manager(self: &Arc<Self>, swarm: SwarmFile, identity: &Identity) -> anyhow::Result<()> {
         let swarm = self.as_manager(swarm).await?;
         disk::write_swarm(&self.setting().data_dir, &swarm)?;
         let config = self.manager_config(&swarm, identity)?;
@@ -124,6 +124,7 @@ impl Membership {
             _ => manager.shutdown().await,
         }
         self.set_gate(&state);
+        self.follow_lock(&mut state);
         Ok(())
     }
 
@@ -146,6 +147,7 @@ impl Membership {
         let mut state = self.state.lock().await;
         let State::Active(active) = &mut *state else { return Ok(()) };
         let Some(manager) = active.manager.take() else { return Ok(()) };
+        active.locking = None;
         self.setting().gate.close(NOT_A_MANAGER);
         manager.shutdown().await;
         let swarm = SwarmFile { manager: false, ..active.swarm.clone() };
@@ -153,6 +155,7 @@ impl Membership {
         active.swarm = SwarmFile { advertise: host, ..swarm };
         disk::write_swarm(&self.setting().data_dir, &active.swarm)?;
         self.forget_state().await?;
+        self.vault.forget()?;
         self.set_gate(&state);
         tracing::info!("this node is a worker now");
         Ok(())

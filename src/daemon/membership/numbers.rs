@@ -1,7 +1,7 @@
 //! What is told of the membership.
 
 use skep_manager::run::Manager;
-use skep_proto::model::NodeState;
+use skep_proto::model::{NodeState, UnlockKey};
 
 use super::{Membership, State};
 use crate::daemon::metrics::ClusterSample;
@@ -13,6 +13,7 @@ impl Membership {
         match &*self.state.lock().await {
             State::Inactive => Standing::Inactive,
             State::Failed(why) => Standing::Failed(why.clone()),
+            State::Locked(locked) => Standing::Locked(locked.clone()),
             State::Active(active) => Standing::Active {
                 swarm: Box::new(active.swarm.clone()),
                 identity: Box::new(active.identity.clone()),
@@ -20,6 +21,7 @@ impl Membership {
                 read_only: active.manager.as_ref().and_then(Manager::read_only),
                 trouble: active.agent.view().borrow().trouble.clone(),
                 managers: active.agent.view().borrow().managers.clone(),
+                locked_with: self.vault.locked_with(),
             },
         }
     }
@@ -44,6 +46,15 @@ impl Membership {
             State::Active(active) => active.manager.as_ref().and_then(Manager::worker_token),
             _ => None,
         }
+    }
+}
+
+impl Membership {
+    /// What unlocks managers, while they lock themselves; managers only.
+    pub(crate) async fn unlock_key(&self) -> Option<UnlockKey> {
+        let state = self.state.lock().await;
+        let State::Active(active) = &*state else { return None };
+        active.manager.as_ref()?.store().read().cluster()?.lock.key.clone()
     }
 }
 

@@ -1,10 +1,10 @@
 //! This machine's seat among the managers: how it takes it, keeps it over restarts and moves, and gives it up.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use skep_agent::identity::{self, Identity};
+use skep_agent::vault::Vault;
 use skep_manager::ca::NodeIdentity;
 use skep_manager::group::{Group, quorum};
 use skep_manager::run::{Manager, ManagerConfig};
@@ -35,6 +35,7 @@ impl Membership {
             listen: swarm.listen.parse().with_context(|| format!("use {:?} as the listen address", swarm.listen))?,
             advertise: swarm.advertise.clone(),
             managers: swarm.managers.clone(),
+            node_key: self.vault.node_key(),
         })
     }
 
@@ -97,10 +98,10 @@ pub(super) fn proof(identity: &Identity) -> NodeIdentity {
 ///
 /// # Errors
 /// When the new one cannot be made, kept or used.
-pub(super) fn good_again(data_dir: &Path, manager: &Manager, identity: Identity) -> anyhow::Result<Identity> {
+pub(super) fn good_again(vault: &Vault, manager: &Manager, identity: Identity) -> anyhow::Result<Identity> {
     let Some(made) = manager.renewed_by_itself(&proof(&identity))? else { return Ok(identity) };
     let identity = Identity::new(made.certificate, made.key, made.root)?;
-    identity::disk::store(data_dir, &identity)?;
+    identity::disk::store(vault, &identity)?;
     manager.use_identity(&proof(&identity))?;
     tracing::info!(node.id = %identity.node, "this manager renewed its certificate by itself");
     Ok(identity)
@@ -111,12 +112,12 @@ pub(super) fn good_again(data_dir: &Path, manager: &Manager, identity: Identity)
 /// # Errors
 /// When the new one cannot be made, kept or used; the manager is closed then.
 pub(super) async fn good_at_start(
-    data_dir: &Path,
+    vault: &Vault,
     manager: Option<Manager>,
     identity: Identity,
 ) -> anyhow::Result<(Identity, Option<Manager>)> {
     let renewed = match &manager {
-        Some(manager) => good_again(data_dir, manager, identity),
+        Some(manager) => good_again(vault, manager, identity),
         None => Ok(identity),
     };
     match renewed {

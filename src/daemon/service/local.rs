@@ -45,6 +45,13 @@ impl Local for LocalService {
         swarm::leave(&self.membership, request.into_inner()).await.map(Response::new)
     }
 
+    async fn swarm_unlock(
+        &self,
+        request: Request<pb::SwarmUnlockRequest>,
+    ) -> Result<Response<pb::SwarmUnlockReply>, Status> {
+        swarm::unlock(&self.membership, request.into_inner()).await.map(Response::new)
+    }
+
     async fn list_containers(
         &self,
         request: Request<pb::ListContainersRequest>,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use skep_agent::identity::client::JoinOrder;
 use skep_proto::convert::ConvertError;
-use skep_proto::model::{Availability, ClusterSpec, NodeRole};
+use skep_proto::model::{Availability, ClusterSpec, NodeRole, UnlockKey, UnlockKeyError};
 use skep_proto::pb;
 use skep_runtime::{ContainerStatus, Runtime};
 use tonic::Status;
@@ -28,7 +28,8 @@ pub(crate) async fn init(
         _ => Vec::new(),
     };
     let worker_token = membership.worker_token().await.unwrap_or_default();
-    Ok(pb::SwarmInitReply { node_id, worker_token, advertise_addr: advertise.to_string() })
+    let unlock_key = membership.unlock_key().await.map(|key| key.to_string()).unwrap_or_default();
+    Ok(pb::SwarmInitReply { node_id, worker_token, advertise_addr: advertise.to_string(), unlock_key })
 }
 
 fn init_order(request: &pb::SwarmInitRequest) -> Result<InitOrder, Status> {
@@ -54,6 +55,7 @@ fn cluster_spec(request: &pb::SwarmInitRequest) -> Result<ClusterSpec, ConvertEr
     if request.certificate_life_ms != 0 {
         spec.certificate_life_ms = request.certificate_life_ms;
     }
+    spec.autolock = request.autolock;
     spec.try_into()
 }
 
@@ -96,6 +98,16 @@ pub(crate) async fn leave(
 ) -> Result<pb::SwarmLeaveReply, Status> {
     membership.leave(request.force).await.map_err(|e| membership_status(&e))?;
     Ok(pb::SwarmLeaveReply {})
+}
+
+/// Unlocks its manager.
+pub(crate) async fn unlock(
+    membership: &Arc<Membership>,
+    request: pb::SwarmUnlockRequest,
+) -> Result<pb::SwarmUnlockReply, Status> {
+    let key: UnlockKey = request.key.parse().map_err(|e: UnlockKeyError| invalid(&e))?;
+    membership.unlock(&key).await.map_err(|e| membership_status(&e))?;
+    Ok(pb::SwarmUnlockReply {})
 }
 
 /// Everything about this daemon on one page.
@@ -152,11 +164,20 @@ fn with_standing(mut reply: pb::InfoReply, standing: Standing) -> pb::InfoReply 
             reply.set_swarm(pb::SwarmState::Error);
             reply.error = why;
         }
-        Standing::Active { swarm, identity, counts, read_only, trouble, managers } => {
+        Standing::Locked(locked) => {
+            reply.set_swarm(pb::SwarmState::Locked);
+            reply.node_id = locked.identity.node.to_bytes();
+            reply.cluster_id = locked.identity.cluster.to_bytes();
+            reply.address = locked.swarm.advertise;
+            reply.managers = locked.swarm.managers;
+            reply.unlock_key_id = locked.key.to_string();
+        }
+        Standing::Active { swarm, identity, counts, read_only, trouble, managers, locked_with } => {
             reply.set_swarm(pb::SwarmState::Active);
             reply.node_id = identity.node.to_bytes();
             reply.cluster_id = identity.cluster.to_bytes();
             reply.manager = identity.role == NodeRole::Manager;
+            reply.unlock_key_id = locked_with.map(|key| key.to_string()).unwrap_or_default();
             reply.read_only_reason = read_only.unwrap_or_default();
             if !trouble.is_empty() {
                 reply.warnings.push(format!("this node takes no tasks on: {trouble}"));
@@ -169,6 +190,7 @@ fn with_standing(mut reply: pb::InfoReply, standing: Standing) -> pb::InfoReply 
                 reply.manager_count = counts.managers;
                 reply.heartbeat_ms = pb::ClusterSpec::from(&counts.spec).heartbeat_ms;
                 reply.task_history_limit = counts.spec.task_history_limit;
+                reply.autolock = counts.spec.autolock;
             }
         }
     }

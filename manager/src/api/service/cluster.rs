@@ -5,6 +5,7 @@ use skep_proto::model::{Cluster, ClusterSpec, Moment, TokenSecret};
 use skep_proto::pb;
 
 use super::control::ControlService;
+use super::lock;
 use crate::api::ApiError;
 use crate::api::tokens::{self, Order};
 use crate::store::{Change, State};
@@ -16,8 +17,8 @@ impl ControlService {
         let cluster = state.cluster().ok_or(ApiError::NoCluster)?;
         let addresses = state.nodes().filter_map(|node| node.manager.as_ref()).map(|manager| manager.address.clone());
         let manager_addresses: Vec<String> = addresses.collect();
-        // The key of the root leaves the managers in no answer.
-        let mut cluster = pb::Cluster { root_key: String::new(), ..cluster.as_ref().into() };
+        // The key of the root leaves the managers in no answer, the unlock key in none but that to who asks for it.
+        let mut cluster = pb::Cluster { root_key: String::new(), lock: None, ..cluster.as_ref().into() };
         if let Some(rotation) = &mut cluster.rotation {
             rotation.key.clear();
         }
@@ -38,6 +39,7 @@ impl ControlService {
         }
         let mut cluster = Cluster::clone(self.store.read().cluster().ok_or(ApiError::NoCluster)?);
         (cluster.meta.version, cluster.spec) = (request.version, spec);
+        cluster.lock = cluster.lock.turned(spec.autolock, lock::draw());
         self.propose(Change::PutCluster(Box::new(cluster))).await?;
         self.cluster()
     }

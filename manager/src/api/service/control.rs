@@ -199,4 +199,13 @@ impl Control for ControlService {
     async fn create_token(&self, request: Request<pb::TokenRequest>) -> Answer<pb::TokenReply> {
         Ok(Response::new(self.create_token(&self.admit(request).await?).await?))
     }
+
+    async fn get_unlock_key(&self, request: Request<pb::UnlockKeyRequest>) -> Answer<pb::UnlockKeyReply> {
+        Ok(Response::new(self.unlock_key(&self.admit(request).await?)?))
+    }
+
+    async fn rotate_unlock_key(&self, request: Request<pb::Empty>) -> Answer<pb::UnlockKeyReply> {
+        self.admit(request).await?;
+        Ok(Response::new(self.replace_unlock_key().await?))
+    }
 }

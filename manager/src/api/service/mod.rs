@@ -6,6 +6,7 @@
 mod cluster;
 pub mod control;
 mod list;
+mod lock;
 mod logs;
 mod node;
 #[expect(clippy::module_inception, reason = "the object is called service, and so is every folder of RPCs")]

@@ -62,6 +62,7 @@ impl World {
             description: NodeDescription { hostname: "m1".into(), ..NodeDescription::default() },
             availability: Availability::Active,
             advertise: "127.0.0.1:2377".into(),
+            lock: skep_proto::model::Autolock::default(),
         };
         let founding = Founding::draw(&new).unwrap();
         let store = testing::start();

@@ -47,13 +47,22 @@ async fn founded() -> Seat {
         availability: Availability::Active,
         spec: ClusterSpec::default(),
         description: NodeDescription::default(),
+        lock: skep_proto::model::Autolock::default(),
+        node_key: None,
     };
     let (manager, identity) = Manager::create_cluster(new).await.unwrap();
     Seat { manager: Some(manager), config: config(&dir, listen, identity, Vec::new()), _dir: dir }
 }
 
 fn config(dir: &tempfile::TempDir, listen: SocketAddr, identity: NodeIdentity, managers: Vec<String>) -> ManagerConfig {
-    ManagerConfig { state_dir: dir.path().join("raft"), identity, listen, advertise: listen.to_string(), managers }
+    ManagerConfig {
+        state_dir: dir.path().join("raft"),
+        identity,
+        listen,
+        advertise: listen.to_string(),
+        managers,
+        node_key: None,
+    }
 }
 
 /// The certificate of a machine that is to be a manager.

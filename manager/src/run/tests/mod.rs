@@ -7,6 +7,7 @@ mod forwarding;
 mod group;
 mod joining;
 mod lapsed;
+mod locking;
 mod logs;
 mod restart;
 mod rotation;

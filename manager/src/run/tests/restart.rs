@@ -21,12 +21,14 @@ fn new(state_dir: &Path, listen: SocketAddr) -> NewCluster {
         availability: Availability::Active,
         spec: ClusterSpec::default(),
         description: NodeDescription { hostname: "m1".into(), ..NodeDescription::default() },
+        lock: skep_proto::model::Autolock::default(),
+        node_key: None,
     }
 }
 
 fn config(state_dir: &Path, advertise: &str, identity: NodeIdentity) -> ManagerConfig {
     let (state_dir, advertise) = (state_dir.to_owned(), advertise.to_owned());
-    ManagerConfig { state_dir, identity, listen: ANY_PORT.into(), advertise, managers: Vec::new() }
+    ManagerConfig { state_dir, identity, listen: ANY_PORT.into(), advertise, managers: Vec::new(), node_key: None }
 }
 
 async fn create(manager: &Manager, name: &str) -> Result<(), tonic::Status> {

@@ -16,14 +16,14 @@ fn saved(index: u64) -> Saved {
 
 /// A log of so many records in its first file, as a crash leaves it.
 fn written(path: &Path, records: u64) -> PathBuf {
-    let dir = RaftDir::open(path, Birth::Found).unwrap();
+    let dir = RaftDir::open(path, Birth::Found, None).unwrap();
     let mut wal = Wal::begin(&dir, Past::read(&dir, false).unwrap()).unwrap();
     (1..=records).for_each(|index| wal.append(&dir, &saved(index)).unwrap());
     wal.active.path.clone()
 }
 
 fn read(path: &Path) -> Result<Vec<Saved>, RaftError> {
-    let dir = RaftDir::open(path, Birth::Found).unwrap();
+    let dir = RaftDir::open(path, Birth::Found, None).unwrap();
     Past::read(&dir, false).map(|past| past.saved)
 }
 
@@ -44,7 +44,7 @@ fn bounds(file: &Path) -> Vec<usize> {
 fn what_was_appended_is_read_back_over_many_starts() {
     let temp = tempfile::tempdir().unwrap();
     for round in 0..5u64 {
-        let dir = RaftDir::open(temp.path(), Birth::Found).unwrap();
+        let dir = RaftDir::open(temp.path(), Birth::Found, None).unwrap();
         let past = Past::read(&dir, false).unwrap();
         assert_eq!(past.saved, expected(round * 3));
         let mut wal = Wal::begin(&dir, past).unwrap();
@@ -122,7 +122,7 @@ fn damage_in_a_file_with_a_successor_is_refused_wherever_it_is() {
 
 /// One start without a write.
 fn written_on(path: &Path) -> PathBuf {
-    let dir = RaftDir::open(path, Birth::Found).unwrap();
+    let dir = RaftDir::open(path, Birth::Found, None).unwrap();
     Wal::begin(&dir, Past::read(&dir, false).unwrap()).unwrap().active.path
 }
 
@@ -152,7 +152,7 @@ fn a_file_that_was_only_being_made_is_passed_over() {
 #[test]
 fn what_a_failed_write_left_does_not_count() {
     let temp = tempfile::tempdir().unwrap();
-    let dir = RaftDir::open(temp.path(), Birth::Found).unwrap();
+    let dir = RaftDir::open(temp.path(), Birth::Found, None).unwrap();
     let mut wal = Wal::begin(&dir, Past::read(&dir, false).unwrap()).unwrap();
     wal.append(&dir, &saved(1)).unwrap();
     // The record reaches the file, but its sync is said to have failed: the writer goes on as if it had not been written.
@@ -172,7 +172,7 @@ fn a_missing_or_wrong_key_is_refused() {
     let key = temp.path().join("key");
     let mut bytes = fs::read(&key).unwrap();
     fs::remove_file(&key).unwrap();
-    assert!(matches!(RaftDir::open(temp.path(), Birth::Found), Err(RaftError::Key { .. })));
+    assert!(matches!(RaftDir::open(temp.path(), Birth::Found, None), Err(RaftError::Key { .. })));
     bytes[0] ^= 1;
     fs::write(&key, &bytes).unwrap();
     assert!(matches!(read(temp.path()), Err(RaftError::Key { .. })));
@@ -182,7 +182,7 @@ fn a_missing_or_wrong_key_is_refused() {
 #[test]
 fn only_files_that_a_snapshot_covers_are_deleted() {
     let temp = tempfile::tempdir().unwrap();
-    let dir = RaftDir::open(temp.path(), Birth::Found).unwrap();
+    let dir = RaftDir::open(temp.path(), Birth::Found, None).unwrap();
     let mut wal = Wal::begin(&dir, Past::read(&dir, false).unwrap()).unwrap();
     for index in 1..=4 {
         wal.append(&dir, &saved(index)).unwrap();
@@ -191,7 +191,7 @@ fn only_files_that_a_snapshot_covers_are_deleted() {
     wal.compact(2).unwrap();
     assert_eq!(wal.files(), 3);
     drop((wal, dir));
-    let dir = RaftDir::open(temp.path(), Birth::Found).unwrap();
+    let dir = RaftDir::open(temp.path(), Birth::Found, None).unwrap();
     assert_eq!(Past::read(&dir, true).unwrap().saved, [saved(3), saved(4)]);
     assert!(matches!(Past::read(&dir, false), Err(RaftError::Missing { .. })), "without the snapshot it is half a log");
 }
@@ -199,6 +199,6 @@ fn only_files_that_a_snapshot_covers_are_deleted() {
 #[test]
 fn one_process_at_a_time() {
     let temp = tempfile::tempdir().unwrap();
-    let _held = RaftDir::open(temp.path(), Birth::Found).unwrap();
-    assert!(matches!(RaftDir::open(temp.path(), Birth::Found), Err(RaftError::Locked { .. })));
+    let _held = RaftDir::open(temp.path(), Birth::Found, None).unwrap();
+    assert!(matches!(RaftDir::open(temp.path(), Birth::Found, None), Err(RaftError::Locked { .. })));
 }

@@ -58,6 +58,7 @@ impl Common {
             description: description("m1"),
             availability: Availability::Active,
             advertise: String::new(),
+            lock: skep_proto::model::Autolock::default(),
         };
         let founding = Founding::draw(&new).unwrap();
         let store = testing::start();

@@ -1,0 +1,223 @@
+//! Autolock: real daemons whose managers are locked when they start again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::{Machine, SOON, Said, World, can_run, wait_for};
+
+/// What a private key's text begins with.
+const CLEAR: &[u8] = b"-----BEGIN PRIVATE KEY-----";
+
+fn join_as_manager(machine: &Machine, at: &Machine) {
+    let token = at.skep(&["swarm", "join-token", "-q", "manager"]).ok();
+    machine.skep(&["swarm", "join", "--token", token.trim(), &format!("{}:2377", at.address)]).ok();
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let entries = entries.flatten().map(|entry| entry.path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// Files of the machine that hold one of these. Images and containers are not its own: the image of this very program has the words of
+/// a key's text in it.
+fn holding(machine: &Machine, secrets: &[&[u8]]) -> Vec<PathBuf> {
+    let all = ["agent", "certificates", "manager"].iter().flat_map(|dir| files(&machine.data_dir().join(dir)));
+    let own =
+        fs::read_dir(machine.data_dir()).unwrap().flatten().map(|entry| entry.path()).filter(|path| path.is_file());
+    let holds = |path: &PathBuf| {
+        let bytes = fs::read(path).unwrap_or_default();
+        secrets.iter().any(|secret| bytes.windows(secret.len()).any(|part| part == *secret))
+    };
+    all.chain(own).filter(holds).collect()
+}
+
+fn state(machine: &Machine) -> String {
+    machine.skep(&["info", "--format", "{{.Swarm.LocalNodeState}}"]).ok().trim().to_owned()
+}
+
+/// The unlock key that the machine's keys lie under.
+fn lies_under(machine: &Machine) -> String {
+    machine.skep(&["info", "--format", "{{.Swarm.UnlockKeyID}}"]).ok().trim().to_owned()
+}
+
+fn key(machine: &Machine) -> String {
+    machine.skep(&["swarm", "unlock-key", "-q"]).ok().trim().to_owned()
+}
+
+fn unlock(machine: &Machine, key: &str) -> Said {
+    machine.skep_with(&["swarm", "unlock"], key.as_bytes())
+}
+
+fn until_sealed(machine: &Machine, secrets: &[&[u8]]) {
+    wait_for("no key to lie in clear", SOON, || holding(machine, secrets).is_empty().then_some(()));
+}
+
+fn until_clear(machine: &Machine) {
+    wait_for("the keys to lie in clear", SOON, || {
+        let lies = machine.data_dir().join("manager/key").metadata().is_ok_and(|meta| meta.len() == 32);
+        (lies && !holding(machine, &[CLEAR]).is_empty() && lies_under(machine).is_empty()).then_some(())
+    });
+}
+
+fn until_listed(machine: &Machine, wanted: &str) {
+    wait_for(wanted, SOON, || {
+        let said = machine.skep(&["node", "ls", "--format", "{{.Hostname}} {{.Status}} {{.ManagerStatus}}"]);
+        said.out.lines().any(|line| line.trim() == wanted).then_some(())
+    });
+}
+
+fn restart(machine: &mut Machine) {
+    machine.kill();
+    machine.start();
+}
+
+#[test]
+fn a_locked_manager_does_nothing_but_say_so_and_its_containers_run_on() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new();
+    let (first, second, mut third) = (world.machine(), world.machine(), world.machine());
+    first.init();
+    join_as_manager(&second, &first);
+    join_as_manager(&third, &first);
+    until_listed(&first, "m3 Ready Reachable");
+    first.skep(&["service", "create", "--name", "web", "--replicas", "3", "skep/hello"]).ok();
+    let all = [&first, &second, &third];
+    let data_keys = all.map(|machine| fs::read(machine.data_dir().join("manager/key")).unwrap());
+    let pair = |machine: &Machine| fs::read_to_string(machine.data_dir().join("certificates/node.pem")).unwrap();
+    let tls_key = pair(&third).lines().nth(1).unwrap().to_owned();
+    let said = first.skep(&["swarm", "update", "--autolock"]).ok();
+    let key = key(&second);
+    assert!(said.contains(&key) && key.starts_with("SWMKEY-1-"), "{said}");
+    for (machine, data_key) in all.iter().zip(&data_keys) {
+        assert_eq!(data_key.len(), 32);
+        until_sealed(machine, &[CLEAR, data_key, tls_key.as_bytes(), key.as_bytes()]);
+    }
+    let before = third.container_pids();
+    restart(&mut third);
+    assert_eq!(state(&third), "locked");
+    let id = lies_under(&third);
+    let commands: [&[&str]; 9] = [
+        &["node", "ls"],
+        &["service", "ls"],
+        &["service", "create", "skep/hello"],
+        &["swarm", "ca"],
+        &["swarm", "unlock-key"],
+        &["swarm", "update", "--autolock=false"],
+        &["swarm", "leave"],
+        &["swarm", "init"],
+        &["swarm", "join", "--token", "SWMTKN-1-x", "10.99.0.11:2377"],
+    ];
+    for command in commands {
+        let sentence = third.skep(command).refused(1);
+        assert!(sentence.contains("this manager is locked") && sentence.contains(&id), "{command:?}: {sentence}");
+    }
+    assert!(third.skep(&["info"]).ok().contains(" Swarm: locked\n"));
+    let listening = third.run(&["ss", "-ltn"]).stdout;
+    assert!(!String::from_utf8_lossy(&listening).contains(":2377"), "nobody serves the port");
+    assert_eq!(third.container_pids(), before);
+    let lying = |machine: &Machine| (pair(machine), fs::read(machine.data_dir().join("lock.json")).unwrap());
+    let lay = lying(&third);
+    let wrong = unlock(&third, "SWMKEY-1-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA").refused(1);
+    assert!(wrong.contains(&id) && wrong.contains("the one given is"), "{wrong}");
+    let cut = unlock(&third, &key[..key.len() - 1]).refused(1);
+    assert!(cut.contains("was it cut?") && !cut.contains(&key[9..20]), "{cut}");
+    unlock(&third, "\n").refused(2);
+    assert_eq!((state(&third), lying(&third)), ("locked".to_owned(), lay));
+    unlock(&third, &format!("{key}\n")).ok();
+    until_listed(&third, "m3 Ready Reachable");
+    assert!(unlock(&third, &key).refused(1).contains("not locked"));
+    first.skep(&["service", "scale", "web=4"]).ok();
+    assert!(
+        all_logs(&[&first, &second, &third]).iter().all(|log| !log.contains(&key[9..]) && !log.contains("PRIVATE"))
+    );
+}
+
+fn all_logs(machines: &[&Machine]) -> Vec<String> {
+    machines.iter().map(|machine| machine.log()).collect()
+}
+
+#[test]
+fn a_manager_that_was_away_opens_with_the_key_that_it_was_locked_with_and_follows() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new();
+    let (first, mut second, mut third) = (world.machine(), world.machine(), world.machine());
+    let said = first.skep(&["swarm", "init", "--autolock", "--advertise-addr", &first.address]).ok();
+    let old = key(&first);
+    assert!(said.contains(&old), "{said}");
+    assert_eq!(holding(&first, &[CLEAR]), Vec::<PathBuf>::new(), "it never lay there in clear");
+    join_as_manager(&second, &first);
+    join_as_manager(&third, &first);
+    until_listed(&first, "m3 Ready Reachable");
+    let old_id = lies_under(&third);
+    third.kill();
+    let said = second.skep(&["swarm", "unlock-key", "--rotate"]).ok();
+    let new = key(&first);
+    assert!(said.contains(&new) && new != old, "{said}");
+    wait_for("the second manager to follow", SOON, || (lies_under(&second) != old_id).then_some(()));
+    third.start();
+    let told = unlock(&third, &new).refused(1);
+    assert!(told.contains(&old_id) && told.contains("unlock-key --id"), "it says which key it wants: {told}");
+    let found = first.skep(&["swarm", "unlock-key", "-q", "--id", &old_id]).ok();
+    assert_eq!(found.trim(), old);
+    unlock(&third, &found).ok();
+    wait_for("the third manager to follow", SOON, || (lies_under(&third) == lies_under(&first)).then_some(()));
+    restart(&mut third);
+    assert!(unlock(&third, &old).refused(1).contains(&old_id), "the old key opens nothing any more");
+    unlock(&third, &new).ok();
+    // All at once: without a key there is no leader, and with two of three there is.
+    let mut first = first;
+    for machine in [&mut first, &mut second, &mut third] {
+        restart(machine);
+    }
+    unlock(&first, &new).ok();
+    unlock(&second, &new).ok();
+    until_listed(&first, "m2 Ready Reachable");
+    second.skep(&["swarm", "update", "--autolock=false"]).ok();
+    until_clear(&first);
+    until_clear(&second);
+    assert_eq!(state(&third), "locked", "it was away");
+    unlock(&third, &new).ok();
+    until_clear(&third);
+    restart(&mut third);
+    assert_eq!(state(&third), "active");
+    assert!(first.skep(&["swarm", "unlock-key"]).refused(1).contains("autolock is off"));
+}
+
+#[test]
+fn who_becomes_a_manager_locks_itself_and_who_is_demoted_does_not_any_more() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new();
+    let (first, mut second) = (world.machine(), world.machine());
+    first.skep(&["swarm", "init", "--autolock", "--advertise-addr", &first.address]).ok();
+    second.join(&first);
+    until_listed(&first, "m2 Ready");
+    assert!(!holding(&second, &[CLEAR]).is_empty(), "a worker starts without help");
+    first.skep(&["node", "promote", "m2"]).ok();
+    until_listed(&first, "m2 Ready Reachable");
+    until_sealed(&second, &[CLEAR]);
+    let key = key(&first);
+    restart(&mut second);
+    unlock(&second, &key).ok();
+    until_listed(&first, "m2 Ready Reachable");
+    first.skep(&["node", "demote", "m2"]).ok();
+    until_listed(&first, "m2 Ready");
+    wait_for("the lock to go", SOON, || (!second.data_dir().join("lock.json").exists()).then_some(()));
+    restart(&mut second);
+    assert_eq!(state(&second), "active");
+    until_listed(&first, "m2 Ready");
+    first.skep(&["node", "promote", "m2"]).ok();
+    until_listed(&first, "m2 Ready Reachable");
+    restart(&mut second);
+    second.skep(&["swarm", "leave"]).refused(1);
+    second.skep(&["swarm", "leave", "--force"]).ok();
+    assert_eq!(state(&second), "inactive");
+    assert_eq!(files(&second.data_dir().join("certificates")), Vec::<PathBuf>::new());
+    assert!(!second.data_dir().join("lock.json").exists() && !second.data_dir().join("manager").exists());
+}
