@@ -93,7 +93,8 @@ fn main() {
         let (store, proposals) = Store::new();
         let started = Instant::now();
         let raft =
-            Raft::start(&dir.join("raft"), Birth::Found, store.clone(), proposals, (Options::default(), None)).unwrap();
+            Raft::start(dir.join("raft").as_path(), Birth::Found, store.clone(), proposals, (Options::default(), None))
+                .unwrap();
         raft.leadership().wait_for(|leadership| leadership.is_leader).await.unwrap();
         println!("empty directory to leading: {:?}", started.elapsed());
         for proposers in [1, 64, 1_000] {
@@ -109,7 +110,8 @@ fn main() {
         let (store, proposals) = Store::new();
         let started = Instant::now();
         let raft =
-            Raft::start(&dir.join("raft"), Birth::Found, store.clone(), proposals, (Options::default(), None)).unwrap();
+            Raft::start(dir.join("raft").as_path(), Birth::Found, store.clone(), proposals, (Options::default(), None))
+                .unwrap();
         raft.leadership().wait_for(|leadership| leadership.is_leader).await.unwrap();
         println!("restart with {count} objects to leading: {:?}", started.elapsed());
         assert_eq!(store.read().nodes().count(), count);

@@ -188,6 +188,64 @@ fn a_manager_that_was_away_opens_with_the_key_that_it_was_locked_with_and_follow
     assert!(first.skep(&["swarm", "unlock-key"]).refused(1).contains("autolock is off"));
 }
 
+/// The files that a machine's keys lie in.
+fn key_files(machine: &Machine) -> [PathBuf; 3] {
+    ["lock.json", "certificates/node.pem", "manager/key"].map(|name| machine.data_dir().join(name))
+}
+
+#[test]
+fn a_crash_between_two_files_is_taken_up_where_it_was() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new();
+    let mut machine = world.machine();
+    machine.init();
+    let paths = key_files(&machine);
+    let clear = paths.clone().map(|path| fs::read(path).ok());
+    machine.skep(&["swarm", "update", "--autolock"]).ok();
+    until_sealed(&machine, &[CLEAR]);
+    let key = key(&machine);
+    // The certificate is replaced once more.
+    wait_for("the new certificate", SOON, || machine.log().contains("certificate renewed").then_some(()));
+    let sealed = paths.clone().map(|path| fs::read(path).ok());
+    // Which of the files were written when it ended, on the way in.
+    for written in [1, 2] {
+        machine.kill();
+        for (place, path) in paths.iter().enumerate() {
+            let content = if place < written { &sealed[place] } else { &clear[place] };
+            fs::write(path, content.as_ref().unwrap()).unwrap();
+        }
+        machine.start();
+        if written == 2 {
+            assert_eq!(state(&machine), "locked");
+            unlock(&machine, &key).ok();
+        }
+        until_sealed(&machine, &[CLEAR, clear[2].as_ref().unwrap()]);
+        assert_eq!(state(&machine), "active");
+    }
+    let sealed = paths.clone().map(|path| fs::read(path).ok());
+    machine.skep(&["swarm", "update", "--autolock=false"]).ok();
+    until_clear(&machine);
+    let clear = paths.clone().map(|path| fs::read(path).ok());
+    // On the way out, from behind.
+    for written in [1, 2] {
+        machine.kill();
+        for (place, path) in paths.iter().enumerate().rev() {
+            let content = if place + written >= paths.len() { &clear[place] } else { &sealed[place] };
+            fs::write(path, content.as_ref().unwrap()).unwrap();
+        }
+        machine.start();
+        if written == 1 {
+            assert_eq!(state(&machine), "locked");
+            unlock(&machine, &key).ok();
+        }
+        until_clear(&machine);
+        restart(&mut machine);
+        assert_eq!(state(&machine), "active");
+    }
+}
+
 #[test]
 fn who_becomes_a_manager_locks_itself_and_who_is_demoted_does_not_any_more() {
     if !can_run() {

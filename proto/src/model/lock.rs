@@ -77,6 +77,9 @@ impl UnlockKey {
     }
 
     /// Which one it is.
+    ///
+    /// # Panics
+    /// Never: a hash is longer than an id.
     #[must_use]
     pub fn id(&self) -> KeyId {
         let hash = Sha256::new().chain_update(b"skep unlock key").chain_update(self.0).finalize();

@@ -158,6 +158,7 @@ impl Membership {
     fn bring_in_line(&self, lock: &Autolock) -> anyhow::Result<()> {
         let course = course(lock, self.vault.version());
         if course == Course::Seal {
+            self.open_by_itself(lock)?;
             self.vault.engage(lock)?;
             identity::disk::keep(&self.vault, true)?;
         }
@@ -167,6 +168,18 @@ impl Membership {
         if course == Course::Clear {
             identity::disk::keep(&self.vault, false)?;
             self.vault.disengage(lock.version)?;
+        }
+        Ok(())
+    }
+}
+
+impl Membership {
+    /// The vault is on and closed, and yet this manager runs: it ended when nothing was sealed yet. The cluster has the unlock key.
+    fn open_by_itself(&self, lock: &Autolock) -> anyhow::Result<()> {
+        let Some(asked) = self.vault.asks_for() else { return Ok(()) };
+        match lock.find(asked) {
+            Some(key) => self.vault.unlock(key)?,
+            None => self.vault.forget()?,
         }
         Ok(())
     }
