@@ -176,7 +176,7 @@ fn a_manager_that_was_away_opens_with_the_key_that_it_was_locked_with_and_follow
     }
     unlock(&first, &new).ok();
     unlock(&second, &new).ok();
-    until_listed(&first, "m2 Ready Reachable");
+    wait_for("two of them to agree", SOON, || (second.skep(&["node", "ls"]).code == 0).then_some(()));
     second.skep(&["swarm", "update", "--autolock=false"]).ok();
     until_clear(&first);
     until_clear(&second);
