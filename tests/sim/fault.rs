@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::consensus::Input;
 use super::queue::{Event, Side};
 use super::time::{MS, SECOND, Us};
 use super::world::World;
@@ -16,18 +17,21 @@ pub(crate) enum Fault {
     CutLink,
     ResetStream,
     KillManager,
-    Depose,
+    Transfer,
+    CutManagers,
+    Snapshot,
     FreezeManager,
     JumpManagerClock,
     JumpAgentClock,
     SlowNet,
+    LossyNet,
     SlowDisk,
     FailingSteps,
     Relabel,
 }
 
 /// Each with how often it is chosen.
-const FAULTS: [(Fault, u64); 15] = [
+const FAULTS: [(Fault, u64); 18] = [
     (Fault::KillAgent, 14),
     (Fault::StopAgent, 8),
     (Fault::CutPower, 5),
@@ -35,11 +39,14 @@ const FAULTS: [(Fault, u64); 15] = [
     (Fault::CutLink, 14),
     (Fault::ResetStream, 10),
     (Fault::KillManager, 8),
-    (Fault::Depose, 8),
+    (Fault::Transfer, 4),
+    (Fault::CutManagers, 8),
+    (Fault::Snapshot, 5),
     (Fault::FreezeManager, 5),
     (Fault::JumpManagerClock, 3),
     (Fault::JumpAgentClock, 3),
     (Fault::SlowNet, 5),
+    (Fault::LossyNet, 4),
     (Fault::SlowDisk, 5),
     (Fault::FailingSteps, 5),
     (Fault::Relabel, 4),
@@ -77,11 +84,17 @@ impl World {
                 conn.into_iter().for_each(|conn| self.stage.reset(conn));
             }
             Fault::KillManager => self.kill_manager(manager),
-            Fault::Depose => self.depose(),
+            Fault::Transfer => drop(self.managers[manager].give(&mut self.stage, Input::Transfer, false)),
+            Fault::CutManagers => self.cut_managers(),
+            Fault::Snapshot => {
+                let daemon = self.managers[manager].daemon.as_mut();
+                daemon.into_iter().for_each(|daemon| daemon.seat.snapshot());
+            }
             Fault::FreezeManager => self.managers[manager].frozen_until = self.later(6 * SECOND),
             Fault::JumpManagerClock => self.managers[manager].clock.offset_ms += self.jump(),
             Fault::JumpAgentClock => self.agents[agent].clock.offset_ms += self.jump(),
             Fault::SlowNet => self.stage.rules.latency_max = self.stage.chance.between(5 * MS, 3 * SECOND),
+            Fault::LossyNet => self.stage.rules.losses = self.stage.chance.below(200),
             Fault::SlowDisk => self.stage.rules.sync_max = self.stage.chance.between(5 * MS, 3 * SECOND),
             Fault::FailingSteps => {
                 self.stage.rules.step_failures = self.stage.chance.below(200);
@@ -100,7 +113,7 @@ impl World {
         usize::try_from(self.stage.chance.below(count)).expect("few agents")
     }
 
-    fn any_manager(&mut self) -> usize {
+    pub(crate) fn any_manager(&mut self) -> usize {
         let count = u64::try_from(self.managers.len()).expect("few managers");
         usize::try_from(self.stage.chance.below(count)).expect("few managers")
     }

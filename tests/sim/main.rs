@@ -3,17 +3,19 @@
 //!
 //! Everything that decides is the product's own code: the store and what it refuses, the loops of the leader, the dispatcher's
 //! sessions, the agent's machine. Only what the product leaves to its drivers is imitated here: the order in which things happen
-//! ([`queue`]), the network ([`net`]), consensus ([`log`]), containers ([`executor`]). [`world`] joins them, [`fault`] breaks them,
+//! ([`queue`]), the network ([`net`]), the disks and threads of Raft members ([`consensus`]), containers ([`executor`]). [`world`] joins
+//! them, [`members`] is the group of managers, [`fault`] breaks things,
 //! [`user`] asks for things, [`check`] says what must hold.
 
 mod agent;
+mod calls;
 mod chance;
 mod check;
+mod consensus;
 mod executor;
 mod fault;
-mod lead;
-mod log;
 mod manager;
+mod members;
 mod net;
 mod queue;
 mod run;

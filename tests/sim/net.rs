@@ -56,6 +56,8 @@ pub(crate) struct Net {
     conns: BTreeMap<ConnId, Conn>,
     opened: ConnId,
     cuts: BTreeMap<(usize, usize), [Us; 2]>,
+    /// From which manager to which nothing gets through, until when.
+    between: BTreeMap<(usize, usize), Us>,
 }
 
 fn place(side: Side) -> usize {
@@ -97,6 +99,16 @@ impl Net {
     fn cut_until(&self, id: ConnId, side: Side) -> Us {
         let link = self.conns.get(&id).map(|conn| (conn.agent, conn.manager));
         link.and_then(|link| self.cuts.get(&link)).map_or(0, |until| until[place(side)])
+    }
+
+    /// Messages from one manager to another are lost until then.
+    pub(crate) fn cut_between(&mut self, from: usize, to: usize, until: Us) {
+        self.between.insert((from, to), until);
+    }
+
+    /// Whether they are lost now.
+    pub(crate) fn is_cut_between(&self, from: usize, to: usize, now: Us) -> bool {
+        self.between.get(&(from, to)).is_some_and(|until| *until > now)
     }
 
     fn drop_if_free(&mut self, id: ConnId) {
@@ -201,6 +213,7 @@ impl Stage {
     /// Heals every link now.
     pub(crate) fn heal(&mut self) {
         self.net.cuts.clear();
+        self.net.between.clear();
     }
 
     /// Any stream.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use skep_manager::raft::testing::Parcel;
 use skep_manager::store::{Outcome, ProposeError};
 use skep_proto::model::TaskId;
 
@@ -27,6 +28,12 @@ pub(crate) enum Owner {
     Carrier,
     /// A command of the user, by its number.
     User(u64),
+    /// A look of the user, by its number.
+    Read(u64),
+    /// A stream of a node that may have been removed.
+    Admit(ConnId),
+    /// Sessions whose agents ask whether they are in contact.
+    Contact,
 }
 
 /// A leader's loop.
@@ -63,32 +70,28 @@ pub(crate) enum Event {
     Turn(usize, u64, Loop),
     /// A session of a leader does what it can.
     Session(ConnId),
-    /// A round to the group that makes sure that a manager leads comes to its end: for a heartbeat of that number on that session.
-    Confirm(usize, u64, ConnId, u64),
-    /// And its outcome reaches the session.
-    Witness(usize, u64, ConnId, u64),
     /// A container's shim looks after its lifeline.
     Care(usize, TaskId),
     /// A proposal's outcome reaches its owner; with manager and term.
     Reply(usize, u64, Owner, Result),
-    /// The log's disk is done with what was appended up to here, in that term.
-    Synced(u64, usize),
+    /// A manager's Raft clock ticks; with its life.
+    Beat(usize, u32),
+    /// A manager's Raft thread takes what waits; with its life.
+    Drive(usize, u32),
+    /// A message between managers arrives.
+    Parcel(Box<Parcel>),
+    /// A manager hears what its Raft thread says of who leads; with its life.
+    Lead(usize, u32),
     /// The user does the next thing.
     User,
-    /// A call of the user arrives at the manager with that number.
-    Call(usize, u64),
+    /// A call of the user arrives at a manager; by its number, and how often it was passed on.
+    Call(usize, u64, u32),
     /// The next trouble.
     Fault,
     /// An agent's daemon starts again.
     Start(usize),
     /// A manager starts again.
     Restart(usize),
-    /// A new leader is found.
-    Elect,
-    /// A manager hears that it leads no more.
-    Deposed(usize, u64),
-    /// A manager hears who leads in that term.
-    Learn(usize, u64, Option<usize>),
     /// A stream that waited for somebody to lead waits no longer; at that manager.
     Waited(usize, ConnId),
     /// A look at whether all is well.

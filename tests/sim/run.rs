@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::chance::Chance;
 use super::check::{Verdict, Violation};
@@ -16,8 +18,8 @@ const SHOWN: usize = 120;
 /// The size of a seed's world: mostly small ones, which are as good at finding what is wrong and take less time.
 fn size(seed: u64) -> Size {
     let mut chance = Chance::new(seed ^ 0x5151);
-    let managers = chance.pick(&[1, 1, 3]).unwrap_or(1);
-    let agents = usize::try_from(chance.between(3, 8)).unwrap_or(3);
+    let managers = chance.pick(&[1, 3, 3, 5]).unwrap_or(1);
+    let agents = usize::try_from(chance.between(5, 10)).unwrap_or(5);
     Size { managers, agents, trouble: chance.between(10, 60) * SECOND }
 }
 
@@ -56,15 +58,42 @@ fn tell(seed: u64, violation: &Violation) -> String {
     )
 }
 
+/// What many runs came to.
+#[derive(Default)]
+struct Tally {
+    totals: BTreeMap<&'static str, u64>,
+    broken: Vec<(u64, Violation)>,
+}
+
+impl Tally {
+    fn add(&mut self, seed: u64, outcome: Outcome) {
+        outcome.counts.into_iter().for_each(|(name, count)| *self.totals.entry(name).or_default() += count);
+        self.broken.extend(outcome.verdict.err().map(|violation| (seed, violation)));
+    }
+}
+
+/// Runs the seeds on as many threads as there are processors. Worlds share nothing.
+fn spread(seeds: Range<u64>) -> Tally {
+    let (next, tally) = (AtomicU64::new(seeds.start), Mutex::new(Tally::default()));
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return;
+            }
+            let outcome = run(seed, Record::default());
+            tally.lock().expect("no thread panics with it").add(seed, outcome);
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+    tally.into_inner().expect("no thread panicked with it")
+}
+
 /// Runs that many seeds. All of them, so that one failure does not hide the others; the first is told in full.
 pub(super) fn seeds(first: u64, count: u64) {
-    let mut totals = BTreeMap::<&str, u64>::new();
-    let mut broken: Vec<(u64, Violation)> = Vec::new();
-    for seed in first..first + count {
-        let Outcome { verdict, counts, .. } = run(seed, Record::default());
-        counts.into_iter().for_each(|(name, count)| *totals.entry(name).or_default() += count);
-        broken.extend(verdict.err().map(|violation| (seed, violation)));
-    }
+    let Tally { totals, mut broken } = spread(first..first + count);
+    broken.sort_by_key(|(seed, _)| *seed);
     println!("{count} seeds: {totals:?}");
     if let Some((seed, violation)) = broken.first() {
         let others: Vec<String> = broken.iter().map(|(seed, v)| format!("{seed} {}: {}", v.name, v.what)).collect();

@@ -1,10 +1,9 @@
-//! What everybody in the world shares: time, chance, what is to come, the network, the log, and the record of what happened.
+//! What everybody in the world shares: time, chance, what is to come, the network, and the record of what happened.
 
 use std::collections::VecDeque;
 use std::fmt::{Arguments, Write};
 
 use super::chance::Chance;
-use super::log::Log;
 use super::net::Net;
 use super::queue::{Event, Queue};
 use super::time::Us;
@@ -32,8 +31,10 @@ pub(crate) struct Rules {
     pub(crate) write_failures: u64,
     /// The longest delay of a message.
     pub(crate) latency_max: Us,
-    /// The longest sync of the log.
+    /// The longest sync of a manager's log.
     pub(crate) sync_max: Us,
+    /// So many messages between managers in a thousand are lost.
+    pub(crate) losses: u64,
 }
 
 /// What is shared.
@@ -43,7 +44,6 @@ pub(crate) struct Stage {
     pub(crate) chance: Chance,
     pub(crate) queue: Queue,
     pub(crate) net: Net,
-    pub(crate) log: Log,
     pub(crate) record: Record,
     pub(crate) rules: Rules,
 }

@@ -29,6 +29,7 @@ pub(crate) enum Ask {
     Label(NodeId, String),
     AddNode(NodeId),
     RemoveNode(NodeId),
+    Look,
 }
 
 /// A change of a spec that is not its size.
@@ -44,11 +45,37 @@ pub(crate) enum Edit {
     Max(Option<u32>),
 }
 
-/// What was acknowledged, and what was asked for that takes it back.
-#[derive(Debug, Default)]
-pub(crate) struct History {
+/// Versions that objects have at least.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Promises {
     pub(crate) services: BTreeMap<ServiceId, u64>,
     pub(crate) nodes: BTreeMap<NodeId, u64>,
+}
+
+impl Promises {
+    /// Those that a state of that index has.
+    pub(crate) fn upto(&self, index: u64) -> Self {
+        let mut kept = self.clone();
+        kept.services.retain(|_, version| *version <= index);
+        kept.nodes.retain(|_, version| *version <= index);
+        kept
+    }
+
+    fn service(&mut self, id: ServiceId, version: u64) {
+        let newest = self.services.entry(id).or_default();
+        *newest = version.max(*newest);
+    }
+
+    fn node(&mut self, id: NodeId, version: u64) {
+        let newest = self.nodes.entry(id).or_default();
+        *newest = version.max(*newest);
+    }
+}
+
+/// What was acknowledged or seen, and what was asked for that takes it back.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    pub(crate) promised: Promises,
     pub(crate) removed_services: BTreeSet<ServiceId>,
     pub(crate) removed_nodes: BTreeSet<NodeId>,
 }
@@ -58,6 +85,8 @@ pub(crate) struct History {
 pub(crate) struct User {
     count: u64,
     pub(crate) asked: BTreeMap<u64, Ask>,
+    /// What each look must see at least.
+    pub(crate) looks: BTreeMap<u64, Promises>,
     pub(crate) history: History,
 }
 
@@ -70,6 +99,7 @@ impl User {
         match &ask {
             Ask::Remove(service) => drop(self.history.removed_services.insert(*service)),
             Ask::RemoveNode(node) => drop(self.history.removed_nodes.insert(*node)),
+            Ask::Look => drop(self.looks.insert(self.count, self.history.promised.clone())),
             _ => {}
         }
         (self.count, ask)
@@ -80,14 +110,19 @@ impl User {
         let Some(ask) = self.asked.get(&number) else { return };
         match ask {
             Ask::Create(service, _) | Ask::Scale(service, _) | Ask::Edit(service, _) | Ask::Remove(service) => {
-                let newest = self.history.services.entry(*service).or_default();
-                *newest = version.max(*newest);
+                self.history.promised.service(*service, version);
             }
             Ask::Availability(node, _) | Ask::Label(node, _) | Ask::AddNode(node) | Ask::RemoveNode(node) => {
-                let newest = self.history.nodes.entry(*node).or_default();
-                *newest = version.max(*newest);
+                self.history.promised.node(*node, version);
             }
+            Ask::Look => {}
         }
+    }
+
+    /// A look saw this: whoever looks later must see it, too.
+    pub(crate) fn seen(&mut self, state: &State) {
+        state.services().for_each(|service| self.history.promised.service(service.id, service.meta.version));
+        state.nodes().for_each(|node| self.history.promised.node(node.id, node.meta.version));
     }
 }
 
@@ -107,6 +142,7 @@ fn choose(chance: &mut Chance, state: &State, number: u64) -> Ask {
         (66..74, _, Some(node)) => chance.pick(&["a", "b", ""]).map(|zone| Ask::Label(node, zone.to_owned())),
         (74..77, _, Some(node)) if nodes.len() > 3 && !is_manager(state, node) => Some(Ask::RemoveNode(node)),
         (77..80, ..) => Some(Ask::AddNode(NodeId::new(chance.bits()))),
+        (80..88, ..) => Some(Ask::Look),
         _ => None,
     };
     let create = |chance: &mut Chance| {
@@ -233,6 +269,7 @@ pub(crate) fn change(ask: &Ask, state: &State) -> Option<Change> {
         Ask::Label(id, zone) => node_spec(state, *id, |spec| {
             spec.labels.insert("zone".into(), zone.clone());
         }),
+        Ask::Look => None,
         Ask::AddNode(id) => Some(Change::PutNode(Box::new(new_node(*id)))),
         Ask::RemoveNode(id) => {
             let if_version = state.node(*id)?.meta.version;

@@ -2,20 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use skep_manager::store::{Change, Store, Transaction, codec};
+use skep_manager::store::{Change, Store, Transaction};
 use skep_proto::model::disconnect::CLOCK_ERROR_PERCENT_MAX;
 use skep_proto::model::{Cluster, ClusterSpec, ManagerStatus, Meta, NodeId, NodeRole};
 
 use super::agent::{Agent, News};
 use super::chance::Chance;
 use super::check::{self, Checks, Verdict, Violation, broken};
-use super::log::{Lead, Log};
-use super::manager::{Manager, reply};
+use super::manager::Manager;
 use super::net::Net;
 use super::queue::{Event, Owner, Queue, Result, Side};
 use super::stage::{Record, Rules, Stage};
 use super::time::{MS, SECOND, Us};
-use super::user::{User, change, new_node};
+use super::user::{User, new_node};
 use super::{CLUSTER, raft_id};
 
 /// How long a cluster may take to come to rest once nothing fails any more: rollouts, restart delays and stop graces one after the
@@ -42,6 +41,10 @@ pub(crate) struct World {
     pub(crate) user: User,
     pub(crate) checks: Checks,
     pub(crate) events: u64,
+    /// The newest entry that any manager has applied.
+    front: u64,
+    /// Who led in each term.
+    pub(super) leaders: BTreeMap<u64, usize>,
     trouble_until: Us,
     violation: Option<Violation>,
     rested_since: Option<Us>,
@@ -50,17 +53,16 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64, size: Size, record: Record) -> Self {
-        let rules =
-            Rules { is_quiet: false, step_failures: 10, write_failures: 5, latency_max: 100 * MS, sync_max: 200 * MS };
-        let stage = Stage {
-            now: 0,
-            chance: Chance::new(seed),
-            queue: Queue::default(),
-            net: Net::default(),
-            log: Log::default(),
-            record,
-            rules,
+        let rules = Rules {
+            is_quiet: false,
+            step_failures: 10,
+            write_failures: 5,
+            latency_max: 100 * MS,
+            sync_max: 200 * MS,
+            losses: 5,
         };
+        let stage =
+            Stage { now: 0, chance: Chance::new(seed), queue: Queue::default(), net: Net::default(), record, rules };
         let mut world = Self {
             stage,
             managers: (0..size.managers).map(Manager::new).collect(),
@@ -68,6 +70,8 @@ impl World {
             user: User::default(),
             checks: Checks::default(),
             events: 0,
+            front: 0,
+            leaders: BTreeMap::new(),
             trouble_until: size.trouble,
             violation: None,
             rested_since: None,
@@ -107,12 +111,10 @@ impl World {
             Change::PutNode(Box::new(node))
         }));
         let at = self.managers[0].wall(&self.stage);
-        self.stage.log.found(codec::encode(&[Transaction { changes, at }]));
         for place in 0..self.managers.len() {
             self.managers[place].error = self.clock_error();
-            self.managers[place].start(&mut self.stage);
         }
-        self.elect();
+        self.gather(Transaction { changes, at });
         for node in nodes {
             self.add_agent(node);
         }
@@ -126,7 +128,7 @@ impl World {
         self.stage.chance.pick(&[0, most, -most]).unwrap_or(0)
     }
 
-    fn add_agent(&mut self, node: NodeId) {
+    pub(super) fn add_agent(&mut self, node: NodeId) {
         let place = self.agents.len();
         let managers = (0..self.managers.len()).map(|manager| format!("m{manager}")).collect();
         self.agents.push(Agent::new(place, node, managers));
@@ -177,33 +179,21 @@ impl World {
                     self.managers[manager].session(&mut self.stage, conn);
                 }
             }
-            Event::Confirm(manager, term, conn, seq) => {
-                // A majority answers only whoever leads in its eyes; the answer may be late.
-                if self.stage.log.lead() == Some(Lead { manager, term }) {
-                    let delay = self.stage.chance.delay(5 * MS, 2 * SECOND);
-                    self.stage.after(delay, Event::Witness(manager, term, conn, seq));
-                }
-            }
-            Event::Witness(manager, term, conn, seq) => {
-                if self.has_term(manager, term) {
-                    self.managers[manager].witness(&mut self.stage, conn, seq);
-                }
-            }
             Event::Care(agent, task) => self.agents[agent].executor.care(&mut self.stage, task),
             Event::Reply(manager, term, owner, result) => self.replied(manager, term, owner, result),
-            Event::Synced(term, upto) => self.synced(term, upto),
-            Event::User => self.ask(),
-            Event::Call(manager, number) => self.call(manager, number),
-            Event::Fault => self.fault(),
-            Event::Restart(manager) => self.start_manager(manager),
-            Event::Learn(manager, term, leader) => self.managers[manager].learn(&mut self.stage, term, leader),
-            Event::Waited(manager, conn) => self.managers[manager].waited(&mut self.stage, conn),
-            Event::Elect => self.elect(),
-            Event::Deposed(manager, term) => {
-                if self.has_term(manager, term) {
-                    self.managers[manager].end_term(&mut self.stage);
+            Event::Beat(manager, life) => self.beat(manager, life),
+            Event::Drive(manager, life) => self.drive(manager, life),
+            Event::Parcel(parcel) => self.delivered(parcel),
+            Event::Lead(manager, life) => {
+                if self.managers[manager].life == life {
+                    self.managers[manager].lead(&mut self.stage);
                 }
             }
+            Event::User => self.ask(),
+            Event::Call(manager, number, hops) => self.call(manager, number, hops),
+            Event::Fault => self.fault(),
+            Event::Restart(manager) => self.start_manager(manager),
+            Event::Waited(manager, conn) => self.managers[manager].waited(&mut self.stage, conn),
             Event::Check => self.look_whether_at_rest(),
         }
     }
@@ -225,8 +215,10 @@ impl World {
             Event::Session(conn) => self.managers[self.stage.net.conn(*conn)?.manager].frozen_until,
             Event::Turn(manager, ..)
             | Event::Reply(manager, ..)
-            | Event::Witness(manager, ..)
-            | Event::Call(manager, _) => self.managers[*manager].frozen_until,
+            | Event::Call(manager, ..)
+            | Event::Beat(manager, _)
+            | Event::Drive(manager, _)
+            | Event::Lead(manager, _) => self.managers[*manager].frozen_until,
             _ => 0,
         };
         (until > self.stage.now).then_some(until)
@@ -263,11 +255,8 @@ impl World {
                     let news = self.agents[agent].arrive(&mut self.stage, id, packet);
                     self.take_news(agent, news);
                 } else if self.managers[manager].daemon.is_none() {
-                    // The kernel of a machine without a daemon refuses.
-                    self.stage.close(id, Side::Manager, false);
-                    self.stage.lose(id, Side::Agent, 5 * MS);
+                    self.refuse(id);
                 } else {
-                    self.follow(manager);
                     let node = self.agents[agent].node;
                     self.managers[manager].arrive(&mut self.stage, id, node, packet);
                 }
@@ -309,10 +298,10 @@ impl World {
         }
     }
 
-    /// The store of the manager that leads in the eyes of the group: it has applied all that is committed.
-    fn truth(&self) -> Option<&Store> {
-        let lead = self.stage.log.lead()?;
-        self.managers[lead.manager].daemon.as_ref().map(|daemon| &daemon.store)
+    /// The store of a manager that has applied all that any has.
+    pub(super) fn truth(&self) -> Option<&Store> {
+        let daemons = self.managers.iter().filter_map(|manager| manager.daemon.as_ref());
+        daemons.filter(|daemon| daemon.seat.applied() == self.front).map(|daemon| &daemon.store).next()
     }
 
     fn has_term(&self, manager: usize, term: u64) -> bool {
@@ -320,22 +309,14 @@ impl World {
         own.is_some_and(|own| own.lead.term == term)
     }
 
-    fn synced(&mut self, term: u64, upto: usize) {
-        for (index, owner) in self.stage.log.synced(term, upto) {
-            let Some(lead) = self.stage.log.lead() else { return };
-            let outcomes = self.managers[lead.manager].catch_up(&self.stage, index);
-            if let Some(owner) = owner {
-                reply(&mut self.stage, lead.manager, lead.term, owner, Ok(outcomes));
-            }
-            self.applied(lead.manager);
-        }
-        self.stage.begin_sync();
-    }
-
     /// Wakes whom the newest entries concern, and looks whether all is well with them.
     pub(super) fn applied(&mut self, manager: usize) {
         let touched = self.managers[manager].wake(&mut self.stage);
         let Some(daemon) = &self.managers[manager].daemon else { return };
+        if daemon.seat.applied() <= self.front {
+            return;
+        }
+        self.front = daemon.seat.applied();
         let state = daemon.store.read();
         let verdict = self.checks.applied(&state, &touched).and_then(|ended| {
             ended
@@ -348,45 +329,17 @@ impl World {
     }
 
     fn replied(&mut self, manager: usize, term: u64, owner: Owner, result: Result) {
-        if let Owner::User(number) = owner {
-            if let Some(Ok(version)) = result.ok().and_then(|outcomes| outcomes.into_iter().next()) {
-                self.acknowledged(number, version);
+        match owner {
+            Owner::User(number) => {
+                if let Some(Ok(version)) = result.ok().and_then(|outcomes| outcomes.into_iter().next()) {
+                    self.acknowledged(number, version);
+                }
             }
-        } else if self.has_term(manager, term) {
-            self.managers[manager].replied(&mut self.stage, owner, result);
-        }
-    }
-
-    fn acknowledged(&mut self, number: u64, version: u64) {
-        self.stage.note(format_args!("user: call {number} is done at {version}"));
-        self.user.acknowledged(number, version);
-        if let Some(super::user::Ask::AddNode(node)) = self.user.asked.get(&number).cloned() {
-            self.add_agent(node);
-        }
-    }
-
-    fn ask(&mut self) {
-        if self.stage.rules.is_quiet {
-            return;
-        }
-        let next = self.stage.chance.between(100 * MS, 3 * SECOND);
-        self.stage.after(next, Event::User);
-        let Some(lead) = self.stage.log.lead() else { return };
-        let Some(daemon) = &self.managers[lead.manager].daemon else { return };
-        let (number, ask) = self.user.ask(&mut self.stage.chance, &daemon.store.read());
-        self.stage.note(format_args!("user: call {number}: {ask:?}"));
-        let delay = self.stage.chance.delay(MS, 100 * MS);
-        self.stage.after(delay, Event::Call(lead.manager, number));
-    }
-
-    /// A call reaches a manager.
-    fn call(&mut self, manager: usize, number: u64) {
-        let at = self.managers[manager].wall(&self.stage);
-        let Some(daemon) = &self.managers[manager].daemon else { return };
-        let (Some(term), Some(ask)) = (&daemon.term, self.user.asked.get(&number)) else { return };
-        let change = change(ask, &daemon.store.read());
-        if let Some(change) = change {
-            term.propose(&mut self.stage, Owner::User(number), &[Transaction { changes: vec![change], at }]);
+            Owner::Read(number) if result.is_ok() => self.looked(manager, number),
+            // Also when its term is over: whoever waits is told so.
+            Owner::Admit(_) => self.managers[manager].replied(&mut self.stage, owner, result),
+            _ if self.has_term(manager, term) => self.managers[manager].replied(&mut self.stage, owner, result),
+            _ => {}
         }
     }
 
@@ -402,8 +355,14 @@ impl World {
     /// Trouble ends: everything is repaired, and nothing fails any more.
     fn calm(&mut self) {
         self.stage.note(format_args!("trouble is over"));
-        self.stage.rules =
-            Rules { is_quiet: true, step_failures: 0, write_failures: 0, latency_max: 20 * MS, sync_max: 20 * MS };
+        self.stage.rules = Rules {
+            is_quiet: true,
+            step_failures: 0,
+            write_failures: 0,
+            latency_max: 20 * MS,
+            sync_max: 20 * MS,
+            losses: 0,
+        };
         self.stage.heal();
         for place in 0..self.managers.len() {
             self.managers[place].frozen_until = 0;
@@ -422,9 +381,9 @@ impl World {
             let news = self.agents[place].start(&mut self.stage);
             self.take_news(place, news);
         }
-        let verdict = match self.truth() {
-            Some(store) => check::at_rest(&self.agents, store),
-            None => broken("there_is_a_leader", "nobody leads".into()),
+        let verdict = match self.leader() {
+            Some(store) => check::at_rest(&self.agents, &store),
+            None => broken("somebody_leads_and_all_follow", format!("{:?}", self.standings())),
         };
         let now = self.stage.now;
         match verdict {
@@ -436,16 +395,32 @@ impl World {
         self.stage.after(SECOND, Event::Check);
     }
 
+    /// The store of the leader, once every manager has what it has.
+    fn leader(&self) -> Option<Store> {
+        let up = || self.managers.iter().filter_map(|manager| manager.daemon.as_ref());
+        let all = up().count() == self.managers.len() && up().all(|daemon| daemon.seat.applied() == self.front);
+        let leads = up().find(|daemon| daemon.term.is_some() && daemon.seat.leadership().is_leader);
+        leads.filter(|_| all).map(|daemon| daemon.store.clone())
+    }
+
+    fn standings(&self) -> Vec<Option<(u64, bool, u64)>> {
+        let standing = |manager: &Manager| {
+            let daemon = manager.daemon.as_ref()?;
+            let leadership = daemon.seat.leadership();
+            Some((leadership.term, leadership.is_leader, daemon.seat.applied()))
+        };
+        self.managers.iter().map(standing).collect()
+    }
+
     fn finish(&mut self) {
-        let verdict = self.truth().map_or(Ok(()), |store| check::invariant_replicas_agree(&self.stage.log, store));
+        let verdict = check::invariant_replicas_agree(&self.managers);
         self.judge(verdict);
         self.is_over = true;
     }
 
     /// Numbers for people.
     pub(crate) fn counts(&self) -> BTreeMap<&'static str, u64> {
-        let entries = u64::try_from(self.stage.log.committed()).unwrap_or(0);
         let starts = u64::try_from(self.checks.starts.len()).unwrap_or(0);
-        BTreeMap::from([("events", self.events), ("entries", entries), ("tasks started", starts)])
+        BTreeMap::from([("events", self.events), ("entries", self.front), ("tasks started", starts)])
     }
 }

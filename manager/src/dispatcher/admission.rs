@@ -14,7 +14,7 @@ pub enum Admission {
     Served(NodeId),
     /// Another manager may serve it.
     Elsewhere,
-    /// Nobody will: it gets these words and ends.
+    /// Nobody will: it gets these words and ends. To be said only by a manager that has just made sure that it leads.
     Refused(pb::Farewell),
 }
 

@@ -80,6 +80,15 @@ impl Dispatcher {
         Ok(admit(caller, leads, &self.store.read())?)
     }
 
+    /// Whether a node was really removed says only a manager that surely leads: one that was deposed and has not heard of it may know
+    /// nothing of a node that has just joined, and the node would leave for good.
+    async fn confirm(&self, caller: Caller) -> Result<Admission, DispatchError> {
+        match self.store.barrier().await {
+            Ok(()) => self.admit(caller, true),
+            Err(_) => Ok(Admission::Elsewhere),
+        }
+    }
+
     /// Parting words of a manager that does not lead (any more).
     pub(super) fn elsewhere(&self) -> pb::Farewell {
         elsewhere(&self.store.read(), self.own, *self.leader.borrow())
@@ -119,7 +128,10 @@ impl pb::dispatcher_server::Dispatcher for Dispatcher {
         self.admit(caller, false)?;
         let desk = self.desk().await;
         // Not before the wait: the node may have been removed meanwhile.
-        let admission = self.admit(caller, desk.is_some())?;
+        let mut admission = self.admit(caller, desk.is_some())?;
+        if matches!(admission, Admission::Refused(_)) {
+            admission = self.confirm(caller).await?;
+        }
         let peer = Peer::of(request.extensions());
         let (out, stream) = mpsc::channel(OUT_MAX);
         match (admission, desk) {

@@ -18,7 +18,7 @@ pub(crate) use machines::{
     invariant_acknowledged_reports_are_stored,
 };
 pub(crate) use rest::at_rest;
-pub(crate) use writes::invariant_replicas_agree;
+pub(crate) use writes::{invariant_reads_see_what_was_acknowledged, invariant_replicas_agree};
 
 /// Something that must not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +59,12 @@ impl Checks {
         self.note_nodes(state, touched);
         let mut ended = Vec::new();
         let mut nodes = BTreeSet::new();
-        for service in &touched.services {
-            self.look_at(state, *service, &mut nodes, &mut ended)?;
+        let mut services = touched.services.clone();
+        if touched.all {
+            services.extend(state.services().map(|service| service.id).chain(self.of.keys().copied()));
+        }
+        for service in services {
+            self.look_at(state, service, &mut nodes, &mut ended)?;
         }
         nodes::invariant_published_ports_are_given_once(state, touched)?;
         for node in nodes {

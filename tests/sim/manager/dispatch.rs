@@ -3,16 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use skep_manager::caller::{Caller, Identity};
-use skep_manager::dispatcher::admission::{Admission, admit};
 use skep_manager::dispatcher::batch::{Input, Told};
-use skep_manager::dispatcher::elsewhere::{elsewhere, leader_address};
 use skep_manager::dispatcher::keeper::{Effect, Event as Happening, Parting};
 use skep_manager::dispatcher::registry::Line;
 use skep_manager::dispatcher::session::say;
 use skep_manager::dispatcher::talk::{Act, Talk};
 use skep_manager::store::{Store, Watch};
-use skep_proto::model::{KeyPrint, Moment, NodeId, NodeRole, SessionId};
+use skep_proto::model::{Moment, NodeId};
 use skep_proto::pb;
 use skep_proto::pb::agent_message::Message as Heard;
 use skep_proto::pb::manager_message::Message as Said;
@@ -21,7 +18,7 @@ use super::super::net::Packet;
 use super::super::queue::{ConnId, Event, Loop, Owner, Result, Side};
 use super::super::stage::Stage;
 use super::super::time::{MS, SECOND, Us, alarm};
-use super::super::{CLUSTER, raft_id};
+use super::term::Dispatching;
 use super::{Daemon, Manager};
 
 /// Reports that wait for the next proposal; few, so that sessions are held up now and then.
@@ -29,9 +26,6 @@ const INPUTS_MAX: usize = 8;
 
 /// Messages on their way to an agent; a session that has so many computes nothing new.
 const OUT_MAX: usize = 6;
-
-/// How long a stream waits for somebody to lead.
-const ELECTION_MAX: Us = 3 * SECOND;
 
 /// How long the carrier waits after a proposal that came to nothing.
 const RETRY: Us = 100 * MS;
@@ -52,6 +46,22 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
+    pub(super) fn new(node: NodeId, line: Arc<Line>, own: &Dispatching, store: &Store) -> Self {
+        // Before the first look, so that nothing falls between the two.
+        let watch = store.watch_node(node);
+        Self {
+            node,
+            talk: Talk::new(node, line.session, &own.settings, &store.read()),
+            watch,
+            commits: line.commits(),
+            contacts: line.contacts(),
+            line,
+            arrived: VecDeque::new(),
+            is_armed: false,
+            period: own.settings.period,
+        }
+    }
+
     pub(super) fn arm(&mut self, stage: &mut Stage, conn: ConnId) {
         if !self.is_armed {
             self.is_armed = true;
@@ -79,82 +89,13 @@ impl Manager {
         self.daemon.as_mut()?.term.as_mut()?.dispatching.visits.get_mut(&conn)
     }
 
-    fn open(&mut self, stage: &mut Stage, conn: ConnId, node: NodeId, hello: pb::Hello) {
-        let Some(daemon) = &mut self.daemon else { return };
-        if daemon.term.is_none() && daemon.leader_address(self.place).is_none() {
-            daemon.held.insert(conn, (node, hello));
-            return stage.after(ELECTION_MAX, Event::Waited(self.place, conn));
-        }
-        self.serve(stage, conn, node, hello);
-    }
-
-    /// A stream waits no longer: it is served, or sent elsewhere.
-    pub(crate) fn waited(&mut self, stage: &mut Stage, conn: ConnId) {
-        let held = self.daemon.as_mut().and_then(|daemon| daemon.held.remove(&conn));
-        if let Some((node, hello)) = held {
-            self.serve(stage, conn, node, hello);
-        }
-    }
-
-    /// Somebody leads, in that term, or nobody does.
-    pub(crate) fn learn(&mut self, stage: &mut Stage, term: u64, leader: Option<usize>) {
-        let Some(daemon) = self.daemon.as_mut().filter(|daemon| daemon.leader.0 <= term) else { return };
-        daemon.leader = (term, leader);
-        let waiting: Vec<ConnId> = daemon.held.keys().copied().filter(|_| leader.is_some()).collect();
-        waiting.into_iter().for_each(|conn| self.waited(stage, conn));
-    }
-
-    fn serve(&mut self, stage: &mut Stage, conn: ConnId, node: NodeId, hello: pb::Hello) {
-        let Some(daemon) = &mut self.daemon else { return };
-        let key = KeyPrint::of_spki(b"key");
-        let caller = Caller::Node(Identity { node, role: NodeRole::Worker, cluster: CLUSTER, key });
-        let admitted = admit(caller, daemon.term.is_some(), &daemon.store.read());
-        stage.note(format_args!("manager {}: node {node} opens stream {conn}: {admitted:?}", self.place));
-        let words = match admitted {
-            Ok(Admission::Served(_)) => None,
-            Ok(Admission::Elsewhere) => Some(daemon.elsewhere(self.place)),
-            Ok(Admission::Refused(words)) => Some(words),
-            Err(_) => return stage.close(conn, Side::Manager, true),
-        };
-        if let Some(words) = words {
-            stage.send(conn, Side::Agent, Packet::Accept);
-            stage.send(conn, Side::Agent, tell(say(Said::Farewell(words))));
-            return stage.close(conn, Side::Manager, true);
-        }
-        let (steady, session) = (daemon.steady(stage.now), SessionId::new(stage.chance.bits()));
-        let Some(term) = &mut daemon.term else { return };
-        let own = &mut term.dispatching;
-        let line = Arc::new(Line::new(session, steady));
-        own.registry.enter(node, Arc::clone(&line));
-        // Before the first look, so that nothing falls between the two.
-        let watch = daemon.store.watch_node(node);
-        let visit = Visit {
-            node,
-            talk: Talk::new(node, session, &own.settings, &daemon.store.read()),
-            watch,
-            commits: line.commits(),
-            contacts: line.contacts(),
-            line,
-            arrived: VecDeque::new(),
-            is_armed: false,
-            period: own.settings.period,
-        };
-        own.visits.insert(conn, visit);
-        let description = Box::new(hello.description.unwrap_or_default().into());
-        let address = if hello.address.is_empty() { format!("10.0.0.{conn}") } else { hello.address };
-        stage.send(conn, Side::Agent, Packet::Accept);
-        self.happened(stage, Happening::Started { node, address, description });
-        // Whoever had a session before is told that it is over.
-        self.arm_all(stage);
-    }
-
-    fn arm_all(&mut self, stage: &mut Stage) {
+    pub(super) fn arm_all(&mut self, stage: &mut Stage) {
         let Some(term) = self.daemon.as_mut().and_then(|daemon| daemon.term.as_mut()) else { return };
         term.dispatching.visits.iter_mut().for_each(|(id, visit)| visit.arm(stage, *id));
     }
 
     /// The keeper hears of a session.
-    fn happened(&mut self, stage: &mut Stage, event: Happening) {
+    pub(super) fn happened(&mut self, stage: &mut Stage, event: Happening) {
         let Some(daemon) = &mut self.daemon else { return };
         let steady = daemon.steady(stage.now);
         let Some(term) = &mut daemon.term else { return };
@@ -223,7 +164,7 @@ impl Manager {
         if !own.batch.is_empty() {
             own.is_carrying = true;
             let transactions = own.batch.transactions(wall);
-            term.propose(stage, Owner::Carrier, &transactions);
+            self.propose(stage, Owner::Carrier, transactions);
         }
         // There is room again.
         self.arm_all(stage);
@@ -264,7 +205,7 @@ impl Manager {
         loop {
             let Some(daemon) = &mut self.daemon else { return };
             match step(daemon, stage, conn) {
-                Progress::None => return,
+                Progress::None => return self.testify(stage),
                 Progress::Some => {}
                 Progress::Happened(event) => self.happened(stage, event),
                 Progress::Over(parting) => return self.part(stage, conn, &parting),
@@ -272,12 +213,27 @@ impl Manager {
         }
     }
 
-    /// This manager led after it had heard a heartbeat: the session may say so.
-    pub(crate) fn witness(&mut self, stage: &mut Stage, conn: ConnId, seq: u64) {
-        if let Some(visit) = self.visit(conn) {
-            visit.line.witness(seq);
-            visit.arm(stage, conn);
+    /// Makes sure, for all heartbeats that wait, that this manager still leads after it has heard them.
+    fn testify(&mut self, stage: &mut Stage) {
+        let Some(term) = self.daemon.as_mut().and_then(|daemon| daemon.term.as_mut()) else { return };
+        let own = &mut term.dispatching;
+        if own.asked.is_empty() && !own.asking.is_empty() {
+            own.asked = std::mem::take(&mut own.asking);
+            self.propose(stage, Owner::Contact, Vec::new());
         }
+    }
+
+    /// This manager led after it had heard those heartbeats, or it could not be made sure.
+    pub(super) fn testified(&mut self, stage: &mut Stage, result: &Result) {
+        let Some(term) = self.daemon.as_mut().and_then(|daemon| daemon.term.as_mut()) else { return };
+        let own = &mut term.dispatching;
+        for (conn, seq) in std::mem::take(&mut own.asked) {
+            if let Some(visit) = own.visits.get_mut(&conn).filter(|_| result.is_ok()) {
+                visit.line.witness(seq);
+                visit.arm(stage, conn);
+            }
+        }
+        self.testify(stage);
     }
 
     /// The stream is no more.
@@ -320,21 +276,6 @@ impl Manager {
     }
 }
 
-impl Daemon {
-    fn leader(&self) -> Option<u64> {
-        self.leader.1.map(raft_id)
-    }
-
-    fn leader_address(&self, own: usize) -> Option<String> {
-        leader_address(&self.store.read(), raft_id(own), self.leader())
-    }
-
-    /// Parting words of a manager that does not lead.
-    fn elsewhere(&self, own: usize) -> pb::Farewell {
-        elsewhere(&self.store.read(), raft_id(own), self.leader())
-    }
-}
-
 /// What one step of a session came to.
 enum Progress {
     None,
@@ -343,7 +284,7 @@ enum Progress {
     Over(Parting),
 }
 
-fn tell(message: pb::ManagerMessage) -> Packet {
+pub(super) fn tell(message: pb::ManagerMessage) -> Packet {
     Packet::Tell(Box::new(message))
 }
 
@@ -396,12 +337,8 @@ fn listen(daemon: &mut Daemon, stage: &mut Stage, conn: ConnId, steady: Moment) 
     if matches!(message.message, Some(Heard::Heartbeat(pb::Heartbeat { seq: 0, .. }))) {
         return Progress::Some;
     }
-    let lead = term.lead;
     let (progress, asked) = hear(visit, message, &daemon.store);
-    if let Some(seq) = asked {
-        let delay = stage.chance.delay(5 * MS, 2 * SECOND);
-        stage.after(delay, Event::Confirm(lead.manager, lead.term, conn, seq));
-    }
+    own.asking.extend(asked.map(|seq| (conn, seq)));
     progress
 }
 

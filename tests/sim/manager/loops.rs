@@ -61,7 +61,7 @@ impl Manager {
             Some(mut proposal) => {
                 let transactions = std::mem::take(&mut proposal.transactions);
                 own.proposed = Some(proposal);
-                term.propose(stage, Owner::Orchestrator, &transactions);
+                self.propose(stage, Owner::Orchestrator, transactions);
             }
             None => {
                 let at = alarm(stage.now, now, own.planner.due(now));
@@ -121,7 +121,7 @@ impl Manager {
         match turn.transaction {
             Some(transaction) => {
                 own.proposed = Some(us(turn.wait));
-                term.propose(stage, Owner::Scheduler, &[transaction]);
+                self.propose(stage, Owner::Scheduler, vec![transaction]);
             }
             None => {
                 own.due = stage.now + us(turn.wait);
@@ -169,7 +169,7 @@ impl Manager {
         let Some(turn) = &mut own.turn else { return };
         let planned = next_transaction(turn, &daemon.store, now);
         if let Some(transaction) = planned {
-            return term.propose(stage, Owner::Allocator, &[transaction]);
+            return self.propose(stage, Owner::Allocator, vec![transaction]);
         }
         if let Some(wait) = turn.wait() {
             own.due = stage.now + us(wait);

@@ -1,16 +1,21 @@
-//! A manager: its store, which follows the log, and while it leads the product's loops and sessions over it.
+//! A manager: its place in the Raft group, its store, and while it leads the product's loops and sessions over it.
 
 mod dispatch;
+mod door;
 mod loops;
 mod term;
 
 use std::collections::BTreeMap;
 
-use skep_manager::store::{Outcome, Refusal, Store, Subscription, Touched, Transaction, codec};
+use skep_manager::group::{Leadership, MemberChange};
+use skep_manager::raft::testing::{CrashPoint, MemoryDisk, Parcel};
+use skep_manager::store::{Store, Subscription, Touched, Transaction};
 use skep_proto::model::{Moment, NodeId, SteadyTime};
 use skep_proto::pb;
 
-use super::queue::{ConnId, Event, Loop, Owner, Result};
+use super::consensus::{Input, Round, Seat};
+use super::queue::{ConnId, Event, Loop, Owner, Result, Side};
+use super::raft_id;
 use super::stage::Stage;
 use super::time::{BootClock, MS, SECOND, Us, WallClock, count};
 pub(crate) use term::Term;
@@ -22,8 +27,13 @@ pub(crate) struct Manager {
     pub(crate) clock: WallClock,
     /// Millionths that its steady clock is quick.
     pub(crate) error: i64,
+    pub(crate) life: u32,
     /// `None` while it is down.
     pub(crate) daemon: Option<Daemon>,
+    /// What is durable of its log while it is down.
+    pub(crate) disk: Option<MemoryDisk>,
+    /// It dies in the middle of its next round.
+    pub(crate) dies: Option<CrashPoint>,
     /// Nothing moves before then.
     pub(crate) frozen_until: Us,
 }
@@ -33,11 +43,13 @@ pub(crate) struct Manager {
 pub(crate) struct Daemon {
     pub(crate) store: Store,
     /// For the world: what was touched since it last looked.
-    pub(crate) watch: Subscription,
-    pub(crate) applied: usize,
+    watch: Subscription,
+    pub(crate) seat: Seat,
+    /// A round of its Raft thread is due.
+    is_armed: bool,
+    /// What it last heard of who leads.
+    told: Leadership,
     pub(crate) term: Option<Term>,
-    /// Who leads as far as it knows, and since which term.
-    leader: (u64, Option<usize>),
     /// Streams that wait for somebody to lead.
     held: BTreeMap<ConnId, (NodeId, pb::Hello)>,
     started: (Us, Moment),
@@ -47,30 +59,130 @@ pub(crate) struct Daemon {
 
 impl Manager {
     pub(crate) fn new(place: usize) -> Self {
-        Self { place, clock: WallClock::default(), error: 0, daemon: None, frozen_until: 0 }
+        let clock = WallClock::default();
+        Self { place, clock, error: 0, life: 0, daemon: None, disk: None, dies: None, frozen_until: 0 }
     }
 
-    /// Starts with an empty store, which the log fills.
-    pub(crate) fn start(&mut self, stage: &mut Stage) {
-        if self.daemon.is_some() {
-            return;
-        }
+    /// Starts over what is on disk. `false`: it runs already.
+    pub(crate) fn start(&mut self, stage: &mut Stage) -> bool {
+        let Some(disk) = self.disk.take() else { return false };
         stage.note(format_args!("manager {} starts", self.place));
+        self.life += 1;
         let (store, _) = Store::new();
         let watch = store.subscribe();
+        let seat = Seat::start(disk, &store, stage.chance.seed());
         let started = (stage.now, self.clock.wall(stage.now));
-        let time = SteadyTime::new(count(stage.now), started.1);
-        let (leader, held) = ((0, None), BTreeMap::new());
-        self.daemon =
-            Some(Daemon { store, watch, applied: 0, term: None, leader, held, started, error: self.error, time });
+        self.daemon = Some(Daemon {
+            store,
+            watch,
+            seat,
+            is_armed: false,
+            told: Leadership::default(),
+            term: None,
+            held: BTreeMap::new(),
+            started,
+            error: self.error,
+            time: SteadyTime::new(count(stage.now), started.1),
+        });
+        true
     }
 
-    /// Dies. Its streams break.
-    pub(crate) fn crash(&mut self, stage: &mut Stage) {
-        if self.daemon.take().is_some() {
-            stage.note(format_args!("manager {} is killed", self.place));
-            stage.hang_up(super::queue::Side::Manager, self.place, true);
+    /// Dies. Its streams break. `false`: it was not up.
+    pub(crate) fn crash(&mut self, stage: &mut Stage) -> bool {
+        let Some(daemon) = self.daemon.take() else { return false };
+        stage.note(format_args!("manager {} is killed", self.place));
+        self.life += 1;
+        self.dies = None;
+        self.disk = Some(daemon.seat.into_disk());
+        stage.hang_up(Side::Manager, self.place, true);
+        true
+    }
+
+    /// Gives its Raft thread something. `at_once`: it costs no write, so that the round may be made now if none is due; says whether
+    /// it is to be.
+    pub(crate) fn give(&mut self, stage: &mut Stage, input: Input, at_once: bool) -> bool {
+        let Some(daemon) = &mut self.daemon else { return false };
+        daemon.seat.take(input);
+        if daemon.is_armed || at_once {
+            return !daemon.is_armed;
         }
+        daemon.is_armed = true;
+        let delay = stage.chance.delay(2 * MS, stage.rules.sync_max);
+        stage.after(delay, Event::Drive(self.place, self.life));
+        false
+    }
+
+    /// A round of its Raft thread.
+    pub(crate) fn round(&mut self, crash: Option<CrashPoint>) -> Option<Round> {
+        let daemon = self.daemon.as_mut()?;
+        daemon.is_armed = false;
+        Some(daemon.seat.round(crash))
+    }
+
+    /// A round of one input; for the time before anything else happens.
+    pub(crate) fn hand(&mut self, input: Input) -> Vec<Parcel> {
+        let Some(daemon) = &mut self.daemon else { return Vec::new() };
+        daemon.seat.take(input);
+        daemon.seat.round(None).parcels
+    }
+
+    /// Changes the group; likewise.
+    pub(crate) fn change(&mut self, change: MemberChange) {
+        if let Some(daemon) = &mut self.daemon {
+            daemon.seat.change(change);
+        }
+    }
+
+    /// Proposes for one of its loops, whose proposals count in their term only, or for the user.
+    pub(crate) fn propose(&mut self, stage: &mut Stage, owner: Owner, transactions: Vec<Transaction>) {
+        let Some(daemon) = &mut self.daemon else { return };
+        let Some(term) = daemon.term.as_ref().map(|term| term.lead.term) else { return };
+        let is_loop = !matches!(owner, Owner::User(_) | Owner::Read(_) | Owner::Admit(_));
+        daemon.seat.propose(owner, term, is_loop, transactions);
+        if !daemon.is_armed {
+            daemon.is_armed = true;
+            let delay = stage.chance.delay(2 * MS, stage.rules.sync_max);
+            stage.after(delay, Event::Drive(self.place, self.life));
+        }
+    }
+
+    /// Who leads, as its Raft member knows.
+    pub(crate) fn leadership(&self) -> Option<Leadership> {
+        self.daemon.as_ref().map(|daemon| daemon.seat.leadership())
+    }
+
+    /// Its Raft member knows more of that than the rest of it has heard.
+    pub(crate) fn is_news(&self) -> bool {
+        self.daemon.as_ref().is_some_and(|daemon| daemon.seat.leadership() != daemon.told)
+    }
+
+    /// Hears who leads: begins or ends its term, and serves the streams that waited for the news.
+    pub(crate) fn lead(&mut self, stage: &mut Stage) {
+        let Some(daemon) = &mut self.daemon else { return };
+        let now = daemon.seat.leadership();
+        daemon.told = now;
+        let mine = daemon.term.as_ref().map(|term| term.lead.term);
+        if mine.is_some_and(|term| !now.is_leader || term != now.term) {
+            self.end_term(stage);
+        }
+        let Some(daemon) = &mut self.daemon else { return };
+        if now.is_leader && daemon.term.is_none() {
+            stage.note(format_args!("manager {} leads in term {}", self.place, now.term));
+            let lead = term::Lead { manager: self.place, term: now.term };
+            let mut term = Term::new(lead, &daemon.store, daemon.steady(stage.now));
+            term.begin(stage);
+            daemon.term = Some(term);
+        }
+        if now.leader.is_some() {
+            let waiting: Vec<ConnId> = daemon.held.keys().copied().collect();
+            waiting.into_iter().for_each(|conn| self.waited(stage, conn));
+        }
+    }
+
+    /// Where the leader is, as far as it has heard.
+    pub(crate) fn leader(&self) -> Option<usize> {
+        let leader = self.daemon.as_ref()?.told.leader?;
+        (0..64).find(|place| raft_id(*place) == leader)
     }
 
     /// A proposal's outcome reaches its owner.
@@ -80,19 +192,10 @@ impl Manager {
             Owner::Scheduler => self.placed(stage, &result),
             Owner::Allocator => self.allocated(stage, result),
             Owner::Carrier => self.carried(stage, &result),
-            Owner::User(_) => {}
+            Owner::Contact => self.testified(stage, &result),
+            Owner::Admit(conn) => self.confirmed(stage, conn, &result),
+            Owner::User(_) | Owner::Read(_) => {}
         }
-    }
-
-    /// Applies what is committed and not applied yet, up to that entry; gives the last one's outcomes.
-    pub(crate) fn catch_up(&mut self, stage: &Stage, upto: usize) -> Vec<Outcome> {
-        let Some(daemon) = &mut self.daemon else { return Vec::new() };
-        let mut outcomes = Vec::new();
-        while daemon.applied < upto {
-            daemon.applied += 1;
-            outcomes = apply(&daemon.store, daemon.applied, &stage.log.entry(daemon.applied).data);
-        }
-        outcomes
     }
 
     /// Wakes whoever in this manager is concerned by what was applied; gives what was touched.
@@ -118,19 +221,6 @@ impl Manager {
     pub(crate) fn wall(&self, stage: &Stage) -> Moment {
         self.clock.wall(stage.now)
     }
-}
-
-/// As the product applies an entry: what cannot be read is refused and leaves the others.
-fn apply(store: &Store, index: usize, data: &[u8]) -> Vec<Outcome> {
-    let read = codec::decode(data).expect("what was written is read back");
-    let known: Vec<Transaction> = read.iter().filter_map(|one| one.as_ref().ok().cloned()).collect();
-    let index = u64::try_from(index).expect("64 bits fit an index");
-    let mut outcomes = store.apply(index, &known).into_iter();
-    let outcome = |one: std::result::Result<_, Refusal>| match one {
-        Ok(_) => outcomes.next().expect("each transaction has an outcome"),
-        Err(refusal) => Err(refusal),
-    };
-    read.into_iter().map(|one| one.map(|_| ())).map(outcome).collect()
 }
 
 impl Daemon {

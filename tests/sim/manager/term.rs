@@ -5,15 +5,21 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use skep_manager::dispatcher::batch::{Batch, Input};
 use skep_manager::dispatcher::keeper::{Keeper, Settings};
 use skep_manager::dispatcher::registry::Registry;
-use skep_manager::store::{Store, Subscription, Transaction, codec};
+use skep_manager::store::{Store, Subscription};
 use skep_manager::{allocator, orchestrator, scheduler};
 use skep_proto::model::{Moment, NodeId};
 
-use super::super::log::Lead;
-use super::super::queue::{ConnId, Event, Loop, Owner};
+use super::super::queue::{ConnId, Event, Loop};
 use super::super::stage::Stage;
 use super::super::time::{MS, SECOND, Us};
 use super::dispatch::Visit;
+
+/// Who leads, and in which term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lead {
+    pub(crate) manager: usize,
+    pub(crate) term: u64,
+}
 
 /// The orchestrator's loop.
 #[derive(Debug)]
@@ -54,6 +60,9 @@ pub(super) struct Dispatching {
     pub(super) inputs: VecDeque<Input>,
     pub(super) batch: Batch,
     pub(super) is_carrying: bool,
+    /// Heartbeats that want to know whether this manager leads, and those for which that is being made sure.
+    pub(super) asking: Vec<(ConnId, u64)>,
+    pub(super) asked: Vec<(ConnId, u64)>,
 }
 
 /// One term.
@@ -97,6 +106,8 @@ impl Term {
                 inputs: VecDeque::new(),
                 batch: Batch::default(),
                 is_carrying: false,
+                asking: Vec::new(),
+                asked: Vec::new(),
             },
             armed: BTreeMap::new(),
         }
@@ -139,25 +150,5 @@ impl Term {
     pub(super) fn arm_sessions(&mut self, stage: &mut Stage, nodes: &BTreeSet<NodeId>) {
         let concerned = self.dispatching.visits.iter_mut().filter(|(_, visit)| nodes.contains(&visit.node));
         concerned.for_each(|(id, visit)| visit.arm(stage, *id));
-    }
-
-    /// Proposes. `false`: this manager does not lead, whatever it thinks.
-    pub(crate) fn propose(&self, stage: &mut Stage, owner: Owner, transactions: &[Transaction]) {
-        let is_in = stage.log.propose(self.lead, owner, codec::encode(transactions));
-        if !is_in {
-            let result = Err(skep_manager::store::ProposeError::NotLeader);
-            return super::reply(stage, self.lead.manager, self.lead.term, owner, result);
-        }
-        stage.begin_sync();
-    }
-}
-
-impl Stage {
-    /// Lets the log's disk do what waits.
-    pub(crate) fn begin_sync(&mut self) {
-        if let Some((term, upto)) = self.log.begin_sync() {
-            let delay = self.chance.delay(2 * MS, self.rules.sync_max);
-            self.after(delay, Event::Synced(term, upto));
-        }
     }
 }

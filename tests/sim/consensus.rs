@@ -1,0 +1,140 @@
+//! The seam to consensus: the product's own Raft member, over a disk and messages that are values. What its thread does on a real
+//! machine is imitated here: it takes all that waits, drives the member once, and sends and answers what comes out.
+//!
+//! The time that a round takes, mostly of the disk, passes before it: whatever came meanwhile is part of it. A crash may fall on any
+//! write of a round.
+
+use skep_manager::group::{Leadership, MemberChange};
+use skep_manager::raft::testing::{CrashPoint, MemoryDisk, MemoryMember, Parcel};
+use skep_manager::store::{Outcome, Proposal, ProposeError, Store, Transaction};
+use skep_proto::model::Seed;
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
+
+use super::queue::Owner;
+
+/// What waits for a member's next round.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Tick,
+    Parcel(Box<Parcel>),
+    /// The connection to that member broke.
+    Lost(u64),
+    /// What became of a snapshot to that member.
+    SnapshotSent(u64, bool),
+    Propose(Box<Proposal>),
+    /// Leadership is handed over.
+    Transfer,
+}
+
+/// A proposal's outcome.
+type Answer = Result<Vec<Outcome>, ProposeError>;
+
+/// Whose proposal of which term it is, and where its outcome will be.
+#[derive(Debug)]
+struct Waiting {
+    owner: Owner,
+    term: u64,
+    answer: oneshot::Receiver<Answer>,
+}
+
+/// What a round came to.
+#[derive(Debug, Default)]
+pub(crate) struct Round {
+    /// To be sent.
+    pub(crate) parcels: Vec<Parcel>,
+    /// To be told: whose, of which term, and what.
+    pub(crate) answers: Vec<(Owner, u64, Answer)>,
+    /// It died on the way.
+    pub(crate) has_died: bool,
+}
+
+/// A running member and what waits for it.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    member: MemoryMember,
+    inbox: Vec<Input>,
+    waiting: Vec<Waiting>,
+}
+
+impl Seat {
+    /// Takes up what is durable; the state goes into the store.
+    pub(crate) fn start(disk: MemoryDisk, store: &Store, seed: Seed) -> Self {
+        let member = MemoryMember::start(disk, store.clone(), seed);
+        Self { member, inbox: Vec::new(), waiting: Vec::new() }
+    }
+
+    /// What a crash leaves.
+    pub(crate) fn into_disk(self) -> MemoryDisk {
+        self.member.into_disk()
+    }
+
+    /// Adds something to the next round. Ticks that a round was too slow for are one.
+    pub(crate) fn take(&mut self, input: Input) {
+        let is_tick = matches!(input, Input::Tick);
+        if !is_tick || !self.inbox.iter().any(|input| matches!(input, Input::Tick)) {
+            self.inbox.push(input);
+        }
+    }
+
+    /// Adds a proposal. `fenced`: it counts in that term only.
+    pub(crate) fn propose(&mut self, owner: Owner, term: u64, fenced: bool, transactions: Vec<Transaction>) {
+        let (reply, answer) = oneshot::channel();
+        let proposal = Proposal { transactions, term: fenced.then_some(term), reply };
+        self.waiting.push(Waiting { owner, term, answer });
+        self.take(Input::Propose(Box::new(proposal)));
+    }
+
+    /// One round.
+    pub(crate) fn round(&mut self, crash: Option<CrashPoint>) -> Round {
+        let mut parcels = Vec::new();
+        for input in std::mem::take(&mut self.inbox) {
+            match input {
+                Input::Tick => self.member.tick(),
+                Input::Parcel(parcel) => parcels.extend(self.member.step(*parcel)),
+                Input::Lost(id) => self.member.lost(id),
+                Input::SnapshotSent(id, arrived) => self.member.snapshot_sent(id, arrived),
+                Input::Propose(proposal) => self.member.propose(*proposal),
+                Input::Transfer => self.member.transfer(None),
+            }
+        }
+        let (out, has_died) = self.member.drive(crash);
+        parcels.extend(out);
+        let answers = if has_died { Vec::new() } else { self.answers() };
+        Round { parcels, answers, has_died }
+    }
+
+    fn answers(&mut self) -> Vec<(Owner, u64, Answer)> {
+        let mut answers = Vec::new();
+        self.waiting.retain_mut(|waiting| {
+            let answer = match waiting.answer.try_recv() {
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Closed) => Err(ProposeError::NotLeader),
+                Ok(answer) => answer,
+            };
+            answers.push((waiting.owner, waiting.term, answer));
+            false
+        });
+        answers
+    }
+
+    /// Asks for a change of the group; whether it was made is seen from the group.
+    pub(crate) fn change(&mut self, change: MemberChange) {
+        drop(self.member.change(change));
+    }
+
+    /// Writes a snapshot and forgets what it holds.
+    pub(crate) fn snapshot(&mut self) {
+        self.member.snapshot();
+    }
+
+    /// Who leads, as far as this member knows.
+    pub(crate) fn leadership(&self) -> Leadership {
+        self.member.group().leadership
+    }
+
+    /// Index of the last applied entry.
+    pub(crate) fn applied(&self) -> u64 {
+        self.member.applied()
+    }
+}
