@@ -103,6 +103,7 @@ pub(super) fn settle(view: &View<'_>, tasks: &Tasks<'_>, draft: &mut Draft) -> b
     }
     drop_needless(view, tasks, head, draft)
         || courtesy::give_up(view, tasks, head, draft)
+        || unblock(view, tasks, head, draft)
         || relocate(view, tasks, head, draft)
         || promote(view, tasks, head, draft)
 }
@@ -196,6 +197,20 @@ fn replace_lost(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &mut Dra
     draft.together(stop.into_iter().chain([new]).collect(), || {
         format!("{:?}: task {} is replaced, its node is lost", head.slot, head.id)
     });
+}
+
+/// A single writer's node was lost and is back, and the spec has become another meanwhile: neither is its task what is wanted nor can
+/// the prepared one start beside it. Of the two the outdated one goes; if both are, the one that does not run.
+fn unblock(view: &View<'_>, tasks: &Tasks<'_>, head: &Task, draft: &mut Draft) -> bool {
+    let is_old = |task: &&Task| task.id != head.id && view.is_outdated(task) && view.footing(task) == Footing::Firm;
+    let blocks = |task: &&Task| head.desired == DesiredState::Ready && view.is_single_writer(task);
+    let Some(old) = tasks.wanted().filter(is_old).find(blocks) else { return false };
+    let goes =
+        if view.is_outdated(head) { retire(head, DesiredState::Remove) } else { retire(old, DesiredState::Shutdown) };
+    draft.together(goes.into_iter().collect(), || {
+        format!("{:?}: tasks {} and {} may not run beside each other", tasks.slot, old.id, head.id)
+    });
+    true
 }
 
 /// Lets a prepared task start, once its delay is over and what it follows has stopped.

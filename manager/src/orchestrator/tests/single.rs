@@ -74,6 +74,40 @@ fn a_node_that_is_back_in_time_keeps_its_task() {
 }
 
 #[test]
+fn a_node_that_is_back_after_an_update_does_not_hold_it_up() {
+    let (mut world, service) = World::up(2, single(1));
+    let old = world.head(service, 1).id;
+    world.turn(1, NodeState::Down);
+    world.update(service, |spec| spec.task.force_update += 1);
+    world.settle(service);
+    assert_eq!(world.of_slot(service, 1), [(Running, TaskState::Running), (Ready, TaskState::Assigned)]);
+    world.turn(1, NodeState::Ready);
+    world.settle(service);
+    let running = world.running(service);
+    assert_eq!(
+        running.iter().filter(|task| task.id != old).count(),
+        1,
+        "the replacement was of the new spec: {running:?}"
+    );
+    assert!(world.service(service).update_status.as_ref().is_none_or(|status| status.completed));
+}
+
+#[test]
+fn a_replacement_of_an_old_spec_goes_when_the_node_is_back() {
+    let (mut world, service) = World::up(2, single(1));
+    let old = world.head(service, 1).id;
+    world.turn(1, NodeState::Down);
+    world.settle(service);
+    let prepared = world.head(service, 1).id;
+    world.update(service, |spec| spec.task.force_update += 1);
+    world.turn(1, NodeState::Ready);
+    world.settle(service);
+    assert!(world.state.task(prepared).is_none_or(|task| !task.is_live()), "it could never have started");
+    assert!(world.running(service).iter().all(|task| task.id != old), "and the update goes on");
+    assert_eq!(world.running(service).len(), 1);
+}
+
+#[test]
 fn a_drain_stops_before_it_starts_and_a_stop_that_is_not_confirmed_is_waited_for() {
     let (mut world, service) = World::up(2, single(1));
     world.set(1, Availability::Drain);
