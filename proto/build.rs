@@ -16,6 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".skep.v1.LogLine.data")
         // One chunk of many has it; the others should not be as large.
         .boxed(".skep.v1.SnapshotChunk.cluster")
+        .boxed(".skep.v1.AgentMessage.message.hello")
         .btree_map(".")
         .compile_fds(descriptors)?;
     Ok(())

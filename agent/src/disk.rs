@@ -1,4 +1,4 @@
-//! The agent's two files: the task list, which must be right, and the managers' addresses, which may be missing.
+//! The agent's files: the task list, which must be right, and the managers' addresses and the cluster's era, which may be missing.
 //!
 //! A file is replaced by writing another beside it, syncing that, and renaming it: whatever the moment of a power cut, either
 //! the old or the new list is there whole.
@@ -8,6 +8,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use skep_proto::model::Era;
 
 use crate::error::AgentError;
 use crate::record;
@@ -75,6 +77,23 @@ impl Files {
         replace(&path, &text, 0o600).map_err(|source| AgentError::Write { path, source })
     }
 
+    /// The latest era of the cluster that was heard of. A damaged file is none: the next manager tells it.
+    #[must_use]
+    pub fn read_era(&self) -> Era {
+        let bytes = read_bounded(&self.era_path()).unwrap_or_default();
+        let number = String::from_utf8(bytes).ok().and_then(|text| text.trim_end().parse().ok());
+        number.map(Era).unwrap_or_default()
+    }
+
+    /// Replaces the era.
+    ///
+    /// # Errors
+    /// When the disk is full or broken; the old one is still there.
+    pub fn write_era(&self, era: Era) -> Result<(), AgentError> {
+        let path = self.era_path();
+        replace(&path, format!("{}\n", era.0).as_bytes(), 0o600).map_err(|source| AgentError::Write { path, source })
+    }
+
     /// Forgets everything: the node has left.
     ///
     /// # Errors
@@ -86,6 +105,10 @@ impl Files {
 
     fn list_path(&self) -> PathBuf {
         self.dir.join("tasks")
+    }
+
+    fn era_path(&self) -> PathBuf {
+        self.dir.join("era")
     }
 
     fn managers_path(&self) -> PathBuf {
@@ -171,6 +194,9 @@ mod tests {
         assert_eq!(files.read_managers(), ["a:1"]);
         fs::write(dir.path().join("agent/managers.json"), b"[").unwrap();
         assert!(files.read_managers().is_empty());
+        assert_eq!(files.read_era(), Era(0));
+        files.write_era(Era(7)).unwrap();
+        assert_eq!(files.read_era(), Era(7));
     }
 
     #[test]

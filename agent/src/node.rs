@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use skep_proto::convert::ConvertError;
-use skep_proto::model::{Moment, NodeDescription, NodeId, Seed, TaskId};
+use skep_proto::model::{Era, Moment, NodeDescription, NodeId, Seed, TaskId};
 use skep_proto::pb;
 use skep_proto::pb::agent_message::Message as ToManager;
 use skep_proto::pb::manager_message::Message as FromManager;
@@ -41,6 +41,8 @@ pub enum Effect {
     Keep(Duration),
     /// A session began: whoever wants logs may ask now.
     Began,
+    /// Remember the era of the cluster.
+    Enter(Era),
     /// Remember where managers are.
     Remember(Vec<String>),
     /// Let the stream go.
@@ -101,6 +103,11 @@ impl NodeMachine {
             held: BTreeSet::new(),
             ending: None,
         }
+    }
+
+    /// Takes note of the era that a process before this one had heard of.
+    pub fn find_era(&mut self, era: Era) {
+        self.session.meet(era);
     }
 
     /// The tasks.
@@ -231,8 +238,12 @@ impl NodeMachine {
     pub fn heard(&mut self, now: Moment, message: FromManager) -> Vec<Effect> {
         match message {
             FromManager::Welcome(welcome) => {
-                let heartbeat = Duration::from_millis(welcome.heartbeat_ms);
+                let (heartbeat, before) = (Duration::from_millis(welcome.heartbeat_ms), self.session.era());
+                if !self.session.meet(Era(welcome.era)) {
+                    return self.converse(now, session::Input::Lost);
+                }
                 let mut effects: Vec<Effect> = welcome.standing.map(Effect::Stand).into_iter().collect();
+                effects.extend(Some(Effect::Enter(self.session.era())).filter(|_| self.session.era() != before));
                 effects.extend(self.converse(now, session::Input::Welcome { heartbeat, managers: welcome.managers }));
                 effects
             }
@@ -311,6 +322,7 @@ impl NodeMachine {
         pb::Hello {
             description: Some((&self.description).into()),
             address: self.address.clone(),
+            era: self.session.era().0,
             ..pb::Hello::default()
         }
     }

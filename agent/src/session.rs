@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use skep_proto::model::{Moment, Seed};
+use skep_proto::model::{Era, Moment, Seed};
 
 /// Longest delay before a leader that was named, or another manager of the same round, is tried: a thousand agents need not come in one
 /// instant.
@@ -111,6 +111,8 @@ pub struct Session {
     period: Duration,
     /// Beats come at least so often, whatever the manager asks for.
     limit: Option<Duration>,
+    /// The latest era of the cluster that was heard of.
+    era: Era,
     seed: Seed,
 }
 
@@ -131,8 +133,21 @@ impl Session {
             hints: 0,
             period: Duration::from_secs(1),
             limit: None,
+            era: Era::default(),
             seed,
         }
+    }
+
+    /// The latest era that was heard of.
+    #[must_use]
+    pub fn era(&self) -> Era {
+        self.era
+    }
+
+    /// Somebody lives in that era. `false`: it is an earlier one than was heard of, and whoever leads in it must not be obeyed.
+    pub fn meet(&mut self, era: Era) -> bool {
+        self.era = self.era.max(era);
+        self.era == era
     }
 
     /// A session is open.

@@ -71,6 +71,12 @@ pub(crate) struct InitFlags {
     /// Have managers lock themselves: one that starts again waits for an unlock key
     #[arg(long)]
     autolock: bool,
+    /// Go on as the only manager of the swarm that this node is a manager of, after the others were lost
+    #[arg(
+        long,
+        conflicts_with_all = ["dispatcher_heartbeat", "task_history_limit", "cert_expiry", "availability", "autolock"]
+    )]
+    force_new_cluster: bool,
 }
 
 /// Flags of `swarm join`.
@@ -118,7 +124,7 @@ pub(crate) async fn run(daemon: &Daemon, command: SwarmCommand) -> anyhow::Resul
         SwarmCommand::Ca(flags) => ca::run(daemon, &flags).await?,
         SwarmCommand::Init(flags) => {
             let reply = daemon.local().swarm_init(flags.request()).await?.into_inner();
-            print(&initialized(&reply))?;
+            print(&if flags.force_new_cluster { alone(&reply) } else { initialized(&reply) })?;
         }
         SwarmCommand::Join(flags) => {
             let reply = daemon.local().swarm_join(flags.request()).await?.into_inner();
@@ -147,6 +153,7 @@ impl InitFlags {
             has_task_history_limit: self.task_history_limit.is_some(),
             certificate_life_ms: self.cert_expiry.map_or(0, millis),
             autolock: self.autolock,
+            force_new_cluster: self.force_new_cluster,
         }
     }
 }
@@ -170,6 +177,23 @@ fn initialized(reply: &pb::SwarmInitReply) -> String {
          join-token manager' and follow the instructions.\n\n{lock}",
         id_text(&reply.node_id),
         how_to_join(pb::NodeRole::Worker, &reply.worker_token, &reply.advertise_addr)
+    )
+}
+
+/// What became of the others, and what to do about it.
+fn alone(reply: &pb::SwarmInitReply) -> String {
+    let node = id_text(&reply.node_id);
+    let others = match reply.left_behind.as_slice() {
+        [] => String::new(),
+        all => format!(
+            "Left behind: {}. One that comes back joins again by itself; remove one that is gone for good:\n\n    skep node demote NODE \
+             && skep node rm --force NODE\n\n",
+            all.join(", ")
+        ),
+    };
+    format!(
+        "This node ({node}) is now the only manager of its swarm.\n\n{others}To add a manager to this swarm, run 'skep swarm join-token \
+         manager' and follow the instructions.\n\n"
     )
 }
 
@@ -221,10 +245,23 @@ mod tests {
             has_task_history_limit: true,
             certificate_life_ms: 3_600_000,
             autolock: true,
+            force_new_cluster: false,
         };
         assert_eq!(flags.request(), wanted);
         let SwarmCommand::Join(flags) = parsed("join --token T 10.0.0.1:2377") else { panic!() };
         assert_eq!((flags.request().remote.as_str(), flags.request().token.as_str()), ("10.0.0.1:2377", "T"));
+    }
+
+    #[test]
+    fn going_on_alone_takes_addresses_and_no_settings() {
+        let SwarmCommand::Init(flags) = parsed("init --force-new-cluster --advertise-addr 10.0.0.9") else { panic!() };
+        assert!(flags.request().force_new_cluster);
+        for flag in ["--autolock", "--cert-expiry 2h", "--availability drain", "--task-history-limit 3"] {
+            let line = format!("swarm init --force-new-cluster {flag}");
+            assert!(Line::try_parse_from(line.split(' ')).is_err(), "{flag}");
+        }
+        let reply = pb::SwarmInitReply { left_behind: vec!["m2".into(), "m3".into()], ..Default::default() };
+        assert!(alone(&reply).contains("Left behind: m2, m3."), "{}", alone(&reply));
     }
 
     #[test]
@@ -234,6 +271,7 @@ mod tests {
             worker_token: "TOKEN".into(),
             advertise_addr: "10.98.0.3:2377".into(),
             unlock_key: String::new(),
+            left_behind: Vec::new(),
         };
         let id = "0".repeat(25);
         let wanted = format!(

@@ -4,12 +4,15 @@
 //! last on the way out. A crash in between leaves a machine that is not part of a swarm, or one that can be told to leave
 //! again. One change at a time: a second caller waits for the first.
 
+mod anew;
 mod arrival;
 mod leaving;
 mod locking;
 mod news;
 mod numbers;
 mod seat;
+
+pub(crate) use anew::NewPlace;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -22,6 +22,8 @@ pub(crate) enum Standing {
         counts: Option<Counts>,
         /// Why this manager takes no changes.
         read_only: Option<String>,
+        /// What is missing while no manager leads, or serves this node.
+        missing: Option<String>,
         /// What keeps the node from taking tasks on; empty when nothing does.
         trouble: String,
         /// Every manager that the agent knows.

@@ -3,7 +3,7 @@
 use crate::support::{Machine, SOON, World, can_run, wait_for};
 
 /// A swarm of that many managers; the first one leads.
-fn managers(world: &World, count: usize) -> Vec<Machine> {
+pub(crate) fn managers(world: &World, count: usize) -> Vec<Machine> {
     let first = world.machine();
     first.init();
     let mut all = vec![first];
@@ -15,23 +15,23 @@ fn managers(world: &World, count: usize) -> Vec<Machine> {
     all
 }
 
-fn join_as_manager(machine: &Machine, at: &Machine) {
+pub(crate) fn join_as_manager(machine: &Machine, at: &Machine) {
     let token = at.skep(&["swarm", "join-token", "-q", "manager"]).ok();
     machine.skep(&["swarm", "join", "--token", token.trim(), &format!("{}:2377", at.address)]).ok();
 }
 
 /// Hostname and manager status of every node, as that manager lists them.
-fn statuses(machine: &Machine) -> Vec<String> {
+pub(crate) fn statuses(machine: &Machine) -> Vec<String> {
     let said = machine.skep(&["node", "ls", "--format", "{{.Hostname}} {{.Status}} {{.ManagerStatus}}"]);
     said.out.lines().map(|line| line.trim().to_owned()).collect()
 }
 
-fn wait_for_status(machine: &Machine, wanted: &str) {
+pub(crate) fn wait_for_status(machine: &Machine, wanted: &str) {
     wait_for(wanted, SOON, || statuses(machine).contains(&wanted.to_owned()).then_some(()));
 }
 
 /// Which of them leads, as the first that runs says.
-fn leader(all: &[Machine]) -> usize {
+pub(crate) fn leader(all: &[Machine]) -> usize {
     wait_for("a leader", SOON, || {
         let running = all.iter().find(|machine| machine.runs())?;
         let leads = statuses(running).into_iter().find(|line| line.ends_with("Leader"))?;
@@ -40,7 +40,7 @@ fn leader(all: &[Machine]) -> usize {
     })
 }
 
-fn names(machine: &Machine) -> Vec<String> {
+pub(crate) fn names(machine: &Machine) -> Vec<String> {
     machine.column(&["service", "ls"], "{{.Name}}")
 }
 

@@ -156,6 +156,8 @@ impl Agent {
                 Effect::Say(message) => say(stage, daemon, message),
                 Effect::Keep(contact) => self.executor.kept = Some(contact),
                 Effect::Began => daemon.told.clear(),
+                // Nobody makes a simulated cluster anew.
+                Effect::Enter(_) => {}
                 Effect::Remember(managers) => self.disk.managers = managers,
                 Effect::Disconnect => {
                     let before = daemon.conn.take();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use skep_manager::store::{Change, Store, Transaction};
 use skep_proto::model::disconnect::CLOCK_ERROR_PERCENT_MAX;
-use skep_proto::model::{Cluster, ClusterSpec, ManagerStatus, Meta, NodeId, NodeRole};
+use skep_proto::model::{Cluster, ClusterSpec, Era, ManagerStatus, Meta, NodeId, NodeRole};
 
 use super::agent::{Agent, News};
 use super::chance::Chance;
@@ -100,6 +100,7 @@ impl World {
             grants,
             rotation: None,
             lock: skep_proto::model::Autolock::default(),
+            era: Era::default(),
         };
         let mut changes = vec![Change::PutCluster(Box::new(cluster))];
         changes.extend(nodes.iter().enumerate().map(|(place, node)| {

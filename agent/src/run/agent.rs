@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use skep_proto::model::NodeRole;
+use skep_proto::model::{Era, NodeRole};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -49,6 +49,8 @@ pub struct AgentView {
     pub managers: Vec<String>,
     /// The cluster removed this node: the agent talks to nobody any more, and its owner should let it leave.
     pub removed: bool,
+    /// The latest era of the cluster that was heard of.
+    pub era: Era,
     /// The identity, which changes when the certificate is renewed.
     pub identity: Arc<Identity>,
     /// What the managers say this node is, as last heard; `None` before the first word. When it differs from the identity's role,
@@ -64,7 +66,7 @@ impl AgentView {
     /// Of an agent that has heard of nobody yet.
     pub(crate) fn new(managers: Vec<String>, identity: Arc<Identity>) -> Self {
         let trouble = String::new();
-        Self { manager: None, managers, removed: false, identity, role: None, tasks: 0, trouble }
+        Self { manager: None, managers, removed: false, era: Era::default(), identity, role: None, tasks: 0, trouble }
     }
 }
 

@@ -86,6 +86,7 @@ impl Driver {
         let mut driver = Self::new(config, executor, connector, inbox, files);
         let description = driver.overlay(description);
         let now = driver.clock.now();
+        driver.machine.find_era(driver.files.read_era());
         driver.machine.find_contact(driver.executor.last_contact(), uptime());
         let mut effects = driver.machine.describe(description);
         effects.extend(driver.machine.restore(now, list, found));
@@ -230,12 +231,14 @@ impl Driver {
                 && view.tasks == tasks
                 && view.trouble == self.machine.description().trouble
                 && view.managers == session.managers()
+                && view.era == session.era()
                 && view.role == self.renewal.role()
                 && Arc::ptr_eq(&view.identity, identity);
             if !same {
                 view.manager = manager.map(str::to_owned);
                 view.managers = session.managers().to_vec();
                 view.identity = Arc::clone(identity);
+                view.era = session.era();
                 view.role = self.renewal.role();
                 view.tasks = tasks;
                 view.trouble.clone_from(&self.machine.description().trouble);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skep_proto::model::moment::millis;
-use skep_proto::model::{Moment, NodeDescription};
+use skep_proto::model::{Era, Moment, NodeDescription};
 use skep_proto::pb;
 use skep_proto::pb::agent_message::Message as ToManager;
 use skep_proto::pb::manager_message::Message as FromManager;
@@ -119,6 +119,7 @@ impl Driver {
                 Effect::Say(message) => self.link.say(self.stamped(message)),
                 Effect::Keep(contact) => self.keep(contact),
                 Effect::Began => self.serve_logs(),
+                Effect::Enter(era) => self.enter(era),
                 Effect::Remember(managers) => self.remember(&managers),
                 Effect::Disconnect => self.link.disconnect(),
                 Effect::Part => self.link.part(),
@@ -157,6 +158,13 @@ impl Driver {
     fn remember(&self, managers: &[String]) {
         if let Err(error) = self.files.write_managers(managers) {
             tracing::warn!(error = %skep_proto::chain::chain(&error), "the managers' addresses are not remembered");
+        }
+    }
+
+    fn enter(&self, era: Era) {
+        tracing::info!(era = era.0, "the cluster was made anew; managers of earlier eras are not listened to any more");
+        if let Err(error) = self.files.write_era(era) {
+            tracing::warn!(error = %skep_proto::chain::chain(&error), "the cluster's era is not remembered");
         }
     }
 

@@ -169,7 +169,7 @@ async fn open(connector: Arc<dyn Connect>, address: String, mut hello: pb::Hello
     let greeted = (wall(), Instant::now());
     hello.clock_ms = greeted.0.0;
     let (outbound, messages) = mpsc::channel(OUTBOUND_MAX);
-    let hello = pb::AgentMessage { message: Some(ToManager::Hello(hello)) };
+    let hello = pb::AgentMessage { message: Some(ToManager::Hello(Box::new(hello))) };
     outbound.try_send(hello).expect("the channel is new and has room");
     let mut client = DispatcherClient::new(channel.clone()).max_decoding_message_size(MESSAGE_LEN_MAX);
     let inbound = client.session(ReceiverStream::new(messages)).await?.into_inner();

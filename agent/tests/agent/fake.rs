@@ -67,7 +67,7 @@ impl Visit {
         let managers = managers.to_vec();
         let welcome = pb::Welcome { session: vec![1; 16], heartbeat_ms: 200, managers, ..Default::default() };
         self.say(Said::Welcome(welcome)).await;
-        hello
+        *hello
     }
 
     /// Listens until every one of `tasks` has been reported in `state`.

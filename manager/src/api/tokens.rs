@@ -113,7 +113,7 @@ fn grant(token: String, role: NodeRole) -> Grant {
 #[cfg(test)]
 mod tests {
     use skep_proto::model::grant::GRANTS_MAX;
-    use skep_proto::model::{ClusterId, ClusterSpec, GrantError, Meta, RootDigest};
+    use skep_proto::model::{ClusterId, ClusterSpec, Era, GrantError, Meta, RootDigest};
 
     use super::*;
 
@@ -135,6 +135,7 @@ mod tests {
             grants: Vec::new(),
             rotation: None,
             lock: skep_proto::model::Autolock::default(),
+            era: Era::default(),
         }
     }
 

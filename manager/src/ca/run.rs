@@ -6,7 +6,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use skep_proto::model::{
-    Autolock, Availability, Cluster, ClusterId, ClusterSpec, JoinToken, ManagerStatus, Meta, Moment, Node,
+    Autolock, Availability, Cluster, ClusterId, ClusterSpec, Era, JoinToken, ManagerStatus, Meta, Moment, Node,
     NodeDescription, NodeId, NodeRole, NodeSpec, NodeState, NodeStatus, RootDigest, TokenSecret,
 };
 
@@ -133,6 +133,7 @@ fn draw_cluster(spec: ClusterSpec, now: Moment) -> Result<Cluster, CaError> {
         grants: Vec::new(),
         rotation: None,
         lock: Autolock::default(),
+        era: Era::default(),
     })
 }
 

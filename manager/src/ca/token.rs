@@ -66,7 +66,7 @@ mod tests {
     use std::time::Duration;
 
     use rcgen::KeyPair;
-    use skep_proto::model::{ClusterId, ClusterSpec, Grant, GrantError, Meta, TokenError, TokenSecret};
+    use skep_proto::model::{ClusterId, ClusterSpec, Era, Grant, GrantError, Meta, TokenError, TokenSecret};
 
     use super::super::certificate::sign_root;
     use super::*;
@@ -90,6 +90,7 @@ mod tests {
             grants: Vec::new(),
             rotation: None,
             lock: skep_proto::model::Autolock::default(),
+            era: Era::default(),
         };
         (cluster, digest)
     }

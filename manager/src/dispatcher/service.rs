@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use skep_proto::model::{Moment, NodeId, SessionId};
+use skep_proto::model::{Era, Moment, NodeId, SessionId};
 use skep_proto::pb;
 use skep_proto::pb::agent_message::Message as Heard;
 use skep_proto::pb::manager_message::Message as Said;
@@ -169,6 +169,10 @@ impl Visit {
             }
             None => return,
         };
+        if self.dispatcher.store.hear_of_era(Era(hello.era)) {
+            tracing::warn!(node.id = %self.node, "a node has heard of a later era of the cluster than this manager lives in");
+            return refuse(&out, self.dispatcher.elsewhere());
+        }
         let presented = hello.credentials.clone().map(presented);
         let greeted = Greeted { at: sys::now(), clock: hello.clock_ms, presented };
         let session = SessionId::new(sys::random_bits());
@@ -211,7 +215,7 @@ fn stamped(mut message: pb::ManagerMessage, greeted: Moment) -> pb::ManagerMessa
 async fn greeted(inbound: &mut Streaming<pb::AgentMessage>) -> Result<pb::Hello, DispatchError> {
     let first = tokio::time::timeout(HELLO_TIME_MAX, inbound.message()).await.map_err(|_| DispatchError::Silent)?;
     match first {
-        Ok(Some(pb::AgentMessage { message: Some(Heard::Hello(hello)) })) => Ok(hello),
+        Ok(Some(pb::AgentMessage { message: Some(Heard::Hello(hello)) })) => Ok(*hello),
         Ok(Some(_)) => Err(DispatchError::Hello),
         Ok(None) | Err(_) => Err(DispatchError::Broken),
     }

@@ -118,8 +118,9 @@ impl Session {
     ) -> pb::ManagerMessage {
         let standing = self.standing(state);
         let session = session.to_bytes();
+        let era = state.cluster().map_or(0, |cluster| cluster.era.0);
         // Whoever sends it says what time it is.
-        say(Said::Welcome(pb::Welcome { session, heartbeat_ms, managers, standing, ..pb::Welcome::default() }))
+        say(Said::Welcome(pb::Welcome { session, heartbeat_ms, managers, standing, era, ..pb::Welcome::default() }))
     }
 
     /// What is to be said now of the node's standing and its assignments; it counts as said.

@@ -48,6 +48,27 @@ fn name(node: &Node) -> String {
     format!("{} at {address}", node.description.hostname)
 }
 
+impl Outlook {
+    /// For whoever asks this manager how it is: what is lost, what goes on, and what to type.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        let Self { managers, heard, .. } = self;
+        let (quorum, lost) = (self.quorum(), self.managers - self.heard);
+        if *heard >= quorum {
+            return "the swarm has no leader at present; its managers elect one".to_owned();
+        }
+        format!(
+            "the swarm has lost its quorum: {lost} of its {managers} managers do not answer ({}), and {quorum} are needed to decide \
+             anything; running tasks go on, but nothing can be changed or listed, and no task is started or moved; {WAY_OUT}",
+            self.silent()
+        )
+    }
+}
+
+/// Which of the two it is, only a person can know.
+const WAY_OUT: &str = "start the missing managers again, or, if they are gone for good, go on from this one with `skep swarm init \
+                       --force-new-cluster`";
+
 impl fmt::Display for Outlook {
     /// Why there is no leader, and what to do.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,7 +87,7 @@ impl fmt::Display for Outlook {
         write!(
             f,
             "{lost} of its {managers} managers do not answer ({}) and {quorum} are needed to elect one; nothing was changed, and \
-             tasks run on; start the missing managers again",
+             tasks run on; {WAY_OUT}",
             self.silent()
         )
     }
@@ -90,6 +111,17 @@ mod tests {
             assert!(text.contains(words), "{text}");
         }
         assert!(text.contains("start the missing managers") && text.contains("tasks run on"), "{text}");
+        assert!(text.contains("`skep swarm init --force-new-cluster`"), "{text}");
+    }
+
+    #[test]
+    fn a_manager_that_is_asked_how_it_is_tells_what_goes_on_without_a_quorum() {
+        let state = manager_state(&[(1, "10.0.0.1:2377"), (2, "10.0.0.2:2377"), (3, "10.0.0.3:2377")]);
+        let text = |heard: &[u64]| Outlook::new(&state, &heard.iter().copied().collect()).explain();
+        for words in ["2 of its 3 managers do not answer (m1 at", "running tasks go on", "--force-new-cluster"] {
+            assert!(text(&[2]).contains(words), "{}", text(&[2]));
+        }
+        assert_eq!(text(&[1, 2]), "the swarm has no leader at present; its managers elect one");
     }
 
     #[test]

@@ -16,8 +16,13 @@
 //! - **Why not change the group in the RPC** that asks for it: the RPC's manager may die in between, and then somebody must look at the
 //!   difference anyway. So only the loop does.
 //!
+//! - **Made anew.** A cluster that goes on from one survivor or a backup begins another era ([`anew`]): its one manager is told in the
+//!   first change of the new log; nobody else votes. Managers of an earlier era are told so by the first manager or agent of the later
+//!   one that they meet; they put their log aside and come as a manager that has none.
+//!
 //! Read next: [`plan`], then [`run`] (the loop) and [`service`] (the RPCs).
 
+pub mod anew;
 pub mod error;
 pub mod plan;
 pub mod run;

@@ -1,6 +1,7 @@
 //! The raft directory: `member` (who this is), `key`, `wal/` and `snap/`.
 #![expect(clippy::disallowed_methods, reason = "driver: owns the raft directory")]
 
+pub(super) mod anew;
 pub(super) mod key;
 pub(super) mod snapshot;
 pub(super) mod wal;

@@ -46,6 +46,14 @@ pub enum RaftError {
         /// The file.
         path: PathBuf,
     },
+    /// This node is not in the state that it is to go on with.
+    #[error(
+        "go on from {path}: this node is not in the state that it holds: it was removed from the swarm, or the state is another's"
+    )]
+    Foreign {
+        /// The raft directory.
+        path: PathBuf,
+    },
     /// A log file is damaged where it cannot be a torn last write.
     #[error(
         "read the log: {path} is damaged at byte {offset} and acknowledged writes follow, so nothing was changed; restore the \

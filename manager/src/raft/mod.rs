@@ -39,6 +39,12 @@
 //! Entries before the last snapshot are kept in memory for a while; a member that needs older ones is sent the snapshot, from file to
 //! file. A new cluster's log begins behind an entry that nobody has, so that whoever joins is sent a snapshot and knows the founder.
 //!
+//! # A new life
+//! When the others are lost for good, a member goes on alone ([`Heritage`]): from its snapshot and its whole log a new directory is made
+//! beside the old one and takes its place in one step. It has one voter, under a number never used, so that no message of the old group is
+//! for it; its index and term are beyond all that were; and the state's era is a later one, of which old members are told when they
+//! open a stream. One that hears of it is inert from then on (`end_era` in `run/driver.rs`).
+//!
 //! # Why not
 //! - *An embedded database*: it would write two to fifty times the bytes for the one access pattern that there is, appending.
 //! - *A timer in the proposal's path*, to gather more: while one sync runs the next batch gathers by itself.
@@ -66,6 +72,7 @@ mod snapshot;
 pub mod testing;
 
 pub use disk::Birth;
+pub use disk::anew::{Heritage, put_aside, siblings};
 pub use disk::key::{is_sealed, keep as keep_key};
 pub use error::RaftError;
 pub use net::{RaftService, Wiring};

@@ -16,6 +16,7 @@ use super::error::ManagerError;
 use super::front::{Front, Ground};
 use crate::ca::{CaError, Charter, Founding, NodeIdentity, renewed_by_itself};
 use crate::forward::LocalCalls;
+use crate::forward::outlook::Outlook;
 use crate::group::{Group, Leadership};
 use crate::net::{Dialer, NetError, client_config};
 use crate::raft::{Birth, Home, Options, Raft, RaftService, Wiring};
@@ -233,6 +234,14 @@ impl Manager {
     #[must_use]
     pub fn group(&self) -> Group {
         self.raft.handle().group().borrow().clone()
+    }
+
+    /// What is missing while no manager leads; `None` while one does.
+    #[must_use]
+    pub fn outlook(&self) -> Option<Outlook> {
+        let group = self.group();
+        let heard = group.members.iter().filter(|member| member.is_heard).map(|member| member.id).collect();
+        group.leadership.leader.is_none().then(|| Outlook::new(&self.store.read(), &heard))
     }
 
     /// The size of the cluster, once the state is there.

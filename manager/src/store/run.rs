@@ -9,7 +9,7 @@ use std::sync::Arc;
 use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use skep_proto::model::{NodeId, ServiceId, TaskId, TaskStatus};
+use skep_proto::model::{Era, NodeId, ServiceId, TaskId, TaskStatus};
 
 use super::apply::Effects;
 use super::change::Transaction;
@@ -59,6 +59,8 @@ struct Inner {
     /// A node proves itself with something else.
     presented: watch::Sender<()>,
     rotation: watch::Sender<Option<RotationProgress>>,
+    /// Somebody lives in a later era.
+    over: watch::Sender<bool>,
 }
 
 impl Store {
@@ -75,6 +77,7 @@ impl Store {
             nodes: Arc::default(),
             presented: watch::Sender::default(),
             rotation: watch::Sender::default(),
+            over: watch::Sender::default(),
         };
         (Self { inner: Arc::new(inner), term: None }, receiver)
     }
@@ -204,6 +207,27 @@ impl Store {
     #[must_use]
     pub fn watch_rotation(&self) -> watch::Receiver<Option<RotationProgress>> {
         self.inner.rotation.subscribe()
+    }
+
+    /// The era that the cluster lives in; `None` before there is a state.
+    #[must_use]
+    pub fn era(&self) -> Option<Era> {
+        self.read().cluster().map(|cluster| cluster.era)
+    }
+
+    /// Takes note of the era that another node lives in. `true`: it is later than ours, and this manager must not act any more.
+    pub fn hear_of_era(&self, theirs: Era) -> bool {
+        let is_later = self.era().is_some_and(|ours| ours < theirs);
+        if is_later {
+            self.inner.over.send_replace(true);
+        }
+        is_later
+    }
+
+    /// Whether somebody lives in a later era.
+    #[must_use]
+    pub fn watch_over(&self) -> watch::Receiver<bool> {
+        self.inner.over.subscribe()
     }
 
     /// For whoever leads no more: soft state is the leader's.

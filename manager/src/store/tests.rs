@@ -3,7 +3,7 @@
 mod anything;
 
 use skep_proto::model::{
-    Cluster, ClusterId, ClusterSpec, DesiredState, Grant, GrantError, Meta, Mode, Moment, NodeRole, NodeState,
+    Cluster, ClusterId, ClusterSpec, DesiredState, Era, Grant, GrantError, Meta, Mode, Moment, NodeRole, NodeState,
     PublishMode, ServiceSpec, Slot, Task, TaskState, TaskStatus, TokenText, UpdateStatus,
 };
 
@@ -142,6 +142,7 @@ fn cluster(version: u64) -> Cluster {
         grants: Vec::new(),
         rotation: None,
         lock: skep_proto::model::Autolock::default(),
+        era: Era::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::error::ConvertError;
 use super::fields::{each, meta, meta_out, moment, moment_ms, required, span_in, span_ms};
-use crate::model::{Autolock, Cluster, ClusterId, ClusterSpec, Grant, Moment, NodeId, Rotation, UnlockKey};
+use crate::model::{Autolock, Cluster, ClusterId, ClusterSpec, Era, Grant, Moment, NodeId, Rotation, UnlockKey};
 use crate::pb;
 
 /// Quickest heartbeat: below 100 ms the messages of a large cluster would be the leader's main work.
@@ -57,6 +57,7 @@ impl TryFrom<pb::Cluster> for Cluster {
             grants: each(cluster.grants)?,
             rotation: cluster.rotation.map(rotation).transpose()?.map(Box::new),
             lock: cluster.lock.unwrap_or_default().try_into()?,
+            era: Era(cluster.era),
         })
     }
 }
@@ -73,6 +74,7 @@ impl From<&Cluster> for pb::Cluster {
             grants: cluster.grants.iter().map(Into::into).collect(),
             rotation: cluster.rotation.as_deref().map(rotation_out),
             lock: Some((&cluster.lock).into()).filter(|lock| *lock != pb::Autolock::default()),
+            era: cluster.era.0,
         }
     }
 }

@@ -37,6 +37,21 @@ pub struct Cluster {
     pub rotation: Option<Box<Rotation>>,
     /// What managers keep their keys under.
     pub lock: Autolock,
+    /// Which of its lives it is in.
+    pub era: Era,
+}
+
+/// A cluster that was made anew, from one survivor or from a backup, lives once more: whoever is still in an earlier life must not act.
+/// The number is the moment when an operator said so, or a little more, so that the latest word of an operator counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Era(pub u64);
+
+impl Era {
+    /// The one that begins now.
+    #[must_use]
+    pub fn next(self, now: Moment) -> Self {
+        Self(now.0.max(self.0 + 1))
+    }
 }
 
 impl Cluster {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
 use skep_agent::identity;
+use skep_manager::raft::siblings;
 
 use super::{Active, Membership, NOT_IN_A_SWARM, State, seat};
 use crate::daemon::disk;
@@ -75,10 +76,11 @@ impl Membership {
         disk::forget_swarm(&self.setting.data_dir)
     }
 
-    /// Removes what a manager keeps of the cluster.
+    /// Removes what a manager keeps of the cluster, and what it has put aside.
     pub(super) async fn forget_state(&self) -> anyhow::Result<()> {
         let dir = self.state_dir();
-        tokio::task::spawn_blocking(move || remove_dir(&dir)).await?
+        let removing = move || siblings(&dir).iter().chain([&dir]).try_for_each(|dir| remove_dir(dir));
+        tokio::task::spawn_blocking(removing).await?
     }
 }
 

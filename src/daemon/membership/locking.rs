@@ -163,7 +163,10 @@ impl Membership {
             identity::disk::keep(&self.vault, true)?;
         }
         if let Some(node_key) = self.vault.node_key().filter(|_| course != Course::Stay) {
-            raft::keep_key(&self.state_dir(), &node_key, course == Course::Seal)?;
+            let dir = self.state_dir();
+            for dir in raft::siblings(&dir).iter().chain([&dir]) {
+                raft::keep_key(dir, &node_key, course == Course::Seal)?;
+            }
         }
         if course == Course::Clear {
             identity::disk::keep(&self.vault, false)?;

@@ -9,6 +9,7 @@ use skep_proto::model::NodeRole;
 
 use super::seat::{good_again, listen_of, proof};
 use super::{Membership, NOT_A_MANAGER, State};
+use crate::daemon::address;
 use crate::daemon::disk::{self, SwarmFile};
 use crate::daemon::standing::Place;
 
@@ -37,12 +38,15 @@ impl Membership {
                     return;
                 }
                 membership.renewed(&identity).await;
-                let settled = membership.take_role(&identity).await;
+                let made_way = !membership.is_over().await || membership.make_way().await;
+                let settled = made_way && membership.take_role(&identity).await;
                 membership.renew_by_itself().await;
-                drop(membership);
                 let again = if settled { LOOK_AT_CERTIFICATE } else { SEAT_RETRY };
+                let over = membership.watch_over().await;
+                drop(membership);
                 let changed = tokio::select! {
                     changed = view.changed(), if settled => changed,
+                    () = over, if settled => Ok(()),
                     () = tokio::time::sleep(again) => Ok(()),
                 };
                 if changed.is_err() {
@@ -130,11 +134,14 @@ impl Membership {
 
     /// The settings of this node as a manager.
     async fn as_manager(&self, swarm: SwarmFile) -> anyhow::Result<SwarmFile> {
-        let known = match &*self.state.lock().await {
+        let mut known = match &*self.state.lock().await {
             State::Active(active) => active.agent.view().borrow().managers.clone(),
             _ => Vec::new(),
         };
         let listen = listen_of(&swarm)?;
+        // One that was a manager before asked itself first.
+        let own = address::own(listen).to_string();
+        known.retain(|manager| *manager != own);
         let managers = if known.is_empty() { swarm.managers.clone() } else { known };
         let place = Place { listen, advertise: swarm.advertise.clone() };
         let toward = managers.first().cloned().unwrap_or_default();
@@ -150,9 +157,7 @@ impl Membership {
         active.locking = None;
         self.setting().gate.close(NOT_A_MANAGER);
         manager.shutdown().await;
-        let swarm = SwarmFile { manager: false, ..active.swarm.clone() };
-        let host = swarm.advertise.rsplit_once(':').map(|(host, _)| host.to_owned()).unwrap_or_default();
-        active.swarm = SwarmFile { advertise: host, ..swarm };
+        active.swarm = unseated(&active.swarm);
         disk::write_swarm(&self.setting().data_dir, &active.swarm)?;
         self.forget_state().await?;
         self.vault.forget()?;
@@ -160,4 +165,10 @@ impl Membership {
         tracing::info!("this node is a worker now");
         Ok(())
     }
+}
+
+/// The settings of a node that is no manager any more.
+pub(super) fn unseated(swarm: &SwarmFile) -> SwarmFile {
+    let host = swarm.advertise.rsplit_once(':').map(|(host, _)| host.to_owned());
+    SwarmFile { manager: false, advertise: host.unwrap_or(swarm.advertise.clone()), ..swarm.clone() }
 }

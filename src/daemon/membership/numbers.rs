@@ -3,7 +3,7 @@
 use skep_manager::run::Manager;
 use skep_proto::model::{NodeState, UnlockKey};
 
-use super::{Membership, State};
+use super::{Active, Membership, State};
 use crate::daemon::metrics::ClusterSample;
 use crate::daemon::standing::Standing;
 
@@ -19,6 +19,7 @@ impl Membership {
                 identity: Box::new(active.identity.clone()),
                 counts: active.manager.as_ref().and_then(Manager::counts),
                 read_only: active.manager.as_ref().and_then(Manager::read_only),
+                missing: missing(active),
                 trouble: active.agent.view().borrow().trouble.clone(),
                 managers: active.agent.view().borrow().managers.clone(),
                 locked_with: self.vault.locked_with(),
@@ -55,6 +56,15 @@ impl Membership {
         let state = self.state.lock().await;
         let State::Active(active) = &*state else { return None };
         active.manager.as_ref()?.store().read().cluster()?.lock.key.clone()
+    }
+}
+
+/// What a manager lacks to decide, or a worker to be told anything.
+fn missing(active: &Active) -> Option<String> {
+    match &active.manager {
+        Some(manager) => manager.outlook().map(|outlook| outlook.explain()),
+        None if active.agent.view().borrow().manager.is_some() => None,
+        None => Some("no manager serves this node at present; its tasks run on, and it goes on trying".to_owned()),
     }
 }
 

@@ -11,7 +11,7 @@ use tonic::Status;
 
 use super::status::{invalid, membership_status};
 use crate::daemon::address;
-use crate::daemon::membership::Membership;
+use crate::daemon::membership::{Membership, NewPlace};
 use crate::daemon::run::candidates;
 use crate::daemon::standing::{InitOrder, Place, Standing};
 
@@ -20,16 +20,23 @@ pub(crate) async fn init(
     membership: &Arc<Membership>,
     request: pb::SwarmInitRequest,
 ) -> Result<pb::SwarmInitReply, Status> {
-    let order = init_order(&request)?;
-    let advertise = order.advertise;
-    membership.init(order).await.map_err(|e| membership_status(&e))?;
+    let (advertise_addr, left_behind) = if request.force_new_cluster {
+        let place = NewPlace { listen: request.listen_addr, advertise: request.advertise_addr };
+        let alone = membership.go_on_alone(&place).await.map_err(|e| membership_status(&e))?;
+        (alone.advertise, alone.left_behind)
+    } else {
+        let order = init_order(&request)?;
+        let advertise = order.advertise.to_string();
+        membership.init(order).await.map_err(|e| membership_status(&e))?;
+        (advertise, Vec::new())
+    };
     let node_id = match membership.standing().await {
         Standing::Active { identity, .. } => identity.node.to_bytes(),
         _ => Vec::new(),
     };
     let worker_token = membership.worker_token().await.unwrap_or_default();
     let unlock_key = membership.unlock_key().await.map(|key| key.to_string()).unwrap_or_default();
-    Ok(pb::SwarmInitReply { node_id, worker_token, advertise_addr: advertise.to_string(), unlock_key })
+    Ok(pb::SwarmInitReply { node_id, worker_token, advertise_addr, unlock_key, left_behind })
 }
 
 fn init_order(request: &pb::SwarmInitRequest) -> Result<InitOrder, Status> {
@@ -172,13 +179,14 @@ fn with_standing(mut reply: pb::InfoReply, standing: Standing) -> pb::InfoReply 
             reply.managers = locked.swarm.managers;
             reply.unlock_key_id = locked.key.to_string();
         }
-        Standing::Active { swarm, identity, counts, read_only, trouble, managers, locked_with } => {
+        Standing::Active { swarm, identity, counts, read_only, missing, trouble, managers, locked_with } => {
             reply.set_swarm(pb::SwarmState::Active);
             reply.node_id = identity.node.to_bytes();
             reply.cluster_id = identity.cluster.to_bytes();
             reply.manager = identity.role == NodeRole::Manager;
             reply.unlock_key_id = locked_with.map(|key| key.to_string()).unwrap_or_default();
             reply.read_only_reason = read_only.unwrap_or_default();
+            reply.warnings.extend(missing);
             if !trouble.is_empty() {
                 reply.warnings.push(format!("this node takes no tasks on: {trouble}"));
             }

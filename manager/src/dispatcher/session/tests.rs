@@ -73,7 +73,7 @@ fn malformed_messages_end_the_session() {
     let (world, _) = world();
     let mut session = Session::new(node_id(1));
     let bad_id = pb::StatusReport { seq: 1, tasks: vec![pb::TaskReport { task: vec![1], status: None }] };
-    let messages = [None, Some(Heard::Hello(pb::Hello::default())), Some(Heard::Report(bad_id))];
+    let messages = [None, Some(Heard::Hello(Box::default())), Some(Heard::Report(bad_id))];
     for message in messages {
         assert!(session.hear(pb::AgentMessage { message }, &world.state).is_err());
     }

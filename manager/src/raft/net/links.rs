@@ -14,6 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
 use super::book::Book;
+use super::era::era_of;
 use super::snapshots;
 use crate::net::Dialer;
 use crate::raft::disk::RaftDir;
@@ -147,12 +148,13 @@ impl Shared {
         let mut client = RaftClient::new(channel);
         let call = client.exchange(ReceiverStream::new(batches));
         let mut call = std::pin::pin!(call);
-        let mut next = pb::RaftBatch { address: self.wiring.address.clone(), ..self.batch(first, queue) };
+        let (address, era) = (self.wiring.address.clone(), self.wiring.store.era().map(|era| era.0));
+        let mut next = pb::RaftBatch { address, era, ..self.batch(first, queue) };
         loop {
             tokio::select! {
                 ended = &mut call => {
                     tracing::debug!(?ended, "a stream to a member ended");
-                    return;
+                    return self.ended(ended.err().as_ref());
                 }
                 place = out.reserve() => match place {
                     Ok(place) => place.send(next),
@@ -160,12 +162,19 @@ impl Shared {
                 }
             }
             next = tokio::select! {
-                _ = &mut call => return,
+                ended = &mut call => return self.ended(ended.err().as_ref()),
                 message = queue.recv() => match message {
                     Some(message) => self.batch(message, queue),
                     None => return,
                 }
             };
+        }
+    }
+
+    /// The other side may have refused us for our era.
+    fn ended(&self, why: Option<&tonic::Status>) {
+        if let Some(era) = why.and_then(era_of) {
+            self.wiring.store.hear_of_era(era);
         }
     }
 
@@ -181,7 +190,7 @@ impl Shared {
                 next = queue.try_recv().ok();
             }
         }
-        pb::RaftBatch { from: self.own, address: String::new(), messages }
+        pb::RaftBatch { from: self.own, messages, ..pb::RaftBatch::default() }
     }
 }
 

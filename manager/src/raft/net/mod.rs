@@ -15,6 +15,7 @@
 //! [`book`] (addresses), [`links`] (outgoing), [`snapshots`] (outgoing, large), [`service`] (incoming).
 
 pub(super) mod book;
+mod era;
 mod links;
 pub(super) mod service;
 mod snapshots;

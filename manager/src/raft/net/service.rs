@@ -4,17 +4,19 @@ use std::sync::Arc;
 
 use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
-use skep_proto::model::{ClusterId, NodeRole};
+use skep_proto::model::{ClusterId, Era, NodeRole};
 use skep_proto::pb;
 use skep_proto::pb::raft_server::{Raft, RaftServer};
 use tokio::sync::{Semaphore, mpsc};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::era::superseded;
 use crate::caller::{Caller, CallerError, Identity};
 use crate::raft::disk::{RaftDir, snapshot};
 use crate::raft::error::RaftError;
 use crate::raft::run::{Command, Handle, Received};
 use crate::store::{State, Store};
+use crate::sys::Consensus as _;
 
 /// Largest message: the largest entry, and what is around it.
 const MESSAGE_BYTES_MAX: usize = 40 << 20;
@@ -60,6 +62,9 @@ impl RaftService {
                 Ok(None) => break Ok(()),
                 Err(status) => break Err(status),
             };
+            if let Some(theirs) = batch.era.map(Era) {
+                self.live_together(theirs)?;
+            }
             from = batch.from;
             self.handle.book().learn(batch.from, &batch.address);
             let messages = batch.messages.iter().map(|bytes| decode(bytes, batch.from)).collect::<Result<_, _>>()?;
@@ -69,6 +74,20 @@ impl RaftService {
             self.tell(Command::Lost(from)).await?;
         }
         result
+    }
+
+    /// Whoever has a state lives in the era of its group: with another one there is nothing to be agreed on.
+    fn live_together(&self, theirs: Era) -> Result<(), Status> {
+        match self.store.era() {
+            Some(ours) if theirs < ours => Err(superseded(ours)),
+            Some(ours) if theirs > ours => {
+                self.store.hear_of_era(theirs);
+                Err(Status::unavailable(
+                    "failed to take the message: this manager lives in an earlier era of the cluster",
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn tell(&self, command: Command) -> Result<(), Status> {
@@ -85,6 +104,9 @@ impl RaftService {
         let index = message.get_snapshot().get_metadata().index;
         if message.get_msg_type() != MessageType::MsgSnapshot || index == 0 {
             return Err(malformed("it is not announced by a snapshot message"));
+        }
+        if message.to != self.handle.own_id() {
+            return Err(malformed("it is for another member"));
         }
         let (frames, coming) = mpsc::channel(FRAMES_MAX);
         let dir = self.handle.dir();

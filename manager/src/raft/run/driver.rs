@@ -45,7 +45,14 @@ pub(super) struct Wires {
 #[derive(Debug)]
 pub(super) enum Condition {
     Up(Box<Member>),
-    ReadOnly { log: Box<Log>, applied: (u64, u64), reason: String, retry_at: Instant, wait: Duration },
+    /// Without `retry_at` for good: others go on in a later era.
+    ReadOnly {
+        log: Box<Log>,
+        applied: (u64, u64),
+        reason: String,
+        retry_at: Option<Instant>,
+        wait: Duration,
+    },
 }
 
 /// Everything that the thread owns.
@@ -122,11 +129,16 @@ impl Driver {
         self.stand();
         let tick = self.options.heartbeat / TICKS_A_HEARTBEAT;
         let mut ticked = Instant::now();
+        let mut over = self.wires.store.watch_over();
+        if *over.borrow_and_update() {
+            self.end_era();
+        }
         loop {
             let wake = self.wake_at(ticked + tick);
             // Time goes first: the others may come without end. What waits of both is then taken together, so that neither starves.
             tokio::select! {
                 biased;
+                Ok(()) = over.changed() => self.end_era(),
                 () = sleep_until(wake.unwrap_or(ticked)), if wake.is_some() => {
                     ticked = Instant::now();
                     self.woken();
@@ -144,7 +156,7 @@ impl Driver {
     fn wake_at(&self, next_tick: Instant) -> Option<Instant> {
         match &self.member {
             Condition::Up(member) => (!member.machine().is_alone()).then_some(next_tick),
-            Condition::ReadOnly { retry_at, .. } => Some(*retry_at),
+            Condition::ReadOnly { retry_at, .. } => *retry_at,
         }
     }
 
@@ -182,19 +194,28 @@ impl Driver {
             Condition::ReadOnly { wait, .. } => (*wait * 2).min(RETRY_MAX),
         };
         tracing::warn!(%reason, "read-only: the log cannot be written");
-        let empty = Condition::ReadOnly {
-            log: Box::default(),
-            applied: (0, 0),
-            reason: reason.clone(),
-            retry_at: Instant::now() + wait,
-            wait,
-        };
+        self.lay_down(&ProposeError::ReadOnly(reason.clone()), reason, (Some(Instant::now() + wait), wait));
+    }
+
+    /// Others live in a later era of the cluster: this member votes, leads and hears no more, whatever its own group makes of it.
+    fn end_era(&mut self) {
+        if matches!(self.member, Condition::ReadOnly { retry_at: None, .. }) {
+            return;
+        }
+        tracing::warn!("the cluster was made anew without this manager; it takes no part in the old one any more");
+        let reason = "the cluster was made anew without it".to_owned();
+        self.lay_down(&ProposeError::NotLeader, reason, (None, RETRY));
+    }
+
+    /// Keeps what is durable of the member and nothing else.
+    fn lay_down(&mut self, error: &ProposeError, reason: String, (retry_at, wait): (Option<Instant>, Duration)) {
+        let empty = Condition::ReadOnly { log: Box::default(), applied: (0, 0), reason, retry_at, wait };
         let before = std::mem::replace(&mut self.member, empty);
         if let Condition::ReadOnly { log, applied, .. } = &mut self.member {
             (*log, *applied) = match before {
                 Condition::Up(member) => {
                     let applied = member.applied();
-                    (Box::new(member.into_log(&ProposeError::ReadOnly(reason))), applied)
+                    (Box::new(member.into_log(error)), applied)
                 }
                 Condition::ReadOnly { log, applied, .. } => (log, applied),
             };
@@ -272,7 +293,7 @@ impl Driver {
         let there = *self.wires.leadership.borrow();
         let now = match &self.member {
             Condition::Up(member) => member.leadership(),
-            Condition::ReadOnly { .. } if self.wires.group.borrow().members.len() < 2 => there,
+            Condition::ReadOnly { retry_at: Some(_), .. } if self.wires.group.borrow().members.len() < 2 => there,
             Condition::ReadOnly { .. } => Leadership { is_leader: false, leader: None, ..there },
         };
         if there == now {

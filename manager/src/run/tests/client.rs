@@ -170,7 +170,7 @@ pub(super) async fn session(channel: Channel, member: &Member) -> Agent {
     let open = async {
         loop {
             let mut agent = call(channel.clone()).await;
-            let hello = Said::Hello(hello(&member.id.to_string()));
+            let hello = Said::Hello(Box::new(hello(&member.id.to_string())));
             let _ = agent.out.send(pb::AgentMessage { message: Some(hello) }).await;
             if let Some(Heard::Welcome(_)) = agent.hear().await {
                 return agent;

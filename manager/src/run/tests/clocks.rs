@@ -38,7 +38,7 @@ async fn a_node_that_is_ten_minutes_off_keeps_its_session_and_is_shown_so() {
         let member = world.join().await;
         let off = |now: Moment| if sign > 0 { now + TEN_MINUTES } else { now - TEN_MINUTES };
         let mut agent = world.call(&member).await;
-        agent.say(Said::Hello(pb::Hello { clock_ms: off(sys::now()).0, ..hello("n") })).await;
+        agent.say(Said::Hello(Box::new(pb::Hello { clock_ms: off(sys::now()).0, ..hello("n") }))).await;
         let Some(Heard::Welcome(welcome)) = agent.hear().await else { panic!("a welcome") };
         assert!(welcome.hello_ms > 0 && welcome.clock_ms >= welcome.hello_ms, "{welcome:?}");
         world.until_node(member.id, NodeState::Ready).await;

@@ -13,28 +13,28 @@ use crate::store::{Change, ProposeError, Transaction};
 use crate::{Manager, ManagerConfig, NewCluster, sys};
 
 /// One manager and what outlives it.
-struct Seat {
-    manager: Option<Manager>,
-    config: ManagerConfig,
+pub(super) struct Seat {
+    pub(super) manager: Option<Manager>,
+    pub(super) config: ManagerConfig,
     _dir: tempfile::TempDir,
 }
 
 impl Seat {
-    fn manager(&self) -> &Manager {
+    pub(super) fn manager(&self) -> &Manager {
         self.manager.as_ref().expect("it runs")
     }
 
-    async fn stop(&mut self) {
+    pub(super) async fn stop(&mut self) {
         self.manager.take().expect("it runs").shutdown().await;
     }
 
-    async fn start(&mut self) {
+    pub(super) async fn start(&mut self) {
         self.manager = Some(Manager::open(self.config.clone()).await.unwrap());
     }
 }
 
 /// A port that was free a moment ago.
-fn free() -> SocketAddr {
+pub(super) fn free() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
 
@@ -78,7 +78,7 @@ async fn certified(at: &Seat) -> NodeIdentity {
     NodeIdentity { node, cluster: cluster.id, certificate, key, root }
 }
 
-async fn joined(at: &Seat) -> Seat {
+pub(super) async fn joined(at: &Seat) -> Seat {
     let (dir, listen, identity) = (tempfile::tempdir().unwrap(), free(), certified(at).await);
     let config = config(&dir, listen, identity, vec![at.config.advertise.clone()]);
     let manager = Manager::join(config.clone()).await.unwrap();
@@ -86,7 +86,7 @@ async fn joined(at: &Seat) -> Seat {
 }
 
 /// A write that is as good as any: the founder's node, looked at again.
-async fn write(seat: &Seat, label: &str) -> Result<u64, ProposeError> {
+pub(super) async fn write(seat: &Seat, label: &str) -> Result<u64, ProposeError> {
     let store = seat.manager().store();
     let mut node = (**store.read().nodes().next().unwrap()).clone();
     node.spec.labels.insert(label.to_owned(), String::new());
@@ -94,12 +94,12 @@ async fn write(seat: &Seat, label: &str) -> Result<u64, ProposeError> {
     store.propose(Transaction { changes: vec![change], at: sys::now() }).await
 }
 
-fn has(seat: &Seat, label: &str) -> bool {
+pub(super) fn has(seat: &Seat, label: &str) -> bool {
     let state = seat.manager().store().read();
     state.nodes().next().is_some_and(|node| node.spec.labels.contains_key(label))
 }
 
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(super) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let looking = async {
         while !is_so() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -109,7 +109,7 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Who leads, once somebody does.
-async fn leader(seats: &[Seat]) -> usize {
+pub(super) async fn leader(seats: &[Seat]) -> usize {
     let mut found = None;
     until("a leader", || {
         found = seats.iter().position(|seat| seat.manager.as_ref().is_some_and(Manager::leads));
@@ -119,14 +119,14 @@ async fn leader(seats: &[Seat]) -> usize {
     found.unwrap()
 }
 
-async fn group_of_three() -> Vec<Seat> {
+pub(super) async fn group_of_three() -> Vec<Seat> {
     let first = founded().await;
     let second = joined(&first).await;
     let third = joined(&first).await;
     vec![first, second, third]
 }
 
-async fn end(seats: Vec<Seat>) {
+pub(super) async fn end(seats: Vec<Seat>) {
     for seat in seats {
         if let Some(manager) = seat.manager {
             manager.shutdown().await;

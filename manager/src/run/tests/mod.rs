@@ -1,6 +1,7 @@
 //! A whole manager but for Raft, asked over TLS on loopback; with Raft beneath it, and in a group of several.
 
 mod access;
+mod anew;
 mod client;
 mod clocks;
 mod forwarding;

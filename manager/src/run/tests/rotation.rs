@@ -32,7 +32,7 @@ impl Obedient {
         let agent = world.call(&member).await;
         let it = Self { member, trust: world.founder.root.clone(), agent };
         let credentials = Some(it.credentials());
-        it.agent.say(Said::Hello(pb::Hello { credentials, ..hello("n") })).await;
+        it.agent.say(Said::Hello(Box::new(pb::Hello { credentials, ..hello("n") }))).await;
         it
     }
 

@@ -73,7 +73,7 @@ async fn a_node_is_told_its_role_at_first_and_whenever_it_changes() {
     let world = World::new(SLOW).await;
     let member = world.join().await;
     let mut agent = world.call(&member).await;
-    agent.say(Said::Hello(super::client::hello("n"))).await;
+    agent.say(Said::Hello(Box::new(super::client::hello("n")))).await;
     let Some(Heard::Welcome(welcome)) = agent.hear().await else { panic!("a welcome") };
     assert_eq!(welcome.standing, Some(pb::Standing { role: pb::NodeRole::Worker.into(), ..Default::default() }));
     world.until_node(member.id, NodeState::Ready).await;

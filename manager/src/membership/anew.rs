@@ -1,0 +1,69 @@
+//! What the state says first when a cluster goes on with one manager, after the others were lost or from a backup.
+
+use std::sync::Arc;
+
+use skep_proto::model::{Cluster, ManagerStatus, Moment, Node, NodeId, NodeRole};
+
+use crate::store::{Change, State, Transaction};
+
+/// The first change of the new life: a later era, and this node as the only member. The other managers stay nodes that are wanted as
+/// managers, without a seat: one that comes back asks for one, as any that lost its log. Whoever is gone for good is to be demoted and
+/// removed by a person, as any node. `None`: there is no cluster, or it does not know this node.
+#[must_use]
+pub fn alone(state: &State, node: NodeId, seat: &ManagerStatus, now: Moment) -> Option<Transaction> {
+    let cluster = state.cluster()?;
+    let own = state.node(node)?;
+    let era = cluster.era.next(now);
+    let mut changes = vec![Change::PutCluster(Box::new(Cluster { era, ..Cluster::clone(cluster) }))];
+    changes.push(Change::PutNode(Box::new(seated(own, seat))));
+    let others = state.managers().filter(|other| other.id != node);
+    changes.extend(others.map(|other| Change::PutNode(Box::new(Node { manager: None, ..Node::clone(other) }))));
+    Some(Transaction { changes, at: now })
+}
+
+/// Whatever else was wanted of it: nobody else can do it now.
+fn seated(own: &Arc<Node>, seat: &ManagerStatus) -> Node {
+    let mut node = Node::clone(own);
+    (node.role, node.spec.role, node.manager) = (NodeRole::Manager, NodeRole::Manager, Some(seat.clone()));
+    node
+}
+
+#[cfg(test)]
+mod tests {
+    use skep_proto::model::Era;
+
+    use super::*;
+    use crate::fixture::{World, manager_state, node_id};
+    use crate::store::Touched;
+
+    fn seat() -> ManagerStatus {
+        ManagerStatus { raft_id: 77, address: "10.0.9.9:2377".into() }
+    }
+
+    #[test]
+    fn one_manager_remains_and_the_others_stay_nodes_that_may_come_back() {
+        let state = manager_state(&[(1, "10.0.0.1:2377"), (2, "10.0.0.2:2377"), (3, "10.0.0.3:2377")]);
+        let mut world = World { state, ..World::new(0) };
+        world.history(5);
+        let mut state = world.state;
+        let own = state.manager(2).unwrap().id;
+        let now = Moment(5_000);
+        let first = alone(&state, own, &seat(), now).unwrap();
+        let index = state.index() + 100;
+        assert!(state.apply(index, &[first], &mut Touched::default())[0].is_ok());
+        assert_eq!(state.managers().map(|node| node.id).collect::<Vec<_>>(), [own]);
+        assert_eq!(state.node(own).unwrap().manager, Some(seat()));
+        assert_eq!(state.nodes().filter(|node| node.spec.role == NodeRole::Manager).count(), 3);
+        assert_eq!(state.cluster().unwrap().era, Era(5_000));
+        let again = alone(&state, own, &seat(), Moment(1)).unwrap();
+        state.apply(index + 1, &[again], &mut Touched::default())[0].clone().unwrap();
+        assert_eq!(state.cluster().unwrap().era, Era(5_001), "a clock that is behind makes no earlier era");
+    }
+
+    #[test]
+    fn a_state_that_does_not_know_this_node_is_not_gone_on_with() {
+        let state = manager_state(&[(1, "10.0.0.1:2377")]);
+        assert_eq!(alone(&state, node_id(99), &seat(), Moment(1)), None);
+        assert_eq!(alone(&State::default(), node_id(1), &seat(), Moment(1)), None);
+    }
+}

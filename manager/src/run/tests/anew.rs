@@ -1,0 +1,94 @@
+//! One of three goes on alone; what becomes of the others when they are back.
+
+use std::time::Duration;
+
+use super::group::{Seat, end, free, group_of_three, has, joined, leader, until, write};
+use crate::store::ProposeError;
+use crate::{Manager, sys};
+
+/// The state of the survivor's cluster that must not change.
+fn kept(seat: &Seat) -> (String, String, String, u128) {
+    let state = seat.manager().store().read();
+    let cluster = state.cluster().unwrap();
+    let (worker, manager) = (cluster.worker_token.clone(), cluster.manager_token.clone());
+    (cluster.root_key.clone(), worker, manager, u128::from_be_bytes(cluster.id.to_bytes().try_into().unwrap()))
+}
+
+/// Two of three are lost, and the third goes on.
+async fn survivor_of(seats: &mut [Seat], survivor: usize) {
+    for lost in (0..3).filter(|&seat| seat != survivor) {
+        seats[lost].stop().await;
+    }
+    seats[survivor].stop().await;
+    Manager::make_alone(&seats[survivor].config).await.unwrap();
+    seats[survivor].start().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_survivor_goes_on_with_everything_and_takes_managers_in_again() {
+    let mut seats = group_of_three().await;
+    let leads = leader(&seats).await;
+    write(&seats[leads], "before").await.unwrap();
+    let survivor = (leads + 1) % 3;
+    until("the survivor to have it", || has(&seats[survivor], "before")).await;
+    let before = kept(&seats[survivor]);
+    let begun = sys::now();
+    survivor_of(&mut seats, survivor).await;
+    assert!(seats[survivor].manager().leads());
+    assert!(has(&seats[survivor], "before"));
+    assert_eq!(kept(&seats[survivor]), before);
+    assert_eq!(seats[survivor].manager().counts().unwrap().managers, 1);
+    assert!(seats[survivor].manager().store().era().unwrap().0 >= begun.0);
+    write(&seats[survivor], "after").await.unwrap();
+    let newcomer = joined(&seats[survivor]).await;
+    until("the newcomer to have it", || has(&newcomer, "after")).await;
+    until("two voters", || seats[survivor].manager().group().voters().count() == 2).await;
+    seats.push(newcomer);
+    end(seats).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_who_were_left_behind_hear_of_it_together_and_decide_nothing() {
+    let mut seats = group_of_three().await;
+    let survivor = (leader(&seats).await + 1) % 3;
+    survivor_of(&mut seats, survivor).await;
+    let ghosts: Vec<usize> = (0..3).filter(|&seat| seat != survivor).collect();
+    for &ghost in &ghosts {
+        seats[ghost].start().await;
+    }
+    until("both to hear of it", || ghosts.iter().all(|&ghost| *seats[ghost].manager().store().watch_over().borrow()))
+        .await;
+    for &ghost in &ghosts {
+        let refused = write(&seats[ghost], "ghost").await;
+        assert!(matches!(refused, Err(ProposeError::NotLeader | ProposeError::ReadOnly(_))), "{refused:?}");
+        until("it to lead no more", || !seats[ghost].manager().leads()).await;
+    }
+    write(&seats[survivor], "alive").await.unwrap();
+    assert!(!has(&seats[survivor], "ghost"));
+    let back = ghosts[0];
+    seats[back].stop().await;
+    Manager::put_aside(&seats[back].config).await.unwrap();
+    seats[back].config.managers = vec![seats[survivor].config.advertise.clone()];
+    seats[back].manager = Some(Manager::join(seats[back].config.clone()).await.unwrap());
+    until("it to have what it missed", || has(&seats[back], "alive")).await;
+    until("two voters", || seats[survivor].manager().group().voters().count() == 2).await;
+    end(seats).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_survivor_may_go_on_at_another_address() {
+    let mut seats = group_of_three().await;
+    for seat in &mut seats {
+        seat.stop().await;
+    }
+    let place = free();
+    (seats[2].config.listen, seats[2].config.advertise) = (place, place.to_string());
+    Manager::make_alone(&seats[2].config).await.unwrap();
+    seats[2].start().await;
+    let node = seats[2].config.identity.node;
+    let address = seats[2].manager().store().read().node(node).unwrap().manager.clone().unwrap().address;
+    assert_eq!(address, place.to_string());
+    let again = tokio::time::timeout(Duration::from_secs(20), Manager::make_alone(&seats[2].config)).await.unwrap();
+    assert!(again.is_err(), "a directory in use is left alone");
+    end(seats).await;
+}
