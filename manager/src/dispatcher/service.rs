@@ -21,7 +21,7 @@ use super::keeper::{Event, Parting, Settings};
 use super::registry::{Line, Registry};
 use super::session::{presented, say};
 use super::skew::{Finding, Skew};
-use super::talk::{Act, Talk};
+use super::talk::{Act, Talk, stamped};
 use crate::caller::{Caller, Peer};
 use crate::store::{Presented, Store, Watch};
 use crate::sys::{self, Clock};
@@ -204,14 +204,6 @@ fn refresh(talk: &mut Talk, dispatcher: &Dispatcher, node: NodeId) {
     talk.refresh(&state);
 }
 
-/// The welcome says when it left; what it waited for before must not look like a slow network.
-fn stamped(mut message: pb::ManagerMessage, greeted: Moment) -> pb::ManagerMessage {
-    if let Some(Said::Welcome(welcome)) = &mut message.message {
-        (welcome.clock_ms, welcome.hello_ms) = (sys::now().0, greeted.0);
-    }
-    message
-}
-
 async fn greeted(inbound: &mut Streaming<pb::AgentMessage>) -> Result<pb::Hello, DispatchError> {
     let first = tokio::time::timeout(HELLO_TIME_MAX, inbound.message()).await.map_err(|_| DispatchError::Silent)?;
     match first {
@@ -296,7 +288,7 @@ impl Talking {
             place = self.out.reserve(), if !idle => {
                 let place = place.map_err(|_| Parting::Lost)?;
                 if let Some(message) = self.talk.next_message() {
-                    place.send(Ok(stamped(message, self.greeted.at)));
+                    place.send(Ok(stamped(message, self.greeted.at, sys::now())));
                 }
                 None
             }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use skep_proto::model::moment::millis;
-use skep_proto::model::{NodeDescription, NodeId, SessionId, TaskId, TaskStatus};
+use skep_proto::model::{Moment, NodeDescription, NodeId, SessionId, TaskId, TaskStatus};
 use skep_proto::pb;
 use skep_proto::pb::manager_message::Message as Said;
 
@@ -35,6 +35,15 @@ pub enum Act {
     Foreign(TaskId),
     /// End the session.
     Part(Parting),
+}
+
+/// The welcome says when it left; what it waited for before must not look like a slow network.
+#[must_use]
+pub fn stamped(mut message: pb::ManagerMessage, greeted: Moment, now: Moment) -> pb::ManagerMessage {
+    if let Some(Said::Welcome(welcome)) = &mut message.message {
+        (welcome.clock_ms, welcome.hello_ms) = (now.0, greeted.0);
+    }
+    message
 }
 
 /// An open session.
