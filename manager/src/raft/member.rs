@@ -123,15 +123,25 @@ impl Member {
     /// # Errors
     /// When something could not be made durable. The member is to be taken apart then.
     pub(super) fn drive(&mut self, world: &mut impl World) -> Result<(), RaftError> {
+        let mut has_stood = false;
         loop {
             self.ask_for_reads();
-            let Some(turn) = self.machine.begin() else { break };
-            self.turn(turn, world)?;
+            match self.machine.begin() {
+                Some(turn) => self.turn(turn, world)?,
+                None if !has_stood && self.stand() => has_stood = true,
+                None => break,
+            }
         }
         if !self.machine.leads() {
             self.fail(&ProposeError::NotLeader);
         }
         Ok(())
+    }
+
+    /// A member that is alone need not wait for an election. It may find that out from what was committed before it started, and then
+    /// nothing else would wake it: one that is alone has no clock.
+    fn stand(&mut self) -> bool {
+        self.machine.is_alone() && !self.machine.leads() && self.machine.campaign().is_ok()
     }
 
     /// The order is what makes it safe: see [`super::machine`].

@@ -126,7 +126,7 @@ impl Driver {
     }
 
     async fn serve(&mut self, proposals: &mut mpsc::Receiver<Proposal>, commands: &mut mpsc::Receiver<Command>) {
-        self.stand();
+        self.drive();
         let tick = self.options.heartbeat / TICKS_A_HEARTBEAT;
         let mut ticked = Instant::now();
         let mut over = self.wires.store.watch_over();
@@ -172,17 +172,6 @@ impl Driver {
             }
             Condition::ReadOnly { .. } => self.retry(),
         }
-    }
-
-    /// A member that is alone need not wait for an election.
-    fn stand(&mut self) {
-        if let Condition::Up(member) = &mut self.member
-            && member.machine().is_alone()
-            && let Err(error) = member.machine_mut().campaign()
-        {
-            tracing::error!(%error, "failed to stand for election");
-        }
-        self.drive();
     }
 
     /// Nothing can be written: proposals are refused, reads go on, and writing is tried again. What the machine holds beyond the disk
@@ -237,7 +226,7 @@ impl Driver {
             }
             Err(error) => return self.go_read_only(&error),
         }
-        self.stand();
+        self.drive();
         if let Condition::Up(_) = self.member {
             tracing::info!("the log can be written again");
         }
