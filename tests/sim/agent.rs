@@ -168,7 +168,12 @@ impl Agent {
                     daemon.conn.iter().for_each(|conn| stage.send(*conn, Side::Manager, Packet::End));
                 }
                 Effect::Removed => daemon.removed = true,
-                Effect::Stand(_) | Effect::Refused(_) => {}
+                // It renews its certificate, which takes its time.
+                Effect::Stand(_) => {
+                    let delay = stage.chance.delay(100 * MS, 3 * SECOND);
+                    stage.after(delay, Event::Seat(place));
+                }
+                Effect::Refused(_) => {}
                 Effect::Unreadable(error) => panic!("an order cannot be read: {error}"),
                 Effect::Prepare(order) => self.executor.prepare(stage, order),
                 Effect::Start(task) => self.executor.start(stage, task),
@@ -228,6 +233,7 @@ impl Agent {
         self.life += 1;
         if daemon.machine.ending() == Some(true) {
             self.has_left = daemon.machine.worker().is_empty();
+            stage.after(MS, Event::Seat(self.place));
             self.disk = Disk { list: Vec::new(), managers: std::mem::take(&mut self.disk.managers) };
         } else {
             self.disk.list = record::encode(&daemon.machine.worker().list());

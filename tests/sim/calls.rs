@@ -1,23 +1,27 @@
-//! The way of what a user asks: to some manager, on to the leader, into the log, and back.
+//! The way of what a user asks: to some manager, on to the leader, which makes sure that it leads, into the log, and back. The product's
+//! `forward` and `api` do the same.
 
-use skep_manager::store::Transaction;
+use skep_manager::store::{Change, Transaction};
 
+use super::asks::{Answer, Ask, View, change};
 use super::check;
-use super::queue::{Event, Owner};
+use super::queue::{Event, Owner, Result};
 use super::time::{MS, SECOND};
-use super::user::{Ask, change};
 use super::world::World;
 
+/// So many answers in a thousand are lost on their way.
+const LOST_ANSWERS: u64 = 30;
+
 impl World {
-    /// The user does the next thing.
+    /// The user does the next thing, whatever became of the last.
     pub(super) fn ask(&mut self) {
         if self.stage.rules.is_quiet {
             return;
         }
-        let next = self.stage.chance.between(100 * MS, 3 * SECOND);
+        let next = self.stage.chance.between(50 * MS, 3 * SECOND);
         self.stage.after(next, Event::User);
         let Some(store) = self.truth().cloned() else { return };
-        let (number, ask) = self.user.ask(&mut self.stage.chance, &store.read());
+        let (number, ask) = self.user.ask(&mut self.stage.chance, &store.read(), self.stage.now);
         self.stage.note(format_args!("user: call {number}: {ask:?}"));
         let (delay, manager) = (self.stage.chance.delay(MS, 100 * MS), self.any_manager());
         self.stage.after(delay, Event::Call(manager, number, 0));
@@ -25,41 +29,75 @@ impl World {
 
     /// A call reaches a manager; one that does not lead passes it on.
     pub(super) fn call(&mut self, manager: usize, number: u64, hops: u32) {
-        let at = self.managers[manager].wall(&self.stage);
         let Some(daemon) = &self.managers[manager].daemon else { return };
-        let Some(ask) = self.user.asked.get(&number) else { return };
         if daemon.term.is_none() {
             let leader = self.managers[manager].leader().filter(|_| hops < 2);
             let delay = self.stage.chance.delay(MS, self.stage.rules.latency_max);
             leader.into_iter().for_each(|leader| self.stage.after(delay, Event::Call(leader, number, hops + 1)));
             return;
         }
-        let change = change(ask, &daemon.store.read());
-        let owner = if matches!(ask, Ask::Look) { Owner::Read(number) } else { Owner::User(number) };
-        let transactions: Vec<Transaction> =
-            change.into_iter().map(|change| Transaction { changes: vec![change], at }).collect();
-        if !transactions.is_empty() || matches!(owner, Owner::Read(_)) {
-            self.managers[manager].propose(&mut self.stage, owner, transactions);
+        self.managers[manager].propose(&mut self.stage, Owner::Read(number), Vec::new());
+    }
+
+    /// A manager has made sure that it leads: what it has now is what the user sees, or what the change is made of.
+    pub(super) fn looked(&mut self, manager: usize, number: u64) {
+        let Some(ask) = self.user.calls.get(&number).map(|call| call.ask.clone()) else { return };
+        let Some(daemon) = &self.managers[manager].daemon else { return };
+        let (store, group) = (daemon.store.clone(), daemon.seat.group());
+        match ask {
+            Ask::Look => {
+                let view = View::of(&store.read());
+                let begun = self.user.looks.remove(&number).unwrap_or_default();
+                let verdict =
+                    check::invariant_reads_see_what_was_acknowledged(&store.read(), &begun, &self.user.history);
+                self.judge(verdict);
+                if self.answers(number, Answer::Saw(Box::new(view))) {
+                    self.user.seen(&store.read());
+                }
+            }
+            ask => {
+                let change = change(&ask, &store.read(), &group);
+                self.propose_for(manager, number, change);
+            }
         }
     }
 
-    /// A manager has made sure that it leads: what it has now is what the user sees.
-    pub(super) fn looked(&mut self, manager: usize, number: u64) {
-        let Some(store) = self.managers[manager].daemon.as_ref().map(|daemon| daemon.store.clone()) else { return };
-        let Some(begun) = self.user.looks.remove(&number) else { return };
-        let state = store.read();
-        let verdict = check::invariant_reads_see_what_was_acknowledged(&state, &begun, &self.user.history);
-        self.user.seen(&state);
-        drop(state);
-        self.judge(verdict);
+    fn propose_for(&mut self, manager: usize, number: u64, change: std::result::Result<Change, Answer>) {
+        let at = self.managers[manager].wall(&self.stage);
+        match change {
+            Ok(change) => {
+                let transaction = Transaction { changes: vec![change], at };
+                self.managers[manager].propose(&mut self.stage, Owner::User(number), vec![transaction]);
+            }
+            Err(answer) => {
+                self.answers(number, answer);
+            }
+        }
     }
 
-    /// A call was committed.
-    pub(super) fn acknowledged(&mut self, number: u64, version: u64) {
+    /// A change was committed, refused, or nobody knows.
+    pub(super) fn changed(&mut self, number: u64, result: Result) {
+        let Some(outcome) = result.ok().and_then(|outcomes| outcomes.into_iter().next()) else { return };
+        let Ok(version) = outcome else {
+            self.answers(number, Answer::Failed);
+            return;
+        };
         self.stage.note(format_args!("user: call {number} is done at {version}"));
-        self.user.acknowledged(number, version);
-        if let Some(Ask::AddNode(node)) = self.user.asked.get(&number).cloned() {
+        if let Some(Ask::AddNode(node)) = self.user.calls.get(&number).map(|call| call.ask.clone()) {
             self.add_agent(node);
         }
+        if self.answers(number, Answer::Done) {
+            self.user.acknowledged(number, version);
+        }
+    }
+
+    /// The answer reaches the user, or is lost.
+    fn answers(&mut self, number: u64, answer: Answer) -> bool {
+        let arrives = !self.stage.chance.once_in(LOST_ANSWERS);
+        let now = self.stage.now;
+        if let Some(call) = self.user.calls.get_mut(&number).filter(|_| arrives) {
+            call.ended = Some((now, answer));
+        }
+        arrives
     }
 }

@@ -4,7 +4,7 @@
 //! The time that a round takes, mostly of the disk, passes before it: whatever came meanwhile is part of it. A crash may fall on any
 //! write of a round.
 
-use skep_manager::group::{Leadership, MemberChange};
+use skep_manager::group::{ChangeError, Group, Leadership, MemberChange};
 use skep_manager::raft::testing::{CrashPoint, MemoryDisk, MemoryMember, Parcel};
 use skep_manager::store::{Outcome, Proposal, ProposeError, Store, Transaction};
 use skep_proto::model::Seed;
@@ -25,6 +25,10 @@ pub(crate) enum Input {
     Propose(Box<Proposal>),
     /// Leadership is handed over.
     Transfer,
+    /// Messages to that member were dropped.
+    Unreachable(u64),
+    /// The leader's membership loop, in that term, wants the group to change.
+    Change(MemberChange, u64),
 }
 
 /// A proposal's outcome.
@@ -55,13 +59,15 @@ pub(crate) struct Seat {
     member: MemoryMember,
     inbox: Vec<Input>,
     waiting: Vec<Waiting>,
+    /// A change of the group that is under way, and the term in which it was asked for.
+    changing: Option<(u64, oneshot::Receiver<Result<(), ChangeError>>)>,
 }
 
 impl Seat {
     /// Takes up what is durable; the state goes into the store.
     pub(crate) fn start(disk: MemoryDisk, store: &Store, seed: Seed) -> Self {
         let member = MemoryMember::start(disk, store.clone(), seed);
-        Self { member, inbox: Vec::new(), waiting: Vec::new() }
+        Self { member, inbox: Vec::new(), waiting: Vec::new(), changing: None }
     }
 
     /// What a crash leaves.
@@ -96,6 +102,8 @@ impl Seat {
                 Input::SnapshotSent(id, arrived) => self.member.snapshot_sent(id, arrived),
                 Input::Propose(proposal) => self.member.propose(*proposal),
                 Input::Transfer => self.member.transfer(None),
+                Input::Unreachable(id) => self.member.unreachable(id),
+                Input::Change(change, term) => self.changing = Some((term, self.member.change(change))),
             }
         }
         let (out, has_died) = self.member.drive(crash);
@@ -115,10 +123,19 @@ impl Seat {
             answers.push((waiting.owner, waiting.term, answer));
             false
         });
+        if let Some((term, answer)) = &mut self.changing {
+            let answer = match answer.try_recv() {
+                Err(TryRecvError::Empty) => return answers,
+                Ok(Ok(())) => Ok(Vec::new()),
+                Ok(Err(_)) | Err(TryRecvError::Closed) => Err(ProposeError::NotLeader),
+            };
+            answers.push((Owner::Membership, *term, answer));
+            self.changing = None;
+        }
         answers
     }
 
-    /// Asks for a change of the group; whether it was made is seen from the group.
+    /// Asks for a change of the group before anything else happens; whether it was made is seen from the group.
     pub(crate) fn change(&mut self, change: MemberChange) {
         drop(self.member.change(change));
     }
@@ -128,9 +145,19 @@ impl Seat {
         self.member.snapshot();
     }
 
+    /// The group as this member sees it.
+    pub(crate) fn group(&self) -> Group {
+        self.member.group()
+    }
+
+    /// There is nobody else in it.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.member.is_alone()
+    }
+
     /// Who leads, as far as this member knows.
     pub(crate) fn leadership(&self) -> Leadership {
-        self.member.group().leadership
+        self.member.leadership()
     }
 
     /// Index of the last applied entry.

@@ -19,19 +19,22 @@ pub(crate) enum Fault {
     KillManager,
     Transfer,
     CutManagers,
+    Partition,
+    Ring,
     Snapshot,
     FreezeManager,
     JumpManagerClock,
     JumpAgentClock,
     SlowNet,
     LossyNet,
+    DoublingNet,
     SlowDisk,
     FailingSteps,
     Relabel,
 }
 
 /// Each with how often it is chosen.
-const FAULTS: [(Fault, u64); 18] = [
+const FAULTS: [(Fault, u64); 21] = [
     (Fault::KillAgent, 14),
     (Fault::StopAgent, 8),
     (Fault::CutPower, 5),
@@ -41,12 +44,15 @@ const FAULTS: [(Fault, u64); 18] = [
     (Fault::KillManager, 8),
     (Fault::Transfer, 4),
     (Fault::CutManagers, 8),
+    (Fault::Partition, 5),
+    (Fault::Ring, 3),
     (Fault::Snapshot, 5),
     (Fault::FreezeManager, 5),
     (Fault::JumpManagerClock, 3),
     (Fault::JumpAgentClock, 3),
     (Fault::SlowNet, 5),
     (Fault::LossyNet, 4),
+    (Fault::DoublingNet, 3),
     (Fault::SlowDisk, 5),
     (Fault::FailingSteps, 5),
     (Fault::Relabel, 4),
@@ -86,6 +92,8 @@ impl World {
             Fault::KillManager => self.kill_manager(manager),
             Fault::Transfer => drop(self.managers[manager].give(&mut self.stage, Input::Transfer, false)),
             Fault::CutManagers => self.cut_managers(),
+            Fault::Partition => self.partition(),
+            Fault::Ring => self.ring(),
             Fault::Snapshot => {
                 let daemon = self.managers[manager].daemon.as_mut();
                 daemon.into_iter().for_each(|daemon| daemon.seat.snapshot());
@@ -94,6 +102,7 @@ impl World {
             Fault::JumpManagerClock => self.managers[manager].clock.offset_ms += self.jump(),
             Fault::JumpAgentClock => self.agents[agent].clock.offset_ms += self.jump(),
             Fault::SlowNet => self.stage.rules.latency_max = self.stage.chance.between(5 * MS, 3 * SECOND),
+            Fault::DoublingNet => self.stage.rules.doubles = self.stage.chance.below(200),
             Fault::LossyNet => self.stage.rules.losses = self.stage.chance.below(200),
             Fault::SlowDisk => self.stage.rules.sync_max = self.stage.chance.between(5 * MS, 3 * SECOND),
             Fault::FailingSteps => {
@@ -114,8 +123,9 @@ impl World {
     }
 
     pub(crate) fn any_manager(&mut self) -> usize {
-        let count = u64::try_from(self.managers.len()).expect("few managers");
-        usize::try_from(self.stage.chance.below(count)).expect("few managers")
+        let seats: Vec<usize> =
+            self.managers.iter().filter(|manager| !manager.is_retired).map(|manager| manager.place).collect();
+        self.stage.chance.pick(&seats).unwrap_or(0)
     }
 
     fn later(&mut self, most: Us) -> Us {

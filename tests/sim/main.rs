@@ -4,10 +4,11 @@
 //! Everything that decides is the product's own code: the store and what it refuses, the loops of the leader, the dispatcher's
 //! sessions, the agent's machine. Only what the product leaves to its drivers is imitated here: the order in which things happen
 //! ([`queue`]), the network ([`net`]), the disks and threads of Raft members ([`consensus`]), containers ([`executor`]). [`world`] joins
-//! them, [`members`] is the group of managers, [`fault`] breaks things,
-//! [`user`] asks for things, [`check`] says what must hold.
+//! them, [`members`] is the group of managers, [`seats`] who comes into it and who goes, [`fault`] breaks things, [`user`] asks for
+//! things, [`check`] says what must hold.
 
 mod agent;
+mod asks;
 mod calls;
 mod chance;
 mod check;
@@ -17,8 +18,10 @@ mod fault;
 mod manager;
 mod members;
 mod net;
+mod partition;
 mod queue;
 mod run;
+mod seats;
 mod stage;
 mod time;
 mod user;
@@ -32,6 +35,11 @@ const CLUSTER: ClusterId = ClusterId::new(1);
 /// A manager's number in the group.
 fn raft_id(manager: usize) -> u64 {
     u64::try_from(manager).expect("few managers") + 1
+}
+
+/// Where the member with that number is.
+fn place(raft_id: u64) -> Option<usize> {
+    usize::try_from(raft_id).ok()?.checked_sub(1)
 }
 
 /// Seeds of a plain test run: as many as pass in some seconds of a debug build.

@@ -1,15 +1,14 @@
 //! The group of managers in the world: how it begins, its rounds and messages, who leads, who dies and comes back.
 
 use skep_manager::group::MemberChange;
-use skep_manager::raft::testing::{CrashPoint, MemoryDisk, Parcel};
+use skep_manager::raft::testing::{CrashPoint, Parcel, Remnant};
 
 use super::check::{Verdict, broken};
 use super::consensus::{Input, Round};
-use super::manager::reply;
 use super::queue::{Event, Side};
-use super::raft_id;
 use super::time::{MS, SECOND, Us};
 use super::world::World;
+use super::{place, raft_id};
 use skep_manager::store::{Proposal, Transaction};
 
 /// A tick of Raft: a fifth of its heartbeat. Half as often as on a real manager, which saves time and loses nothing.
@@ -20,9 +19,8 @@ impl World {
     pub(super) fn start_manager(&mut self, place: usize) {
         if self.managers[place].start(&mut self.stage) {
             self.round(place, None);
-            if self.managers.len() > 1 {
-                self.stage.after(TICK, Event::Beat(place, self.managers[place].life));
-            }
+            self.stage.after(TICK, Event::Beat(place, self.managers[place].life));
+            self.stage.after(MS, Event::Ask(place));
         }
     }
 
@@ -31,7 +29,11 @@ impl World {
         if self.managers[place].life != life || self.managers[place].daemon.is_none() {
             return;
         }
-        self.stage.after(TICK, Event::Beat(place, life));
+        let is_alone = self.managers[place].daemon.as_ref().is_some_and(|daemon| daemon.seat.is_alone());
+        self.stage.after(if is_alone { SECOND } else { TICK }, Event::Beat(place, life));
+        if is_alone {
+            return;
+        }
         if self.managers[place].give(&mut self.stage, Input::Tick, true) {
             self.round(place, None);
         }
@@ -52,7 +54,8 @@ impl World {
             return self.bury(place);
         }
         for (owner, term, answer) in answers {
-            reply(&mut self.stage, place, term, owner, answer);
+            let (life, delay) = (self.managers[place].life, self.stage.chance.delay(MS, SECOND));
+            self.stage.after(delay, Event::Reply(place, life, term, owner, answer));
         }
         self.applied(place);
         let verdict = self.invariant_one_manager_leads_a_term(place);
@@ -79,6 +82,10 @@ impl World {
         let lost = self.stage.chance.once_in(self.stage.rules.losses);
         let delay = self.stage.chance.delay(MS, self.stage.rules.latency_max);
         if !lost {
+            if !parcel.has_snapshot() && self.stage.chance.once_in(self.stage.rules.doubles) {
+                let late = self.stage.chance.delay(MS, self.stage.rules.latency_max);
+                self.stage.after(late, Event::Parcel(Box::new(parcel.clone())));
+            }
             return self.stage.after(delay, Event::Parcel(Box::new(parcel)));
         }
         self.arrived(&parcel, false);
@@ -86,67 +93,58 @@ impl World {
 
     /// A message is there.
     pub(super) fn delivered(&mut self, parcel: Box<Parcel>) {
-        let (from, to) = (place(parcel.from), place(parcel.to));
+        let (Some(from), Some(to)) = (place(parcel.from), place(parcel.to)) else { return };
         let arrives = self.managers[to].daemon.is_some() && !self.stage.net.is_cut_between(from, to, self.stage.now);
         self.arrived(&parcel, arrives);
         if arrives {
             self.managers[to].give(&mut self.stage, Input::Parcel(parcel), false);
+        } else if self.stage.chance.once_in(100) {
+            self.managers[from].give(&mut self.stage, Input::Unreachable(raft_id(to)), false);
         }
     }
 
     /// Whoever sent a snapshot hears what became of it.
     fn arrived(&mut self, parcel: &Parcel, arrives: bool) {
-        if parcel.has_snapshot() {
-            self.managers[place(parcel.from)].give(&mut self.stage, Input::SnapshotSent(parcel.to, arrives), false);
+        if let Some(from) = place(parcel.from).filter(|_| parcel.has_snapshot()) {
+            self.managers[from].give(&mut self.stage, Input::SnapshotSent(parcel.to, arrives), false);
         }
     }
 
     /// A manager dies, now or in the middle of what it writes next, and comes back.
     pub(crate) fn kill_manager(&mut self, manager: usize) {
         if self.stage.chance.once_in(400) {
-            let kept = self.stage.chance.once_in(500);
+            let number = u64::try_from(self.stage.chance.bits() >> 64).unwrap_or(0);
+            let remnants = [Remnant::Nothing, Remnant::All, Remnant::Pieces(number), Remnant::Flipped(number % 16_384)];
+            let remnant = self.stage.chance.pick(&remnants).unwrap_or(Remnant::Nothing);
             let at_save = usize::try_from(self.stage.chance.below(2)).unwrap_or(0);
-            self.managers[manager].dies = Some(CrashPoint { at_save, kept });
+            self.managers[manager].dies = Some(CrashPoint { at_save, remnant });
         } else {
             self.bury(manager);
         }
     }
 
     fn bury(&mut self, manager: usize) {
+        if self.end(manager) {
+            let delay = self.stage.chance.between(100 * MS, 8 * SECOND);
+            self.stage.after(delay, Event::Restart(manager));
+        }
+    }
+
+    /// A manager's process ends. `false`: it was not up.
+    pub(super) fn end(&mut self, manager: usize) -> bool {
         if !self.managers[manager].crash(&mut self.stage) {
-            return;
+            return false;
         }
         for place in (0..self.managers.len()).filter(|place| *place != manager) {
             self.managers[place].give(&mut self.stage, Input::Lost(raft_id(manager)), false);
         }
-        let delay = self.stage.chance.between(100 * MS, 8 * SECOND);
-        self.stage.after(delay, Event::Restart(manager));
-    }
-
-    /// Some manager and some others do not hear each other for a while.
-    pub(crate) fn cut_managers(&mut self) {
-        let (count, one) = (self.managers.len(), self.any_manager());
-        let most = self.stage.chance.pick(&[2 * SECOND, 8 * SECOND, 20 * SECOND]).unwrap_or(SECOND);
-        let until = self.stage.now + self.stage.chance.between(50 * MS, most);
-        let (out, into, alone) =
-            (self.stage.chance.once_in(700), self.stage.chance.once_in(700), self.stage.chance.once_in(500));
-        let other = self.any_manager();
-        for place in (0..count).filter(|place| *place != one && (alone || *place == other)) {
-            if out {
-                self.stage.net.cut_between(one, place, until);
-            }
-            if into {
-                self.stage.net.cut_between(place, one, until);
-            }
-        }
+        true
     }
 
     /// The group before anything else happens: the first manager founds it and lets the others in.
     pub(super) fn gather(&mut self, first: Transaction) {
         for place in 0..self.managers.len() {
             let id = raft_id(place);
-            let disk = if place == 0 { MemoryDisk::founded(id) } else { MemoryDisk::joined(id) };
-            self.managers[place].disk = Some(disk);
             self.managers[place].start(&mut self.stage);
             for change in [MemberChange::AddLearner(id), MemberChange::Promote(id)].into_iter().filter(|_| place > 0) {
                 self.managers[0].change(change);
@@ -161,9 +159,7 @@ impl World {
         for place in 0..self.managers.len() {
             self.applied(place);
             self.managers[place].lead(&mut self.stage);
-            if self.managers.len() > 1 {
-                self.stage.after(TICK, Event::Beat(place, self.managers[place].life));
-            }
+            self.stage.after(TICK, Event::Beat(place, self.managers[place].life));
         }
     }
 
@@ -172,7 +168,7 @@ impl World {
         for _ in 0..4 {
             let mut parcels = self.tick_all();
             while let Some(parcel) = parcels.pop() {
-                let (to, from) = (place(parcel.to), place(parcel.from));
+                let (Some(to), Some(from)) = (place(parcel.to), place(parcel.from)) else { continue };
                 let (has_snapshot, id) = (parcel.has_snapshot(), parcel.to);
                 parcels.extend(self.managers[to].hand(Input::Parcel(Box::new(parcel))));
                 if has_snapshot {
@@ -191,9 +187,4 @@ impl World {
         self.stage.close(id, Side::Manager, false);
         self.stage.lose(id, Side::Agent, 5 * MS);
     }
-}
-
-/// Where the member with that number is.
-fn place(raft_id: u64) -> usize {
-    usize::try_from(raft_id).expect("few managers") - 1
 }

@@ -50,14 +50,23 @@ pub(crate) struct Conn {
     lanes: [Lane; 2],
 }
 
+/// A way between managers on which messages are lost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cut {
+    /// For so long.
+    pub(crate) until: Us,
+    /// It comes and goes in spans of this length; without one it stays.
+    pub(crate) flaps: Option<Us>,
+}
+
 /// All streams, and which links are cut until when.
 #[derive(Debug, Default)]
 pub(crate) struct Net {
     conns: BTreeMap<ConnId, Conn>,
     opened: ConnId,
     cuts: BTreeMap<(usize, usize), [Us; 2]>,
-    /// From which manager to which nothing gets through, until when.
-    between: BTreeMap<(usize, usize), Us>,
+    /// From which manager to which nothing gets through.
+    between: BTreeMap<(usize, usize), Cut>,
 }
 
 fn place(side: Side) -> usize {
@@ -101,14 +110,15 @@ impl Net {
         link.and_then(|link| self.cuts.get(&link)).map_or(0, |until| until[place(side)])
     }
 
-    /// Messages from one manager to another are lost until then.
-    pub(crate) fn cut_between(&mut self, from: usize, to: usize, until: Us) {
-        self.between.insert((from, to), until);
+    /// Messages from one manager to another are lost.
+    pub(crate) fn cut_between(&mut self, from: usize, to: usize, cut: Cut) {
+        self.between.insert((from, to), cut);
     }
 
     /// Whether they are lost now.
     pub(crate) fn is_cut_between(&self, from: usize, to: usize, now: Us) -> bool {
-        self.between.get(&(from, to)).is_some_and(|until| *until > now)
+        let is_in = |cut: &Cut| cut.until > now && cut.flaps.is_none_or(|span| (now / span).is_multiple_of(2));
+        self.between.get(&(from, to)).is_some_and(is_in)
     }
 
     fn drop_if_free(&mut self, id: ConnId) {

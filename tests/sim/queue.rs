@@ -34,6 +34,10 @@ pub(crate) enum Owner {
     Admit(ConnId),
     /// Sessions whose agents ask whether they are in contact.
     Contact,
+    /// The loop that makes the group what the nodes say.
+    Membership,
+    /// A manager that wants to join.
+    Join,
 }
 
 /// A leader's loop.
@@ -44,6 +48,7 @@ pub(crate) enum Loop {
     Allocator,
     Keeper,
     Carrier,
+    Membership,
 }
 
 /// What a proposal came to.
@@ -72,8 +77,8 @@ pub(crate) enum Event {
     Session(ConnId),
     /// A container's shim looks after its lifeline.
     Care(usize, TaskId),
-    /// A proposal's outcome reaches its owner; with manager and term.
-    Reply(usize, u64, Owner, Result),
+    /// A proposal's outcome reaches its owner; with manager, its life, and the term.
+    Reply(usize, u32, u64, Owner, Result),
     /// A manager's Raft clock ticks; with its life.
     Beat(usize, u32),
     /// A manager's Raft thread takes what waits; with its life.
@@ -82,6 +87,12 @@ pub(crate) enum Event {
     Parcel(Box<Parcel>),
     /// A manager hears what its Raft thread says of who leads; with its life.
     Lead(usize, u32),
+    /// A node becomes what the managers say that it is: one of them, or none.
+    Seat(usize),
+    /// A manager that is no member yet asks to join.
+    Ask(usize),
+    /// And that reaches some manager; by its place, and how often it was passed on.
+    Join(usize, usize, u32),
     /// The user does the next thing.
     User,
     /// A call of the user arrives at a manager; by its number, and how often it was passed on.

@@ -15,12 +15,19 @@ use super::world::{Size, World};
 /// Lines that are shown of a failing run.
 const SHOWN: usize = 120;
 
+/// So many worlds in a thousand have a hundred nodes.
+const LARGE: u64 = 10;
+
 /// The size of a seed's world: mostly small ones, which are as good at finding what is wrong and take less time.
 fn size(seed: u64) -> Size {
     let mut chance = Chance::new(seed ^ 0x5151);
+    let trouble = chance.between(10, 60) * SECOND;
+    if chance.once_in(LARGE) {
+        return Size { managers: chance.pick(&[3, 5]).unwrap_or(5), agents: 100, trouble };
+    }
     let managers = chance.pick(&[1, 3, 3, 5]).unwrap_or(1);
     let agents = usize::try_from(chance.between(5, 10)).unwrap_or(5);
-    Size { managers, agents, trouble: chance.between(10, 60) * SECOND }
+    Size { managers, agents, trouble }
 }
 
 /// What a run came to.

@@ -35,6 +35,8 @@ pub(crate) struct Rules {
     pub(crate) sync_max: Us,
     /// So many messages between managers in a thousand are lost.
     pub(crate) losses: u64,
+    /// So many come twice.
+    pub(crate) doubles: u64,
 }
 
 /// What is shared.

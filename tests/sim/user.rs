@@ -3,47 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use skep_manager::api::held::single_writers_on;
-use skep_manager::api::validate;
-use skep_manager::store::{Change, State};
+use skep_manager::store::State;
 use skep_proto::model::{
-    Availability, Constraint, Meta, MinAvailable, Mode, Moment, Node, NodeDescription, NodeId, NodeRole, NodeSpec,
-    NodeState, NodeStatus, OnDisconnect, PortConfig, Protocol, PublishMode, Resources, RestartCondition, RestartPolicy,
-    Service, ServiceId, ServiceName, ServiceSpec, TaskSpec, UpdateConfig,
+    Availability, MinAvailable, Mode, NodeId, NodeRole, OnDisconnect, PublishMode, Resources, RestartCondition,
+    RestartPolicy, ServiceId, ServiceName, ServiceSpec, TaskSpec, UpdateConfig,
 };
 
+use super::asks::{Ask, Call, Edit, View, port, zone};
 use super::chance::Chance;
 use super::executor::{CRASHING, ENDING, MISSING, STEADY};
+use super::time::Us;
 
 /// Services that may exist at a time.
 const SERVICES_MAX: usize = 8;
 
-/// Something that the user asks for.
-#[derive(Clone, Debug)]
-pub(crate) enum Ask {
-    Create(ServiceId, Box<ServiceSpec>),
-    Scale(ServiceId, u32),
-    Edit(ServiceId, Edit),
-    Remove(ServiceId),
-    Availability(NodeId, Availability),
-    Label(NodeId, String),
-    AddNode(NodeId),
-    RemoveNode(NodeId),
-    Look,
-}
-
-/// A change of a spec that is not its size.
-#[derive(Clone, Debug)]
-pub(crate) enum Edit {
-    Image(&'static str),
-    Force,
-    Env(u64),
-    Zone(Option<&'static str>),
-    Rollout(UpdateConfig),
-    Memory(u64),
-    HostPort(u16),
-    Max(Option<u32>),
-}
+/// Managers that are wanted at a time.
+const MANAGERS_MAX: usize = 5;
 
 /// Versions that objects have at least.
 #[derive(Clone, Debug, Default)]
@@ -84,7 +59,10 @@ pub(crate) struct History {
 #[derive(Debug, Default)]
 pub(crate) struct User {
     count: u64,
-    pub(crate) asked: BTreeMap<u64, Ask>,
+    /// Everything that was asked.
+    pub(crate) calls: BTreeMap<u64, Call>,
+    /// What there was before.
+    pub(crate) begun: View,
     /// What each look must see at least.
     pub(crate) looks: BTreeMap<u64, Promises>,
     pub(crate) history: History,
@@ -92,10 +70,10 @@ pub(crate) struct User {
 
 impl User {
     /// Asks for something, given what can be seen of the cluster.
-    pub(crate) fn ask(&mut self, chance: &mut Chance, state: &State) -> (u64, Ask) {
+    pub(crate) fn ask(&mut self, chance: &mut Chance, state: &State, now: Us) -> (u64, Ask) {
         self.count += 1;
         let ask = choose(chance, state, self.count);
-        self.asked.insert(self.count, ask.clone());
+        self.calls.insert(self.count, Call { ask: ask.clone(), begun: now, ended: None });
         match &ask {
             Ask::Remove(service) => drop(self.history.removed_services.insert(*service)),
             Ask::RemoveNode(node) => drop(self.history.removed_nodes.insert(*node)),
@@ -107,12 +85,16 @@ impl User {
 
     /// The call with that number was committed at that version.
     pub(crate) fn acknowledged(&mut self, number: u64, version: u64) {
-        let Some(ask) = self.asked.get(&number) else { return };
-        match ask {
+        let Some(call) = self.calls.get(&number) else { return };
+        match &call.ask {
             Ask::Create(service, _) | Ask::Scale(service, _) | Ask::Edit(service, _) | Ask::Remove(service) => {
                 self.history.promised.service(*service, version);
             }
-            Ask::Availability(node, _) | Ask::Label(node, _) | Ask::AddNode(node) | Ask::RemoveNode(node) => {
+            Ask::Availability(node, _)
+            | Ask::Label(node, _)
+            | Ask::Role(node, _)
+            | Ask::AddNode(node)
+            | Ask::RemoveNode(node) => {
                 self.history.promised.node(*node, version);
             }
             Ask::Look => {}
@@ -142,7 +124,8 @@ fn choose(chance: &mut Chance, state: &State, number: u64) -> Ask {
         (66..74, _, Some(node)) => chance.pick(&["a", "b", ""]).map(|zone| Ask::Label(node, zone.to_owned())),
         (74..77, _, Some(node)) if nodes.len() > 3 && !is_manager(state, node) => Some(Ask::RemoveNode(node)),
         (77..80, ..) => Some(Ask::AddNode(NodeId::new(chance.bits()))),
-        (80..88, ..) => Some(Ask::Look),
+        (80..86, ..) => Some(Ask::Look),
+        (86..90, _, Some(node)) => Some(Ask::Role(node, role(state, node))),
         _ => None,
     };
     let create = |chance: &mut Chance| {
@@ -158,6 +141,12 @@ fn choose(chance: &mut Chance, state: &State, number: u64) -> Ask {
 
 fn is_manager(state: &State, node: NodeId) -> bool {
     state.node(node).is_some_and(|node| node.manager.is_some())
+}
+
+/// Another one than it has, unless there are managers enough.
+fn role(state: &State, node: NodeId) -> NodeRole {
+    let managers = state.nodes().filter(|node| node.spec.role == NodeRole::Manager).count();
+    if is_manager(state, node) || managers >= MANAGERS_MAX { NodeRole::Worker } else { NodeRole::Manager }
 }
 
 fn edit(chance: &mut Chance) -> Edit {
@@ -230,108 +219,4 @@ fn spec(chance: &mut Chance, number: u64) -> ServiceSpec {
     let mut update = rollout(chance);
     update.start_first &= !task.is_single_writer();
     ServiceSpec { name, labels, task, mode, ports, update, min_available }
-}
-
-fn port(published: u16, mode: PublishMode) -> PortConfig {
-    PortConfig { protocol: Protocol::Tcp, target: 80, published, mode }
-}
-
-fn zone(value: Option<&str>) -> Option<Constraint> {
-    let value = value?.to_owned();
-    Some(Constraint { key: "node.labels.zone".into(), equal: true, value })
-}
-
-/// The change that a call makes of the newest state; `None` when the API would refuse it.
-pub(crate) fn change(ask: &Ask, state: &State) -> Option<Change> {
-    let update = |id: ServiceId, edit: &dyn Fn(&mut ServiceSpec)| {
-        let service = state.service(id).filter(|service| !service.removing)?;
-        let mut spec = service.spec.clone();
-        edit(&mut spec);
-        validate::service(&spec).ok()?;
-        Some(Change::UpdateService { service: id, if_version: service.meta.version, spec: Box::new(spec) })
-    };
-    match ask {
-        Ask::Create(id, spec) => {
-            validate::service(spec).ok()?;
-            Some(Change::CreateService(Box::new(new_service(*id, (**spec).clone()))))
-        }
-        Ask::Scale(id, count) => update(*id, &|spec| {
-            if let Mode::Replicated { replicas } = &mut spec.mode {
-                *replicas = *count;
-            }
-        }),
-        Ask::Edit(id, edit) => update(*id, &|spec| apply(edit, spec)),
-        Ask::Remove(id) => {
-            let service = state.service(*id).filter(|service| !service.removing)?;
-            Some(Change::RemoveService { service: *id, if_version: service.meta.version })
-        }
-        Ask::Availability(id, availability) => node_spec(state, *id, |spec| spec.availability = *availability),
-        Ask::Label(id, zone) => node_spec(state, *id, |spec| {
-            spec.labels.insert("zone".into(), zone.clone());
-        }),
-        Ask::Look => None,
-        Ask::AddNode(id) => Some(Change::PutNode(Box::new(new_node(*id)))),
-        Ask::RemoveNode(id) => {
-            let if_version = state.node(*id)?.meta.version;
-            if single_writers_on(state, *id) > 0 {
-                return None;
-            }
-            Some(Change::RemoveNode { node: *id, if_version })
-        }
-    }
-}
-
-fn node_spec(state: &State, id: NodeId, edit: impl FnOnce(&mut NodeSpec)) -> Option<Change> {
-    let node = state.node(id)?;
-    let mut spec = node.spec.clone();
-    edit(&mut spec);
-    Some(Change::SetNodeSpec { node: id, if_version: node.meta.version, spec })
-}
-
-fn apply(edit: &Edit, spec: &mut ServiceSpec) {
-    match edit {
-        Edit::Image(image) => spec.task.container.image = (*image).to_owned(),
-        Edit::Force => spec.task.force_update += 1,
-        Edit::Env(value) => spec.task.container.env = vec![format!("V={value}")],
-        Edit::Zone(value) => spec.task.placement.constraints = zone(*value).into_iter().collect(),
-        Edit::Rollout(update) => spec.update = *update,
-        Edit::Memory(bytes) => spec.task.reservations.memory_bytes = *bytes,
-        Edit::HostPort(0) => spec.ports.clear(),
-        Edit::HostPort(number) => spec.ports = vec![port(*number, PublishMode::Host)],
-        Edit::Max(max) => spec.task.placement.max_replicas_per_node = *max,
-    }
-}
-
-fn new_service(id: ServiceId, spec: ServiceSpec) -> Service {
-    Service {
-        id,
-        meta: Meta::default(),
-        spec,
-        spec_version: 1,
-        previous_spec: None,
-        ports: Vec::new(),
-        revisions: BTreeMap::new(),
-        removing: false,
-        update_status: None,
-    }
-}
-
-/// A node that was just let in.
-pub(crate) fn new_node(id: NodeId) -> Node {
-    Node {
-        id,
-        meta: Meta::default(),
-        spec: NodeSpec { labels: BTreeMap::new(), availability: Availability::Active, role: NodeRole::Worker },
-        description: NodeDescription::default(),
-        status: NodeStatus {
-            state: NodeState::Unknown,
-            message: "joined".into(),
-            address: String::new(),
-            since: Moment(0),
-        },
-        role: NodeRole::Worker,
-        manager: None,
-        certificate: String::new(),
-        proven_key: None,
-    }
 }

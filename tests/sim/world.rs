@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use skep_manager::raft::testing::MemoryDisk;
 use skep_manager::store::{Change, Store, Transaction};
 use skep_proto::model::disconnect::CLOCK_ERROR_PERCENT_MAX;
 use skep_proto::model::{Cluster, ClusterSpec, Era, ManagerStatus, Meta, NodeId, NodeRole};
 
 use super::agent::{Agent, News};
+use super::asks::{View, new_node};
 use super::chance::Chance;
 use super::check::{self, Checks, Verdict, Violation, broken};
 use super::manager::Manager;
@@ -14,7 +16,7 @@ use super::net::Net;
 use super::queue::{Event, Owner, Queue, Result, Side};
 use super::stage::{Record, Rules, Stage};
 use super::time::{MS, SECOND, Us};
-use super::user::{User, new_node};
+use super::user::User;
 use super::{CLUSTER, raft_id};
 
 /// How long a cluster may take to come to rest once nothing fails any more: rollouts, restart delays and stop graces one after the
@@ -60,12 +62,13 @@ impl World {
             latency_max: 100 * MS,
             sync_max: 200 * MS,
             losses: 5,
+            doubles: 5,
         };
         let stage =
             Stage { now: 0, chance: Chance::new(seed), queue: Queue::default(), net: Net::default(), record, rules };
         let mut world = Self {
             stage,
-            managers: (0..size.managers).map(Manager::new).collect(),
+            managers: Vec::new(),
             agents: Vec::new(),
             user: User::default(),
             checks: Checks::default(),
@@ -77,13 +80,18 @@ impl World {
             rested_since: None,
             is_over: false,
         };
-        world.found(size.agents);
+        world.found(size);
         world
     }
 
     /// The first entry makes the cluster and its nodes; then everybody starts.
-    fn found(&mut self, agents: usize) {
-        let nodes: Vec<NodeId> = (0..agents).map(|_| NodeId::new(self.stage.chance.bits())).collect();
+    fn found(&mut self, size: Size) {
+        let nodes: Vec<NodeId> = (0..size.agents).map(|_| NodeId::new(self.stage.chance.bits())).collect();
+        for (place, node) in nodes.iter().take(size.managers).enumerate() {
+            let id = raft_id(place);
+            let disk = if place == 0 { MemoryDisk::founded(id) } else { MemoryDisk::joined(id) };
+            self.managers.push(Manager::new(place, *node, disk));
+        }
         let task_history_limit = i32::try_from(self.stage.chance.below(5)).unwrap_or(1);
         let spec = ClusterSpec { task_history_limit, ..ClusterSpec::default() };
         let [root_certificate, root_key, worker_token, manager_token] = [const { String::new() }; 4];
@@ -116,6 +124,7 @@ impl World {
             self.managers[place].error = self.clock_error();
         }
         self.gather(Transaction { changes, at });
+        self.user.begun = self.truth().map(|store| View::of(&store.read())).unwrap_or_default();
         for node in nodes {
             self.add_agent(node);
         }
@@ -124,14 +133,15 @@ impl World {
     }
 
     /// Clocks are right, or as wrong as they may be.
-    fn clock_error(&mut self) -> i64 {
+    pub(super) fn clock_error(&mut self) -> i64 {
         let most = i64::from(CLOCK_ERROR_PERCENT_MAX) * 10_000;
         self.stage.chance.pick(&[0, most, -most]).unwrap_or(0)
     }
 
     pub(super) fn add_agent(&mut self, node: NodeId) {
         let place = self.agents.len();
-        let managers = (0..self.managers.len()).map(|manager| format!("m{manager}")).collect();
+        let known = self.managers.iter().filter(|manager| !manager.is_retired);
+        let managers = known.map(|manager| format!("m{}", manager.place)).collect();
         self.agents.push(Agent::new(place, node, managers));
         self.agents[place].executor.clock.error = self.clock_error();
         self.stage.after(MS, Event::Start(place));
@@ -181,7 +191,11 @@ impl World {
                 }
             }
             Event::Care(agent, task) => self.agents[agent].executor.care(&mut self.stage, task),
-            Event::Reply(manager, term, owner, result) => self.replied(manager, term, owner, result),
+            Event::Reply(manager, life, term, owner, result) => {
+                if self.managers[manager].life == life {
+                    self.replied(manager, term, owner, result);
+                }
+            }
             Event::Beat(manager, life) => self.beat(manager, life),
             Event::Drive(manager, life) => self.drive(manager, life),
             Event::Parcel(parcel) => self.delivered(parcel),
@@ -190,6 +204,9 @@ impl World {
                     self.managers[manager].lead(&mut self.stage);
                 }
             }
+            Event::Seat(agent) => self.take_role(agent),
+            Event::Ask(manager) => self.ask_to_join(manager),
+            Event::Join(asked, joiner, hops) => self.join(asked, joiner, hops),
             Event::User => self.ask(),
             Event::Call(manager, number, hops) => self.call(manager, number, hops),
             Event::Fault => self.fault(),
@@ -217,6 +234,8 @@ impl World {
             Event::Turn(manager, ..)
             | Event::Reply(manager, ..)
             | Event::Call(manager, ..)
+            | Event::Join(manager, ..)
+            | Event::Ask(manager)
             | Event::Beat(manager, _)
             | Event::Drive(manager, _)
             | Event::Lead(manager, _) => self.managers[*manager].frozen_until,
@@ -331,12 +350,9 @@ impl World {
 
     fn replied(&mut self, manager: usize, term: u64, owner: Owner, result: Result) {
         match owner {
-            Owner::User(number) => {
-                if let Some(Ok(version)) = result.ok().and_then(|outcomes| outcomes.into_iter().next()) {
-                    self.acknowledged(number, version);
-                }
-            }
+            Owner::User(number) => self.changed(number, result),
             Owner::Read(number) if result.is_ok() => self.looked(manager, number),
+            Owner::Read(_) => {}
             // Also when its term is over: whoever waits is told so.
             Owner::Admit(_) => self.managers[manager].replied(&mut self.stage, owner, result),
             _ if self.has_term(manager, term) => self.managers[manager].replied(&mut self.stage, owner, result),
@@ -363,6 +379,7 @@ impl World {
             latency_max: 20 * MS,
             sync_max: 20 * MS,
             losses: 0,
+            doubles: 0,
         };
         self.stage.heal();
         for place in 0..self.managers.len() {
@@ -383,7 +400,8 @@ impl World {
             self.take_news(place, news);
         }
         let verdict = match self.leader() {
-            Some(store) => check::at_rest(&self.agents, &store),
+            Some((leader, store)) => check::at_rest(&self.agents, &store)
+                .and_then(|()| self.invariant_the_group_is_what_the_nodes_say(leader)),
             None => broken("somebody_leads_and_all_follow", format!("{:?}", self.standings())),
         };
         let now = self.stage.now;
@@ -396,12 +414,16 @@ impl World {
         self.stage.after(SECOND, Event::Check);
     }
 
-    /// The store of the leader, once every manager has what it has.
-    fn leader(&self) -> Option<Store> {
-        let up = || self.managers.iter().filter_map(|manager| manager.daemon.as_ref());
-        let all = up().count() == self.managers.len() && up().all(|daemon| daemon.seat.applied() == self.front);
-        let leads = up().find(|daemon| daemon.term.is_some() && daemon.seat.leadership().is_leader);
-        leads.filter(|_| all).map(|daemon| daemon.store.clone())
+    /// The leader and its store, once every manager has what it has.
+    fn leader(&self) -> Option<(usize, Store)> {
+        let seats = || self.managers.iter().filter(|manager| !manager.is_retired);
+        let has_all = |manager: &Manager| manager.daemon.as_ref().is_some_and(|d| d.seat.applied() == self.front);
+        let leads = |manager: &&Manager| {
+            let daemon = manager.daemon.as_ref();
+            daemon.is_some_and(|daemon| daemon.term.is_some() && daemon.seat.leadership().is_leader)
+        };
+        let leader = seats().find(leads).filter(|_| seats().all(has_all))?;
+        Some((leader.place, leader.daemon.as_ref()?.store.clone()))
     }
 
     fn standings(&self) -> Vec<Option<(u64, bool, u64)>> {
@@ -414,7 +436,8 @@ impl World {
     }
 
     fn finish(&mut self) {
-        let verdict = check::invariant_replicas_agree(&self.managers);
+        let verdict = check::invariant_replicas_agree(&self.managers)
+            .and_then(|()| check::invariant_the_control_api_is_linearizable(&self.user.calls, &self.user.begun));
         self.judge(verdict);
         self.is_over = true;
     }

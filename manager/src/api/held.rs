@@ -1,7 +1,8 @@
 //! Tasks of which no two of a slot may run at the same time: what one waits for, and whether a node may still run some.
 
-use skep_proto::model::{DesiredState, NodeId, NodeState, Task};
+use skep_proto::model::{DesiredState, Node, NodeId, NodeRole, NodeState, Task};
 
+use super::error::ApiError;
 use crate::store::State;
 
 /// Why a prepared task may not start yet: another of its slot may still run on a node that is down.
@@ -23,6 +24,24 @@ pub fn held_back(state: &State, task: &Task) -> Option<String> {
 #[must_use]
 pub fn single_writers_on(state: &State, node: NodeId) -> usize {
     state.tasks_on(node).filter(|task| is_single_writer(state, task)).count()
+}
+
+/// A node that may still run tasks is only removed by force: its containers would run on, and be started elsewhere, too. Force is the
+/// word of somebody who sees that the machine is off, which of one that answers cannot be true.
+///
+/// # Errors
+/// Why it may not.
+pub fn removable(state: &State, node: &Node, force: bool) -> Result<(), ApiError> {
+    if node.role == NodeRole::Manager {
+        return Err(ApiError::RemoveManager { node: node.id });
+    }
+    let (is_down, count) = (node.status.state == NodeState::Down, single_writers_on(state, node.id));
+    match (is_down, force) {
+        (false, false) => Err(ApiError::NotDown { node: node.id, state: node.status.state }),
+        (true, false) if count > 0 => Err(ApiError::SingleWriters { node: node.id, count }),
+        (false, true) if count > 0 => Err(ApiError::LiveSingleWriters { node: node.id, count }),
+        _ => Ok(()),
+    }
 }
 
 fn is_single_writer(state: &State, task: &Task) -> bool {

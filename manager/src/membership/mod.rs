@@ -25,6 +25,7 @@
 pub mod anew;
 pub mod error;
 pub mod plan;
+pub mod record;
 pub mod run;
 pub mod service;
 

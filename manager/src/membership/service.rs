@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use skep_proto::model::{ManagerStatus, Node, NodeId, NodeRole, NodeSpec, NodeState};
+use skep_proto::model::{ManagerStatus, Node, NodeId, NodeState};
 use skep_proto::pb;
 use skep_proto::pb::membership_client::MembershipClient;
 use skep_proto::pb::membership_server::Membership;
 use tonic::{Request, Response, Status};
 
 use super::error::MembershipError;
+use super::record::{joined, leaving};
 use crate::caller::{Caller, CallerError, Identity, Peer};
 use crate::group::Group;
 use crate::net::Dialer;
@@ -118,7 +119,7 @@ impl MembershipService {
         if !force {
             self.consensus.group().borrow().can_lose(raft_id)?;
         }
-        self.write(|state| leaving(state, node)).await?;
+        self.write(|state| Ok(leaving(state, node))).await?;
         self.until(|group, state| {
             let stays = state.node(node).is_some_and(|node| node.manager.is_some());
             !stays && group.member(raft_id).is_none()
@@ -164,24 +165,6 @@ impl MembershipService {
         let slow = MembershipError::Slow { seconds: DONE_TIME_MAX.as_secs() };
         tokio::time::timeout(DONE_TIME_MAX, waiting).await.unwrap_or(Err(slow))
     }
-}
-
-/// The node with its place in the group; `None` when it says so already.
-fn joined(state: &State, node: NodeId, status: &ManagerStatus) -> Result<Option<Change>, MembershipError> {
-    let Some(there) = state.node(node) else { return Ok(None) };
-    if there.spec.role != NodeRole::Manager {
-        return Err(MembershipError::NotWanted { node });
-    }
-    let changed = Node { manager: Some(status.clone()), role: NodeRole::Manager, ..Node::clone(there) };
-    Ok((changed != **there).then(|| Change::PutNode(Box::new(changed))))
-}
-
-/// The node as a worker to be.
-fn leaving(state: &State, node: NodeId) -> Result<Option<Change>, MembershipError> {
-    let Some(there) = state.node(node) else { return Ok(None) };
-    let spec = NodeSpec { role: NodeRole::Worker, ..there.spec.clone() };
-    let change = Change::SetNodeSpec { node, if_version: there.meta.version, spec };
-    Ok((there.spec.role != NodeRole::Worker).then_some(change))
 }
 
 /// HOST:PORT with the connection's address where the host was left open.

@@ -1,6 +1,7 @@
 //! What must hold, whatever happens: each an `invariant_*` function with the reason why, looked at after every event that could
 //! break it.
 
+mod linear;
 mod machines;
 mod nodes;
 mod rest;
@@ -13,6 +14,7 @@ use skep_manager::store::{State, Touched};
 use skep_proto::model::{NodeId, ServiceId, TaskId};
 
 use super::time::Us;
+pub(crate) use linear::invariant_the_control_api_is_linearizable;
 pub(crate) use machines::{
     invariant_a_single_writer_runs_once, invariant_a_task_that_ended_does_not_run,
     invariant_acknowledged_reports_are_stored,

@@ -41,8 +41,8 @@ pub(crate) struct Visit {
     contacts: tokio::sync::watch::Receiver<u64>,
     arrived: VecDeque<pb::AgentMessage>,
     is_armed: bool,
-    /// The rhythm that was told.
-    period: std::time::Duration,
+    /// Which settings it was told of.
+    told: u64,
 }
 
 impl Visit {
@@ -58,7 +58,7 @@ impl Visit {
             line,
             arrived: VecDeque::new(),
             is_armed: false,
-            period: own.settings.period,
+            told: own.version,
         }
     }
 
@@ -115,6 +115,7 @@ impl Manager {
         effects.extend(own.keeper.expire(&state, steady, |node| own.registry.last_heard(node, steady)));
         let is_new = own.settings != *own.keeper.settings();
         own.settings = own.keeper.settings().clone();
+        own.version += u64::from(is_new);
         drop(state);
         if is_new {
             self.arm_all(stage);
@@ -295,7 +296,7 @@ fn step(daemon: &mut Daemon, stage: &mut Stage, conn: ConnId) -> Progress {
     if let Some(words) = visit.line.parting() {
         return Progress::Over(Parting::Dismissed(words));
     }
-    let period = term.dispatching.settings.period;
+    let version = term.dispatching.version;
     let idle = visit.talk.is_idle();
     if !idle {
         if stage.net.under_way(conn, Side::Agent) >= OUT_MAX {
@@ -310,9 +311,10 @@ fn step(daemon: &mut Daemon, stage: &mut Stage, conn: ConnId) -> Progress {
         visit.talk.committed(*visit.commits.borrow_and_update());
     } else if visit.contacts.has_changed().unwrap_or(false) {
         visit.talk.contact(*visit.contacts.borrow_and_update(), &daemon.store.read());
-    } else if visit.period != period {
-        visit.period = period;
+    } else if visit.told != version {
+        visit.told = version;
         visit.talk.settled(&term.dispatching.settings);
+        visit.talk.refresh(&daemon.store.read());
     } else {
         return listen(daemon, stage, conn, steady);
     }

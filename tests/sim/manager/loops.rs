@@ -24,6 +24,7 @@ impl Manager {
             Loop::Allocator => self.allocate(stage),
             Loop::Keeper => self.keep(stage),
             Loop::Carrier => self.carry(stage),
+            Loop::Membership => self.regroup(stage),
         }
     }
 

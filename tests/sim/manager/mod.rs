@@ -2,6 +2,7 @@
 
 mod dispatch;
 mod door;
+mod group;
 mod loops;
 mod term;
 
@@ -15,9 +16,9 @@ use skep_proto::pb;
 
 use super::consensus::{Input, Round, Seat};
 use super::queue::{ConnId, Event, Loop, Owner, Result, Side};
-use super::raft_id;
 use super::stage::Stage;
-use super::time::{BootClock, MS, SECOND, Us, WallClock, count};
+use super::time::{BootClock, MS, Us, WallClock, count};
+use super::{place, raft_id};
 pub(crate) use term::Term;
 
 /// A manager.
@@ -27,6 +28,10 @@ pub(crate) struct Manager {
     pub(crate) clock: WallClock,
     /// Millionths that its steady clock is quick.
     pub(crate) error: i64,
+    /// The node that it is part of.
+    pub(crate) node: NodeId,
+    /// It gave its place up, or lost it, for ever.
+    pub(crate) is_retired: bool,
     pub(crate) life: u32,
     /// `None` while it is down.
     pub(crate) daemon: Option<Daemon>,
@@ -58,9 +63,10 @@ pub(crate) struct Daemon {
 }
 
 impl Manager {
-    pub(crate) fn new(place: usize) -> Self {
-        let clock = WallClock::default();
-        Self { place, clock, error: 0, life: 0, daemon: None, disk: None, dies: None, frozen_until: 0 }
+    pub(crate) fn new(place: usize, node: NodeId, disk: MemoryDisk) -> Self {
+        let (clock, disk) = (WallClock::default(), Some(disk));
+        let (error, life, daemon, dies, frozen_until) = (0, 0, None, None, 0);
+        Self { place, clock, error, node, is_retired: false, life, daemon, disk, dies, frozen_until }
     }
 
     /// Starts over what is on disk. `false`: it runs already.
@@ -137,13 +143,19 @@ impl Manager {
     pub(crate) fn propose(&mut self, stage: &mut Stage, owner: Owner, transactions: Vec<Transaction>) {
         let Some(daemon) = &mut self.daemon else { return };
         let Some(term) = daemon.term.as_ref().map(|term| term.lead.term) else { return };
-        let is_loop = !matches!(owner, Owner::User(_) | Owner::Read(_) | Owner::Admit(_));
+        let is_loop = !matches!(owner, Owner::User(_) | Owner::Read(_) | Owner::Admit(_) | Owner::Join);
         daemon.seat.propose(owner, term, is_loop, transactions);
         if !daemon.is_armed {
             daemon.is_armed = true;
             let delay = stage.chance.delay(2 * MS, stage.rules.sync_max);
             stage.after(delay, Event::Drive(self.place, self.life));
         }
+    }
+
+    /// It is a member of the group, as far as it knows.
+    pub(crate) fn is_member(&self) -> bool {
+        let group = self.daemon.as_ref().map(|daemon| daemon.seat.group());
+        group.is_some_and(|group| group.member(raft_id(self.place)).is_some())
     }
 
     /// Who leads, as its Raft member knows.
@@ -182,7 +194,7 @@ impl Manager {
     /// Where the leader is, as far as it has heard.
     pub(crate) fn leader(&self) -> Option<usize> {
         let leader = self.daemon.as_ref()?.told.leader?;
-        (0..64).find(|place| raft_id(*place) == leader)
+        place(leader)
     }
 
     /// A proposal's outcome reaches its owner.
@@ -193,8 +205,9 @@ impl Manager {
             Owner::Allocator => self.allocated(stage, result),
             Owner::Carrier => self.carried(stage, &result),
             Owner::Contact => self.testified(stage, &result),
+            Owner::Membership => self.stepped(stage, &result),
             Owner::Admit(conn) => self.confirmed(stage, conn, &result),
-            Owner::User(_) | Owner::Read(_) => {}
+            Owner::User(_) | Owner::Read(_) | Owner::Join => {}
         }
     }
 
@@ -205,6 +218,9 @@ impl Manager {
         if let Some(term) = daemon.term.as_mut().filter(|_| !touched.is_empty()) {
             for which in [Loop::Orchestrator, Loop::Scheduler, Loop::Allocator, Loop::Keeper] {
                 term.arm_soon(stage, which);
+            }
+            if touched.all || !touched.nodes.is_empty() {
+                term.arm_soon(stage, Loop::Membership);
             }
             term.arm_sessions(stage, &touched.assignments);
         }
@@ -229,10 +245,4 @@ impl Daemon {
         let (booted, wall) = self.started;
         wall + BootClock { booted, error: self.error }.uptime(now)
     }
-}
-
-/// Lets a proposal's outcome reach its owner.
-pub(crate) fn reply(stage: &mut Stage, manager: usize, term: u64, owner: Owner, result: Result) {
-    let delay = stage.chance.delay(MS, SECOND);
-    stage.after(delay, Event::Reply(manager, term, owner, result));
 }

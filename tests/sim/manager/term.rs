@@ -57,6 +57,8 @@ pub(super) struct Dispatching {
     pub(super) registry: Registry,
     pub(super) visits: BTreeMap<ConnId, Visit>,
     pub(super) settings: Settings,
+    /// How often they have changed.
+    pub(super) version: u64,
     pub(super) inputs: VecDeque<Input>,
     pub(super) batch: Batch,
     pub(super) is_carrying: bool,
@@ -73,6 +75,8 @@ pub(crate) struct Term {
     pub(super) placing: Placing,
     pub(super) allocating: Allocating,
     pub(super) dispatching: Dispatching,
+    /// A step of the membership loop is under way.
+    pub(super) is_stepping: bool,
     armed: BTreeMap<Loop, Us>,
 }
 
@@ -103,19 +107,21 @@ impl Term {
                 registry: Registry::default(),
                 visits: BTreeMap::new(),
                 settings,
+                version: 0,
                 inputs: VecDeque::new(),
                 batch: Batch::default(),
                 is_carrying: false,
                 asking: Vec::new(),
                 asked: Vec::new(),
             },
+            is_stepping: false,
             armed: BTreeMap::new(),
         }
     }
 
     /// Wakes every loop for its first turn.
     pub(crate) fn begin(&mut self, stage: &mut Stage) {
-        for which in [Loop::Orchestrator, Loop::Scheduler, Loop::Allocator, Loop::Keeper] {
+        for which in [Loop::Orchestrator, Loop::Scheduler, Loop::Allocator, Loop::Keeper, Loop::Membership] {
             self.arm_soon(stage, which);
         }
     }

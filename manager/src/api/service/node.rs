@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use skep_proto::convert::required;
-use skep_proto::model::{Node, NodeId, NodeRole, NodeSpec, NodeState};
+use skep_proto::model::{Node, NodeId, NodeRole, NodeSpec};
 use skep_proto::pb;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -12,7 +12,7 @@ use tonic::Status;
 use super::control::{Answers, ControlService};
 use super::list::{PAGE_MAX, listed};
 use super::service::{PROGRESS_MAX, driven, rest};
-use crate::api::held::single_writers_on;
+use crate::api::held::removable;
 use crate::api::moving::moving;
 use crate::api::{ApiError, lookup, validate};
 use crate::store::{Change, State, Store};
@@ -118,20 +118,5 @@ async fn watch(store: Store, id: NodeId, out: mpsc::Sender<Result<pb::NodeProgre
         rest(begun.elapsed()).await;
         // Soft states wake nobody here.
         let _ = tokio::time::timeout(LOOK, subscription.touched()).await;
-    }
-}
-
-/// A node that may still run tasks is only removed by force: its containers would run on, and be started elsewhere, too. Force is the
-/// word of somebody who sees that the machine is off, which of one that answers cannot be true.
-fn removable(state: &State, node: &Node, force: bool) -> Result<(), ApiError> {
-    if node.role == NodeRole::Manager {
-        return Err(ApiError::RemoveManager { node: node.id });
-    }
-    let (is_down, count) = (node.status.state == NodeState::Down, single_writers_on(state, node.id));
-    match (is_down, force) {
-        (false, false) => Err(ApiError::NotDown { node: node.id, state: node.status.state }),
-        (true, false) if count > 0 => Err(ApiError::SingleWriters { node: node.id, count }),
-        (false, true) if count > 0 => Err(ApiError::LiveSingleWriters { node: node.id, count }),
-        _ => Ok(()),
     }
 }

@@ -3,19 +3,35 @@
 use raft::eraftpb::SnapshotMetadata;
 use skep_proto::pb::SnapshotChunk;
 
+use super::tail::survivors;
 use crate::raft::log::{Log, founded_by};
 use crate::raft::saved::Saved;
 use crate::store::{Rebuild, State};
 
-/// When a member dies while it is driven: at which of its writes, and whether that write is whole afterwards. A write that was
-/// torn is none, which is what the checksums of the real files see to.
+/// When a member dies while it is driven: at which of its writes, and what is left of that write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CrashPoint {
     /// From zero.
     pub at_save: usize,
-    /// It was durable, although nobody was told.
-    pub kept: bool,
+    /// Nobody was told that it is durable.
+    pub remnant: Remnant,
 }
+
+/// What the disk has of a write that was not synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remnant {
+    /// Nothing.
+    Nothing,
+    /// All of it.
+    All,
+    /// Some of its pieces, in whatever order they were written: those whose bits are set, beginning anew after 64.
+    Pieces(u64),
+    /// All but one bit, by its number, which may be larger than there are.
+    Flipped(u64),
+}
+
+/// Records at a log's end that a crash looks at: the one that was being written and some before it.
+const TAIL: usize = 3;
 
 /// What is durable of one member. It outlives it.
 #[derive(Clone, Debug)]
@@ -47,6 +63,13 @@ impl MemoryDisk {
 
     pub(super) fn save(&mut self, saved: &Saved) {
         self.records.push(saved.clone());
+    }
+
+    /// The power goes while a record is being written.
+    pub(super) fn tear(&mut self, saved: &Saved, remnant: Remnant) {
+        self.save(saved);
+        let tail = self.records.split_off(self.records.len().saturating_sub(TAIL));
+        self.records.extend(survivors(&tail, remnant));
     }
 
     /// Keeps a snapshot, and of the records the last, for term and vote, and those with entries behind it.

@@ -7,7 +7,7 @@ use skep_proto::pb::SnapshotChunk;
 use tokio::sync::oneshot;
 
 use super::disk::{CrashPoint, MemoryDisk, rebuilt};
-use crate::group::{ChangeError, Group, MemberChange};
+use crate::group::{ChangeError, Group, Leadership, MemberChange};
 use crate::raft::error::RaftError;
 use crate::raft::machine::{Machine, config};
 use crate::raft::member::{Member, World};
@@ -76,11 +76,7 @@ impl MemoryMember {
         let silent = slog::Logger::root(slog::Discard, slog::o!());
         let machine = Machine::new(&config, log, begun.0, seed, &silent).expect("a recovered log makes a machine");
         let member = Member::new(disk.raft_id, machine, store.clone(), begun);
-        let mut this = Self { member, store, disk };
-        if this.member.machine().is_alone() {
-            this.member.machine_mut().campaign().expect("a lone voter may stand");
-        }
-        this
+        Self { member, store, disk }
     }
 
     /// What a crash leaves.
@@ -173,6 +169,18 @@ impl MemoryMember {
         }
     }
 
+    /// Who leads, as this member knows.
+    #[must_use]
+    pub fn leadership(&self) -> Leadership {
+        self.member.leadership()
+    }
+
+    /// The group is this member only, which then needs no ticks.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.member.machine().is_alone()
+    }
+
     /// The group as this member sees it.
     #[must_use]
     pub fn group(&self) -> Group {
@@ -199,12 +207,15 @@ impl World for MemoryWorld<'_> {
     fn save(&mut self, saved: &Saved) -> Result<(), RaftError> {
         let dies = self.crash.filter(|crash| crash.at_save == self.saves);
         self.saves += 1;
-        if dies.is_none_or(|crash| crash.kept) {
-            self.disk.save(saved);
-        }
         match dies {
-            Some(_) => Err(RaftError::Thread(std::io::ErrorKind::Interrupted.into())),
-            None => Ok(()),
+            Some(crash) => {
+                self.disk.tear(saved, crash.remnant);
+                Err(RaftError::Thread(std::io::ErrorKind::Interrupted.into()))
+            }
+            None => {
+                self.disk.save(saved);
+                Ok(())
+            }
         }
     }
 

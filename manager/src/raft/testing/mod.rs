@@ -3,8 +3,9 @@
 
 mod disk;
 mod member;
+mod tail;
 #[cfg(test)]
 mod tests;
 
-pub use disk::{CrashPoint, MemoryDisk};
+pub use disk::{CrashPoint, MemoryDisk, Remnant};
 pub use member::{MemoryMember, Parcel};

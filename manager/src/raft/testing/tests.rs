@@ -307,6 +307,20 @@ fn a_broken_connection_to_the_leader_shortens_the_election_and_a_false_alarm_cha
 }
 
 #[test]
+fn the_last_member_leads_although_its_snapshot_knows_others() {
+    let mut group = Group::of(2, 9);
+    let last = group.leader();
+    group.members.get_mut(&last).unwrap().snapshot();
+    group.change(MemberChange::Remove(3 - last));
+    group.write(100);
+    group.kill(3 - last);
+    group.kill(last);
+    group.start(last);
+    let member = &group.members[&last];
+    assert!(member.leadership().is_leader && member.is_alone(), "without a tick, since one that is alone has none");
+}
+
+#[test]
 fn a_removed_member_disturbs_nobody() {
     let mut group = Group::of(3, 8);
     let leader = group.leader();
@@ -317,6 +331,16 @@ fn a_removed_member_disturbs_nobody() {
     assert_eq!(group.members[&leader].group().leadership.term, term);
     assert_eq!(group.members[&leader].group().voters().count(), 2);
     group.write(100);
+}
+
+fn remnant(chance: u128) -> Remnant {
+    let number = u64::try_from((chance >> 8) & u128::from(u64::MAX)).unwrap();
+    match chance % 4 {
+        0 => Remnant::Nothing,
+        1 => Remnant::All,
+        2 => Remnant::Pieces(number),
+        _ => Remnant::Flipped(number % 4_096),
+    }
 }
 
 /// Deaths at any write, torn writes, cuts that come and go: nothing acknowledged is lost, and it all ends well.
@@ -331,7 +355,7 @@ fn whatever_happens_what_was_acknowledged_is_there_in_the_end() {
             let id = u64::try_from(chance % 3).unwrap() + 1;
             match (chance >> 8) % 12 {
                 0 if group.members.len() == 3 => {
-                    let crash = CrashPoint { at_save: 0, kept: (chance >> 16) & 1 == 0 };
+                    let crash = CrashPoint { at_save: 0, remnant: remnant(chance >> 16) };
                     drop(group.members.contains_key(&id).then(|| group.submit(id, Some(90_000 + step), None)));
                     group.drive(id, Some(crash));
                 }
