@@ -21,4 +21,4 @@ pub mod tls;
 pub use client::Dialer;
 pub use error::{DialError, NetError};
 pub use run::{Answer, Listener, TlsSlot};
-pub use tls::{client_config, leads_to, server_config};
+pub use tls::{client_config, leads_to, leads_to_as, server_config};

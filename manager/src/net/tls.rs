@@ -21,13 +21,19 @@ const ALPN: &[u8] = b"h2";
 /// Whether a manager with that chain is taken by whoever trusts these roots.
 #[must_use]
 pub fn leads_to(chain: &str, roots: &str, now: Moment) -> bool {
+    leads_to_as(MANAGER_OU, chain, roots, now)
+}
+
+/// The same for a certificate of that OU, which is the name that it is good for.
+#[must_use]
+pub fn leads_to_as(ou: &'static str, chain: &str, roots: &str, now: Moment) -> bool {
     let verify = || {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier =
             WebPkiServerVerifier::builder_with_provider(Arc::new(trust(roots).ok()?), provider).build().ok()?;
         let chain = certificates(chain, "chain").ok()?;
         let (leaf, between) = chain.split_first()?;
-        let name = ServerName::try_from(MANAGER_OU).ok()?;
+        let name = ServerName::try_from(ou).ok()?;
         let now = UnixTime::since_unix_epoch(Duration::from_millis(now.0));
         verifier.verify_server_cert(leaf, between, &name, &[], now).ok()
     };

@@ -150,6 +150,11 @@ fn line(progress: &pb::RotationProgress) -> String {
             "; waiting for {names}{more} (down): start it, or leave it behind with skep swarm ca --abandon {first}"
         );
     }
+    // Those that answer come by themselves; the last of them are named, should one not.
+    if down.is_empty() && (1..=NAMES_MAX).contains(&waiting.len()) {
+        let names: Vec<&str> = waiting.iter().map(|wait| wait.name.as_str()).collect();
+        line += &format!("; waiting for {}", names.join(", "));
+    }
     line
 }
 
@@ -171,6 +176,9 @@ mod tests {
             "rotated CA certificates: 2/3 nodes, rotated TLS certificates: 1/3 nodes; waiting for m2 (down): start it, or leave it \
              behind with skep swarm ca --abandon m2"
         );
+        let waiting = vec![wait("m3", false)];
+        let last = pb::RotationProgress { running: true, nodes: 3, waiting, ..Default::default() };
+        assert!(line(&last).ends_with("0/3 nodes; waiting for m3"));
         assert!(line(&pb::RotationProgress::default()).contains("join tokens are new ones"));
     }
 

@@ -1,11 +1,14 @@
 //! The RPCs that replace the root: begin, watch, leave nodes behind.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use skep_proto::convert::ConvertError;
-use skep_proto::model::{Cluster, ClusterSpec, NodeId, NodeRole, NodeState, Rotation};
+use skep_proto::model::{Cluster, ClusterSpec, Moment, Node, NodeId, NodeRole, NodeState, Rotation};
 use skep_proto::pb;
 use skep_proto::pb::authority_server::Authority;
 use tonic::{Request, Response, Status};
@@ -15,7 +18,8 @@ use super::super::error::CaError;
 use super::super::root;
 use super::super::run::draw_root;
 use super::CaService;
-use crate::net::leads_to;
+use crate::caller::{MANAGER_OU, WORKER_OU, validity};
+use crate::net::{leads_to, leads_to_as};
 use crate::store::{Change, RotationProgress, State};
 use crate::sys;
 
@@ -43,7 +47,9 @@ impl CaService {
         };
         root::check(&certificate, &key, &cluster.root_certificate, sys::now())?;
         let mut after = Cluster::clone(&cluster);
-        after.rotation = Some(Box::new(rotation(&cluster, certificate, key)?));
+        let mut rotation = rotation(&cluster, certificate, key)?;
+        rotation.abandoned = self.lost(&cluster.root_certificate);
+        after.rotation = Some(Box::new(rotation));
         if request.certificate_life_ms != 0 {
             after.spec = with_life(after.spec, request.certificate_life_ms)?;
         }
@@ -51,6 +57,15 @@ impl CaService {
         self.write(vec![Change::PutCluster(Box::new(after))]).await?;
         tracing::info!("the root certificate is being replaced");
         self.rotation_progress()
+    }
+
+    /// Nodes that can never come: they were left behind before, and what they have is of a root that is gone.
+    fn lost(&self, root: &str) -> BTreeSet<NodeId> {
+        let down: Vec<_> = {
+            let state = self.store.read();
+            state.nodes().filter(|node| node.status.state == NodeState::Down).cloned().collect()
+        };
+        down.iter().filter(|node| !is_of(node, root)).map(|node| node.id).collect()
     }
 
     /// How far it is, whenever that changes, until it is done.
@@ -152,7 +167,7 @@ fn with_life(spec: ClusterSpec, life_ms: u64) -> Result<ClusterSpec, CaError> {
 fn rotation(cluster: &Cluster, certificate: String, key: String) -> Result<Rotation, CaError> {
     let (old, now) = (Cluster { rotation: None, ..cluster.clone() }, sys::now());
     let cross_signed = cross_sign(&Root::of(&old), &certificate, &key, now)?;
-    Ok(Rotation { certificate, key, cross_signed, started_at: now, abandoned: std::collections::BTreeSet::new() })
+    Ok(Rotation { certificate, key, cross_signed, started_at: now, abandoned: BTreeSet::new() })
 }
 
 /// Signs something with what is to be the root and has it verified as nodes will: by those that know only one of the two.
@@ -165,11 +180,24 @@ fn check_chain(cluster: &Cluster) -> Result<(), CaError> {
     if leads { Ok(()) } else { Err(CaError::NotARoot("what it signs is not taken by those who trust it")) }
 }
 
+/// Whether that root, or one that it vouches for, signed what the node has, be its time over or not.
+fn is_of(node: &Node, root: &str) -> bool {
+    let der = CertificateDer::from_pem_slice(node.certificate.as_bytes()).ok();
+    let Some((_, until)) = der.and_then(|der| validity(&der)) else { return false };
+    let then = Moment(u64::try_from(until).unwrap_or(0) * 1000);
+    let mut ous = [MANAGER_OU, WORKER_OU].into_iter();
+    ous.any(|ou| leads_to_as(ou, &node.certificate, root, then))
+}
+
 /// A node that answers will be there soon; the rotation is not to be cut short for it.
 fn may_be_left(state: &State, node: NodeId) -> Result<(), CaError> {
+    let votes = state.node(node).is_some_and(|node| node.manager.is_some());
     let why = match state.node(node).map(|node| node.status.state) {
         None => "there is no such node",
         Some(NodeState::Ready) => "it answers, and gets its certificate in a moment",
+        Some(_) if votes => {
+            "it is a manager, whose vote nobody could use any more; demote it first with `skep node demote`"
+        }
         Some(_) => return Ok(()),
     };
     Err(CaError::NotAbandoned { node, why })

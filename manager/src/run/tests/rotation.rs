@@ -158,6 +158,12 @@ async fn a_node_that_is_down_is_named_and_may_be_left_behind() {
         follow(&world, |progress| !progress.running).await;
         let node = world.store.read().node(absent.id).cloned().unwrap();
         assert!(node.status.message.contains("left behind"), "{:?}", node.status);
+        founder.trusts().await;
+        authority(&world).await.rotate_root(pb::RotateRootRequest::default()).await.unwrap();
+        founder.trusts().await;
+        founder.renews(&world).await;
+        let done = follow(&world, |progress| !progress.running).await;
+        assert_ne!(done.certificate, waiting.certificate, "who was left behind once is not waited for again");
     };
     tokio::select! {
         () = beat => {}
