@@ -3,15 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::managers::join_as_manager;
 use crate::support::{Machine, SOON, Said, World, can_run, wait_for};
 
 /// What a private key's text begins with.
 const CLEAR: &[u8] = b"-----BEGIN PRIVATE KEY-----";
-
-fn join_as_manager(machine: &Machine, at: &Machine) {
-    let token = at.skep(&["swarm", "join-token", "-q", "manager"]).ok();
-    machine.skep(&["swarm", "join", "--token", token.trim(), &format!("{}:2377", at.address)]).ok();
-}
 
 fn files(dir: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
@@ -278,4 +274,44 @@ fn who_becomes_a_manager_locks_itself_and_who_is_demoted_does_not_any_more() {
     assert_eq!(state(&second), "inactive");
     assert_eq!(files(&second.data_dir().join("certificates")), Vec::<PathBuf>::new());
     assert!(!second.data_dir().join("lock.json").exists() && !second.data_dir().join("manager").exists());
+}
+
+#[test]
+fn a_survivor_that_goes_on_alone_stays_locked_and_who_comes_back_follows_it() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new();
+    let (mut first, mut second) = (world.machine(), world.machine());
+    first.skep(&["swarm", "init", "--autolock", "--advertise-addr", &first.address]).ok();
+    join_as_manager(&second, &first);
+    until_listed(&first, "m2 Ready Reachable");
+    let old = key(&first);
+    first.kill();
+    restart(&mut second);
+    let refused = second.skep(&["swarm", "init", "--force-new-cluster"]).refused(1);
+    assert!(refused.contains("this manager is locked"), "{refused}");
+    unlock(&second, &old).ok();
+    second.skep(&["swarm", "init", "--force-new-cluster"]).ok();
+    assert_eq!(holding(&second, &[CLEAR]), Vec::<PathBuf>::new());
+    assert_eq!(key(&second), old);
+    second.skep(&["swarm", "unlock-key", "--rotate"]).ok();
+    let new = key(&second);
+    wait_for("it to follow", SOON, || unlock_id(&second, &new).then_some(()));
+    restart(&mut second);
+    unlock(&second, &old).refused(1);
+    unlock(&second, &new).ok();
+    first.start();
+    unlock(&first, &old).ok();
+    until_listed(&second, "m1 Ready Reachable");
+    wait_for("the one that came back to follow", SOON, || unlock_id(&first, &new).then_some(()));
+    assert_eq!(holding(&first, &[CLEAR]), Vec::<PathBuf>::new());
+    restart(&mut first);
+    unlock(&first, &new).ok();
+}
+
+/// Whether the machine's keys lie under that unlock key.
+fn unlock_id(machine: &Machine, key: &str) -> bool {
+    let id = lies_under(machine);
+    machine.skep(&["swarm", "unlock-key", "-q", "--id", &id]).out.trim() == key
 }

@@ -14,7 +14,9 @@ pub fn alone(state: &State, node: NodeId, seat: &ManagerStatus, now: Moment) -> 
     let cluster = state.cluster()?;
     let own = state.node(node)?;
     let era = cluster.era.next(now);
-    let mut changes = vec![Change::PutCluster(Box::new(Cluster { era, ..Cluster::clone(cluster) }))];
+    // Managers that were left behind may have another unlock key by now; they are to follow this cluster again.
+    let lock = cluster.lock.in_era(era);
+    let mut changes = vec![Change::PutCluster(Box::new(Cluster { era, lock, ..Cluster::clone(cluster) }))];
     changes.push(Change::PutNode(Box::new(seated(own, seat))));
     let others = state.managers().filter(|other| other.id != node);
     changes.extend(others.map(|other| Change::PutNode(Box::new(Node { manager: None, ..Node::clone(other) }))));
@@ -55,6 +57,7 @@ mod tests {
         assert_eq!(state.node(own).unwrap().manager, Some(seat()));
         assert_eq!(state.nodes().filter(|node| node.spec.role == NodeRole::Manager).count(), 3);
         assert_eq!(state.cluster().unwrap().era, Era(5_000));
+        assert_eq!(state.cluster().unwrap().lock.version, 5_000, "newer than any in the life before");
         let again = alone(&state, own, &seat(), Moment(1)).unwrap();
         state.apply(index + 1, &[again], &mut Touched::default())[0].clone().unwrap();
         assert_eq!(state.cluster().unwrap().era, Era(5_001), "a clock that is behind makes no earlier era");

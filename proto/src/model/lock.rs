@@ -8,6 +8,8 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
+use super::cluster::Era;
+
 /// What every unlock key begins with; the number is the format's version.
 pub const UNLOCK_PREFIX: &str = "SWMKEY-1-";
 
@@ -160,6 +162,12 @@ impl Autolock {
         }
     }
 
+    /// As it is in a cluster that was made anew in this era: newer than whatever became of it in the life before, elsewhere.
+    #[must_use]
+    pub fn in_era(&self, era: Era) -> Self {
+        Self { version: era.0.max(self.version + 1), ..self.clone() }
+    }
+
     /// The key with that id, the one in force or one of the past.
     #[must_use]
     pub fn find(&self, id: KeyId) -> Option<&UnlockKey> {
@@ -227,5 +235,7 @@ mod tests {
         let many = (10..40).fold(off, |lock, number| lock.with(Some(key(number))));
         assert_eq!((many.past.len(), many.past[0].clone()), (PAST_MAX, key(38)));
         assert!(many.without_past().past.is_empty());
+        assert_eq!(many.in_era(Era(1)), Autolock { version: many.version + 1, ..many.clone() });
+        assert_eq!(Autolock::default().in_era(Era(9_000)).version, 9_000);
     }
 }
