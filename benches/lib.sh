@@ -26,7 +26,23 @@ row() {
     printf "| %-44s | %10s %-3s | %10s %-3s | %8s |\n", name, peer, unit, ours, unit, ratio }'
 }
 
+# The same, where more is better: the ratio says how many times larger ours is.
+row_more() {
+  awk -v name="$1" -v unit="$2" -v peer="$3" -v ours="$4" 'BEGIN {
+    ratio = (peer + 0 > 0 && ours + 0 > 0) ? sprintf("%.1f", ours / peer) : "-"
+    printf "| %-44s | %10s %-3s | %10s %-3s | %8s |\n", name, peer, unit, ours, unit, ratio }'
+}
+
 header() { printf '| %-44s | %14s | %14s | %8s |\n|---|---|---|---|\n' "what" "$1" "$2" "ratio"; }
+
+# within SECONDS PAUSE COMMAND...: until the command is true.
+within() {
+  local until=$((SECONDS + $1)) pause=$2; shift 2
+  until "$@" >/dev/null 2>&1; do
+    [ "$SECONDS" -lt "$until" ] || { say "not in time: $*"; return 1; }
+    sleep "$pause"
+  done
+}
 
 # Resident bytes of a process in KiB.
 rss_kib() { awk '/^VmRSS:/ { print $2 }' "/proc/$1/status"; }

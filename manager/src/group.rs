@@ -1,6 +1,8 @@
 //! The group of managers as every component may see it: who belongs to it, who leads, and how it may change. What is asked of it goes
 //! through [`crate::sys::Consensus`]; what keeps it is [`crate::raft`].
 
+use std::time::Duration;
+
 /// Whether and in which term this manager leads, and who does as far as it knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leadership {
@@ -11,6 +13,17 @@ pub struct Leadership {
     /// Raft id of the leader, this member or another; `None` while none is known. A member that was elected and has not yet
     /// applied what it must know first is named by nobody.
     pub leader: Option<u64>,
+    /// Whom it followed before it came to lead.
+    pub before: Option<Predecessor>,
+}
+
+/// The leader before this one, and how long it had been silent when this one came to lead: what a machine that has died cannot tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Predecessor {
+    /// Its Raft id.
+    pub raft_id: u64,
+    /// Since its last message.
+    pub silent: Duration,
 }
 
 /// The group as the leader sees it.

@@ -14,10 +14,14 @@ use super::fence::{self, Fence};
 use super::heartbeat::{Deadlines, Rhythm, return_grace, scaled, seconds};
 use super::registry::farewell;
 use super::trust::Trust;
+use crate::group::Predecessor;
 use crate::store::{State, Touched};
 
 /// How long an agent that said goodbye may take to come back, as after an upgrade, before its tasks are run elsewhere.
 const GOODBYE_GRACE: Duration = Duration::from_secs(3);
+
+/// However long an earlier leader was silent: should its machine live after all, it has found us by then.
+const COME_BACK_MIN: Duration = Duration::from_millis(500);
 
 /// What becomes of sessions.
 #[derive(Debug)]
@@ -97,9 +101,10 @@ pub struct Keeper {
 
 impl Keeper {
     /// Begins a term: every node that is not known to be down is watched from now on. When an earlier leader last heard a node is
-    /// not known, but it was before this term, so that what depends on it counts from now.
+    /// not known, but it was before this term, so that what depends on it counts from now. Of the earlier leader's own machine it is
+    /// known how long it has been silent, and that counts: the election has taken a good part of its grace.
     #[must_use]
-    pub fn new(state: &State, now: Moment) -> Self {
+    pub fn new(state: &State, now: Moment, before: Option<Predecessor>) -> Self {
         let (settings, nodes) = read_settings(state);
         let (rhythm, deadlines) = (Rhythm::new(settings.period), Deadlines::default());
         let (stopped, fence) = (BTreeSet::new(), Fence::default());
@@ -111,7 +116,15 @@ impl Keeper {
                 keeper.fence.raise(state, node.id, now);
             }
         }
+        before.into_iter().for_each(|before| keeper.hurry(state, now, before));
         keeper
+    }
+
+    fn hurry(&mut self, state: &State, now: Moment, before: Predecessor) {
+        let led = |node: &&Arc<Node>| node.manager.as_ref().is_some_and(|manager| manager.raft_id == before.raft_id);
+        let Some(node) = state.nodes().find(led).filter(|node| self.deadlines.watches(node.id)) else { return };
+        let grace = return_grace(self.settings.period, self.nodes).saturating_sub(before.silent);
+        self.deadlines.set(node.id, now + grace.max(COME_BACK_MIN));
     }
 
     /// What sessions are to tell their agents.
@@ -250,6 +263,8 @@ fn read_settings(state: &State) -> (Settings, usize) {
 
 #[cfg(test)]
 mod tests {
+    use skep_proto::model::ManagerStatus;
+
     use super::*;
     use crate::fixture::{World, node_id};
 
@@ -259,7 +274,7 @@ mod tests {
     fn kept() -> (World, Keeper) {
         let mut world = World::new(2);
         world.history(5);
-        let keeper = Keeper::new(&world.state, world.now);
+        let keeper = Keeper::new(&world.state, world.now, None);
         (world, keeper)
     }
 
@@ -290,6 +305,22 @@ mod tests {
     }
 
     #[test]
+    fn the_silence_of_the_leader_before_counts() {
+        let (mut world, _) = kept();
+        world.edit_node(1, |node| node.manager = Some(ManagerStatus { raft_id: 7, address: "a:1".into() }));
+        for (silent, left) in [(0, 3_010), (2_000, 1_010), (60_000, 500)] {
+            let before = Predecessor { raft_id: 7, silent: Duration::from_millis(silent) };
+            let mut keeper = Keeper::new(&world.state, world.now, Some(before));
+            world.wait(Duration::from_millis(left - 100));
+            assert!(written(&keeper.expire(&world.state, world.now, |_| None)).is_empty(), "{silent}");
+            world.wait(Duration::from_millis(200));
+            assert!(
+                written(&keeper.expire(&world.state, world.now, |_| None)).contains(&(node_id(1), NodeState::Down))
+            );
+        }
+    }
+
+    #[test]
     fn a_quicker_heartbeat_takes_nobody_for_dead_who_could_not_know_of_it() {
         let (mut world, mut keeper) = kept();
         for (node, heartbeat) in [(1, 10), (2, 1)] {
@@ -312,7 +343,7 @@ mod tests {
     #[test]
     fn a_node_of_a_cluster_that_was_made_just_now_has_its_whole_grace() {
         let (mut world, _) = kept();
-        let mut keeper = Keeper::new(&State::default(), world.now);
+        let mut keeper = Keeper::new(&State::default(), world.now, None);
         let touched = Touched { all: true, ..Touched::default() };
         assert!(keeper.look(&world.state, world.now, &touched).is_empty());
         world.wait(SECOND * 2);
@@ -377,7 +408,7 @@ mod tests {
         let tasks = [1, 2].map(|slot| world.task(service, skep_proto::model::Slot::Replica(slot)));
         world.place();
         tasks.iter().for_each(|&task| world.report(task, skep_proto::model::TaskState::Running));
-        let keeper = Keeper::new(&world.state, world.now);
+        let keeper = Keeper::new(&world.state, world.now, None);
         (world, keeper, fence)
     }
 
@@ -407,7 +438,7 @@ mod tests {
         let (mut world, _, fence) = guarded();
         world.turn(1, NodeState::Down);
         world.wait(fence);
-        let mut keeper = Keeper::new(&world.state, world.now);
+        let mut keeper = Keeper::new(&world.state, world.now, None);
         let began = world.now;
         let mut judged = 0;
         while judged == 0 {

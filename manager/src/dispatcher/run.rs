@@ -121,7 +121,7 @@ struct Keeping {
 impl Keeping {
     fn new(dispatcher: Dispatcher, inputs: mpsc::Sender<Input>) -> Self {
         let subscription = dispatcher.store.subscribe();
-        let keeper = Keeper::new(&dispatcher.store.read(), dispatcher.clock.now());
+        let keeper = Keeper::new(&dispatcher.store.read(), dispatcher.clock.now(), dispatcher.before);
         let settings = watch::Sender::new(keeper.settings().clone());
         Self { dispatcher, keeper, subscription, inputs, settings }
     }

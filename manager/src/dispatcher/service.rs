@@ -23,6 +23,7 @@ use super::session::{presented, say};
 use super::skew::{Finding, Skew};
 use super::talk::{Act, Talk, stamped};
 use crate::caller::{Caller, Peer};
+use crate::group::{Leadership, Predecessor};
 use crate::store::{Presented, Store, Watch};
 use crate::sys::{self, Clock};
 
@@ -48,6 +49,8 @@ pub struct Dispatcher {
     pub(super) desk: watch::Sender<Option<Desk>>,
     own: u64,
     leader: watch::Receiver<Option<u64>>,
+    /// Who led before this term.
+    pub(super) before: Option<Predecessor>,
 }
 
 /// Where sessions leave word for the loops of the term.
@@ -67,13 +70,13 @@ impl Dispatcher {
     #[must_use]
     pub fn new(store: Store, own: u64, leader: watch::Receiver<Option<u64>>) -> Self {
         let (registry, desk) = (Registry::default(), watch::Sender::new(None));
-        Self { store, registry, clock: Clock::start(), desk, own, leader }
+        Self { store, registry, clock: Clock::start(), desk, own, leader, before: None }
     }
 
     /// The same sessions, for the loops of one term.
     #[must_use]
-    pub fn in_term(&self, term: u64) -> Self {
-        Self { store: self.store.in_term(term), ..self.clone() }
+    pub fn in_term(&self, won: Leadership) -> Self {
+        Self { store: self.store.in_term(won.term), before: won.before, ..self.clone() }
     }
 
     fn admit(&self, caller: Caller, leads: bool) -> Result<Admission, DispatchError> {

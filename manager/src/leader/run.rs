@@ -33,14 +33,14 @@ pub async fn lead(ground: Ground, mut leadership: watch::Receiver<Leadership>, s
         let won = tokio::select! {
             () = stop.cancelled() => return,
             won = leadership.wait_for(|now| now.is_leader) => match won {
-                Ok(won) => won.term,
+                Ok(won) => *won,
                 Err(_) => return,
             },
         };
-        tracing::info!(raft.term = won, "this manager leads");
+        tracing::info!(raft.term = won.term, "this manager leads");
         term(&ground, won, &mut leadership, &stop).await;
         ground.store.forget_soft();
-        tracing::info!(raft.term = won, "this manager leads no more");
+        tracing::info!(raft.term = won.term, "this manager leads no more");
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(RESTART_DELAY) => {}
@@ -49,12 +49,17 @@ pub async fn lead(ground: Ground, mut leadership: watch::Receiver<Leadership>, s
 }
 
 /// One term: returns when every loop of it has ended.
-async fn term(ground: &Ground, won: u64, leadership: &mut watch::Receiver<Leadership>, stop: &CancellationToken) {
+async fn term(
+    ground: &Ground,
+    won: Leadership,
+    leadership: &mut watch::Receiver<Leadership>,
+    stop: &CancellationToken,
+) {
     let token = stop.child_token();
     let mut loops = start(ground, won, &token);
     tokio::select! {
         () = stop.cancelled() => {}
-        _ = leadership.wait_for(|now| !now.is_leader || now.term != won) => {}
+        _ = leadership.wait_for(|now| !now.is_leader || now.term != won.term) => {}
         ended = loops.join_next() => report(ended),
     }
     token.cancel();
@@ -65,10 +70,10 @@ async fn term(ground: &Ground, won: u64, leadership: &mut watch::Receiver<Leader
 
 /// The order is explained in [`super`]. Whatever the loops propose counts in this term only, so that one that is slow to end cannot act
 /// beside another leader, nor beside its own successor.
-fn start(ground: &Ground, term: u64, token: &CancellationToken) -> JoinSet<()> {
-    let store = ground.store.in_term(term);
+fn start(ground: &Ground, won: Leadership, token: &CancellationToken) -> JoinSet<()> {
+    let store = ground.store.in_term(won.term);
     let mut loops = JoinSet::new();
-    let (serving, stop) = (ground.dispatcher.in_term(term), token.clone());
+    let (serving, stop) = (ground.dispatcher.in_term(won), token.clone());
     loops.spawn(async move { serving.run(stop).await });
     loops.spawn(membership::run(store.clone(), Arc::clone(&ground.consensus), token.clone()));
     loops.spawn(ca::run::rotation::run(store.clone(), token.clone()));

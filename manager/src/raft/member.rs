@@ -234,7 +234,7 @@ impl Member {
         let term = self.machine.term();
         let is_leader = self.machine.leads() && self.applied.1 == term;
         let leader = if self.machine.leads() { is_leader.then_some(self.id) } else { self.machine.leader() };
-        Leadership { is_leader, term, leader }
+        Leadership { is_leader, term, leader, before: None }
     }
 
     /// The group as this member sees it.

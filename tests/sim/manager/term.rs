@@ -84,7 +84,7 @@ impl Term {
     /// Begins: subscriptions first, so that nothing is missed.
     pub(crate) fn new(lead: Lead, store: &Store, steady: Moment) -> Self {
         let subscription = store.subscribe();
-        let keeper = Keeper::new(&store.read(), steady);
+        let keeper = Keeper::new(&store.read(), steady, None);
         let settings = keeper.settings().clone();
         Self {
             lead,

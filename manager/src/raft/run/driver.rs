@@ -20,7 +20,7 @@ use super::super::pending::answer;
 use super::drain::logger;
 use super::shore::Shore;
 use super::{Command, Options, Status};
-use crate::group::{Group, Leadership};
+use crate::group::{Group, Leadership, Predecessor};
 use crate::store::{Proposal, ProposeError, Store};
 use crate::sys;
 
@@ -70,6 +70,8 @@ pub(super) struct Driver {
     pub(super) options: Options,
     pub(super) raft_id: u64,
     ticks: u32,
+    /// The leader that this member follows or followed last, and when it was last heard.
+    followed: Option<(u64, Instant)>,
     logger: slog::Logger,
 }
 
@@ -103,6 +105,7 @@ impl Driver {
             options,
             raft_id,
             ticks: 0,
+            followed: None,
             logger,
         })
     }
@@ -277,11 +280,29 @@ impl Driver {
         });
     }
 
+    /// Whom a leader succeeds is found out once, when it comes to lead.
+    fn succeeding(&self, there: Leadership, now: Leadership) -> Leadership {
+        let before = match self.followed {
+            _ if !now.is_leader => None,
+            _ if there.is_leader && there.term == now.term => there.before,
+            followed => followed.map(|(raft_id, at)| Predecessor { raft_id, silent: at.elapsed() }),
+        };
+        Leadership { before, ..now }
+    }
+
+    /// After messages of other members, of whom `from` is one: whether it is the leader that this one follows.
+    pub(super) fn note_leader(&mut self, from: u64) {
+        let Condition::Up(member) = &self.member else { return };
+        if member.machine().leader() == Some(from) && from != self.raft_id {
+            self.followed = Some((from, Instant::now()));
+        }
+    }
+
     /// A member that cannot write and is alone stays what it was: it can still be asked. Others elect another leader.
     fn report_leadership(&self) {
         let there = *self.wires.leadership.borrow();
         let now = match &self.member {
-            Condition::Up(member) => member.leadership(),
+            Condition::Up(member) => self.succeeding(there, member.leadership()),
             Condition::ReadOnly { retry_at: Some(_), .. } if self.wires.group.borrow().members.len() < 2 => there,
             Condition::ReadOnly { .. } => Leadership { is_leader: false, leader: None, ..there },
         };

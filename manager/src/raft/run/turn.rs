@@ -98,7 +98,10 @@ impl Driver {
         let size =
             |message: &raft::eraftpb::Message| message.entries.iter().map(|entry| entry.data.len()).sum::<usize>();
         let bytes = messages.iter().map(size).sum();
+        // They came over one connection.
+        let from = messages.first().map(|message| message.from);
         self.with_member(|member| messages.into_iter().for_each(|message| member.machine_mut().step(message)));
+        from.into_iter().for_each(|from| self.note_leader(from));
         bytes
     }
 
@@ -106,8 +109,10 @@ impl Driver {
     fn receive(&mut self, received: Box<Received>) {
         self.drive();
         let message = received.message.clone();
+        let from = message.from;
         self.shore.expect(received);
         self.with_member(|member| member.machine_mut().step(message));
+        self.note_leader(from);
         self.drive();
         self.shore.discard();
         if let Some((index, bytes)) = self.shore.installed.take() {
