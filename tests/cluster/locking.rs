@@ -89,7 +89,8 @@ fn a_locked_manager_does_nothing_but_say_so_and_its_containers_run_on() {
     assert!(said.contains(&key) && key.starts_with("SWMKEY-1-"), "{said}");
     for (machine, data_key) in all.iter().zip(&data_keys) {
         assert_eq!(data_key.len(), 32);
-        until_sealed(machine, &[CLEAR, data_key, tls_key.as_bytes(), key.as_bytes()]);
+        let secrets: [&[u8]; 4] = [CLEAR, data_key, tls_key.as_bytes(), key.as_bytes()];
+        assert_eq!(holding(machine, &secrets), Vec::<PathBuf>::new(), "the command returned when all had followed");
     }
     let before = third.container_pids();
     restart(&mut third);
@@ -151,10 +152,12 @@ fn a_manager_that_was_away_opens_with_the_key_that_it_was_locked_with_and_follow
     until_listed(&first, "m3 Ready Reachable");
     let old_id = lies_under(&third);
     third.kill();
-    let said = second.skep(&["swarm", "unlock-key", "--rotate"]).ok();
+    until_listed(&first, "m3 Down Unreachable");
+    let said = second.skep(&["swarm", "unlock-key", "--rotate"]);
     let new = key(&first);
-    assert!(said.contains(&new) && new != old, "{said}");
-    wait_for("the second manager to follow", SOON, || (lies_under(&second) != old_id).then_some(()));
+    assert!(said.err.contains("m3 does not answer"), "{said:?}");
+    assert!(said.out.contains(&new) && new != old, "{said:?}");
+    assert_ne!(lies_under(&second), old_id, "who answers has followed");
     third.start();
     let told = unlock(&third, &new).refused(1);
     assert!(told.contains(&old_id) && told.contains("unlock-key --id"), "it says which key it wants: {told}");

@@ -81,7 +81,7 @@ pub fn credentials(identity: &Identity) -> pb::Credentials {
         CertificateDer::pem_slice_iter(identity.root.as_bytes()).filter_map(Result::ok).collect();
     let trust = RootDigest::of_ders(roots.iter().map(AsRef::as_ref)).to_bytes();
     let signer = first(&identity.certificate).ok().and_then(|leaf| roots.iter().find(|root| signed(root, &leaf)));
-    pb::Credentials { root: signer.map(|root| RootDigest::of_der(root).to_bytes()).unwrap_or_default(), trust }
+    pb::Credentials { root: signer.map(|root| RootDigest::of_der(root).to_bytes()).unwrap_or_default(), trust, lock: 0 }
 }
 
 /// Whether that root signed that certificate, whatever the time.

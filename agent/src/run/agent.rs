@@ -77,6 +77,8 @@ pub(crate) enum Command {
     Stop(oneshot::Sender<Result<(), AgentError>>),
     /// End, and leave nothing behind.
     Leave(oneshot::Sender<Result<(), AgentError>>),
+    /// Look whether there is something new to tell.
+    Look,
     /// Get a new certificate now.
     Renew,
     /// Use this one.
@@ -119,6 +121,12 @@ impl Agent {
     #[must_use]
     pub fn view(&self) -> watch::Receiver<AgentView> {
         self.view.clone()
+    }
+
+    /// The vault is in line with the swarm's autolock: the managers are told.
+    pub async fn look(&self) {
+        // As below.
+        let _ = self.commands.send(Command::Look).await;
     }
 
     /// Gets a new certificate as soon as a manager can be asked: the way in which a change of role reaches this node.

@@ -209,8 +209,9 @@ impl Driver {
         {
             self.renewal.begin(now, channel, self.machine.session().manager());
         }
-        if self.machine.session().is_open() && self.told != *self.renewal.credentials() {
-            self.told.clone_from(self.renewal.credentials());
+        let credentials = self.renewal.credentials();
+        if self.machine.session().is_open() && self.told != credentials {
+            self.told = credentials;
             self.link.say(ToManager::Credentials(self.told.clone()));
         }
         self.renewal.begin_to_trust();

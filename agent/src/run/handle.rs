@@ -25,6 +25,8 @@ const CLOCK_OFF_MS: u64 = 1_000;
 impl Driver {
     pub(super) fn command(&mut self, now: Moment, command: Command) {
         match command {
+            // What follows from every event follows from this one.
+            Command::Look => {}
             Command::Renew => self.renewal.hasten(now),
             Command::Adopt(identity) => self.renewal.adopt(now, *identity, &*self.connector),
             Command::Stop(answer) => {
@@ -112,8 +114,8 @@ impl Driver {
         for effect in effects {
             match effect {
                 Effect::Connect(address, mut hello) => {
-                    hello.credentials = Some(self.renewal.credentials().clone());
-                    self.told.clone_from(self.renewal.credentials());
+                    self.told = self.renewal.credentials();
+                    hello.credentials = Some(self.told.clone());
                     self.link.connect(address, *hello);
                 }
                 Effect::Say(message) => self.link.say(self.stamped(message)),

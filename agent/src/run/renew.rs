@@ -54,8 +54,8 @@ impl Renewal {
     }
 
     /// What the managers are to know of the identity.
-    pub(crate) fn credentials(&self) -> &pb::Credentials {
-        &self.credentials
+    pub(crate) fn credentials(&self) -> pb::Credentials {
+        pb::Credentials { lock: self.vault.settled(), ..self.credentials.clone() }
     }
 
     /// The managers say what the node is. A certificate with another role is renewed at once; the managers write into the next

@@ -27,6 +27,8 @@ pub struct Vault {
 struct Inner {
     file: LockFile,
     node_key: Option<NodeKey>,
+    /// Version of the change that all files are in line with.
+    settled: u64,
 }
 
 /// Nobody changes the vault, or a file that is sealed with it, while it is held.
@@ -105,6 +107,18 @@ impl Vault {
         self.inner.lock().file.version
     }
 
+    /// Everything on this machine is in line with the change that was followed last.
+    pub fn settle(&self) {
+        let mut inner = self.inner.lock();
+        inner.settled = inner.file.version;
+    }
+
+    /// Version of the change that everything here is in line with.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        self.inner.lock().settled
+    }
+
     /// Follows the managers into a key that is newer than the one known; anything else it leaves alone. On return it is on disk.
     ///
     /// # Errors
@@ -120,7 +134,7 @@ impl Vault {
         let sealed = SealedKey::new(&node_key, key, *random());
         let file = LockFile { version: lock.version, sealed: Some(sealed) };
         self.write(&file)?;
-        *inner = Inner { file, node_key: Some(node_key) };
+        (inner.file, inner.node_key) = (file, Some(node_key));
         Ok(())
     }
 
@@ -132,7 +146,7 @@ impl Vault {
         let mut inner = self.inner.lock();
         let file = LockFile { version, sealed: None };
         self.write(&file)?;
-        *inner = Inner { file, node_key: None };
+        (inner.file, inner.node_key) = (file, None);
         Ok(())
     }
 

@@ -66,7 +66,7 @@ pub enum Effect {
 /// What an agent says of its credentials.
 #[must_use]
 pub fn presented(said: pb::Credentials) -> Presented {
-    Presented { root: said.root, trust: said.trust }
+    Presented { root: said.root, trust: said.trust, lock: said.lock }
 }
 
 /// Wraps a part of the manager's side of the stream.

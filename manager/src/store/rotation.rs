@@ -9,6 +9,8 @@ pub struct Presented {
     pub root: Vec<u8>,
     /// Digest of the roots that it trusts.
     pub trust: Vec<u8>,
+    /// Version of the lock that its keys lie under, if it is a manager.
+    pub lock: u64,
 }
 
 /// How far it is.

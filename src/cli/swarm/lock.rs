@@ -1,19 +1,27 @@
 //! `swarm unlock` and `swarm unlock-key`: the key that managers lock themselves with.
 
 use std::io::{self, IsTerminal, Read};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Args;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use skep_proto::model::{KeyId, UnlockKey};
 use skep_proto::pb;
+use tokio::time::sleep;
 
 use crate::cli::connect::Daemon;
-use crate::cli::error::{silent, usage};
+use crate::cli::error::{silent, timed_out, usage};
 use crate::cli::output::{note, print, prompt};
 
 /// Longest input that is looked at: a key has 52 characters.
 const INPUT_LEN_MAX: u64 = 4096;
+
+/// How long managers that answer may take to follow. They take milliseconds; the rest is for a machine under load.
+const FOLLOW_MAX: Duration = Duration::from_secs(20);
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Flags of `swarm unlock`.
 #[derive(Args, Clone, Debug)]
@@ -57,7 +65,42 @@ pub(super) async fn unlock_key(daemon: &Daemon, flags: &UnlockKeyFlags) -> anyho
         true => control.rotate_unlock_key(pb::Empty {}).await?.into_inner(),
         false => control.get_unlock_key(flags.request()).await?.into_inner(),
     };
-    print(&flags.page(&reply))
+    print(&flags.page(&reply))?;
+    if flags.rotate { follow(daemon, flags.quiet).await } else { Ok(()) }
+}
+
+/// Waits until every manager that answers has followed, and tells of those that do not answer.
+///
+/// # Errors
+/// When one that answers has not followed in time.
+pub(super) async fn follow(daemon: &Daemon, quiet: bool) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    loop {
+        let waits = daemon.control().get_cluster(pb::Empty {}).await?.into_inner().lock_waits;
+        let (down, up): (Vec<_>, Vec<_>) = waits.iter().partition(|wait| wait.down);
+        if up.is_empty() {
+            return if quiet || down.is_empty() { Ok(()) } else { note(&absent(&names(&down))) };
+        }
+        if begun.elapsed() > FOLLOW_MAX {
+            let names = names(&up);
+            return Err(timed_out(format!(
+                "failed to see every manager follow within {} s: {names} has not yet; it goes on trying, and its log says what is in the way",
+                FOLLOW_MAX.as_secs()
+            )));
+        }
+        sleep(LOOK).await;
+    }
+}
+
+fn names(waits: &[&pb::LockWait]) -> String {
+    waits.iter().map(|wait| wait.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn absent(names: &str) -> String {
+    format!(
+        "WARNING: {names} does not answer, and follows when it is back; until then its keys lie as they did, and if they were locked \
+         they open with the key before: see skep swarm unlock-key --id"
+    )
 }
 
 /// The key in force, after it was made.
@@ -164,6 +207,13 @@ mod tests {
         assert_eq!(parsed("--id 0123abcd").unwrap().page(&reply), "    SWMKEY-1-x\n");
         assert!(parsed("").unwrap().page(&reply).contains("`skep swarm unlock`"));
         assert!(parsed("--rotate").unwrap().page(&reply).starts_with("Unlock key replaced.\n\n"));
+    }
+
+    #[test]
+    fn who_does_not_answer_is_told_of() {
+        let wait = |name: &str| pb::LockWait { name: name.into(), down: true };
+        let (first, second) = (wait("m2"), wait("m3"));
+        assert!(absent(&names(&[&first, &second])).starts_with("WARNING: m2, m3 does not answer"));
     }
 
     #[test]

@@ -44,7 +44,10 @@ pub(super) async fn run(daemon: &Daemon, flags: &UpdateFlags) -> anyhow::Result<
     }
     change(daemon, flags).await?;
     print("Swarm updated.\n")?;
-    if flags.autolock == Some(true) { lock::show(daemon).await } else { Ok(()) }
+    if flags.autolock == Some(true) {
+        lock::show(daemon).await?;
+    }
+    if flags.autolock.is_some() { lock::follow(daemon, false).await } else { Ok(()) }
 }
 
 async fn change(daemon: &Daemon, flags: &UpdateFlags) -> anyhow::Result<()> {

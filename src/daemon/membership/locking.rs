@@ -143,6 +143,8 @@ impl Membership {
             tracing::error!(error = %format!("{error:#}"), "this manager's keys do not lie as the swarm wants it; it tries again");
             return AGAIN;
         }
+        self.vault.settle();
+        active.agent.look().await;
         let after = self.vault.locked_with();
         if before != after {
             tracing::info!(unlock_key = ?after, "this manager's keys follow the swarm's autolock");

@@ -28,6 +28,7 @@ impl ControlService {
             nodes: count(state.nodes().count()),
             managers: count(manager_addresses.len()),
             manager_addresses,
+            lock_waits: lock::waits(&state, &self.store.soft()),
         })
     }
 

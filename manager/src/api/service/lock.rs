@@ -1,11 +1,13 @@
 //! The unlock key: shown, and replaced.
 
-use skep_proto::model::{Autolock, Cluster, UnlockKey};
+use std::sync::Arc;
+
+use skep_proto::model::{Autolock, Cluster, Node, NodeState, UnlockKey};
 use skep_proto::pb;
 
 use super::control::ControlService;
 use crate::api::ApiError;
-use crate::store::{Change, State};
+use crate::store::{Change, Soft, State};
 use crate::sys;
 
 impl ControlService {
@@ -44,6 +46,17 @@ fn rotated(lock: &Autolock, key: UnlockKey) -> Result<Autolock, ApiError> {
         return Err(ApiError::AutolockOff { what: "replace" });
     }
     Ok(lock.with(Some(key)))
+}
+
+/// Managers whose keys do not lie yet as the cluster wants them, as far as they have said so.
+pub(super) fn waits(state: &State, soft: &Soft) -> Vec<pb::LockWait> {
+    let version = state.cluster().map_or(0, |cluster| cluster.lock.version);
+    let lies = |node: &Node| soft.presented(node.id).is_some_and(|presented| presented.lock == version);
+    let wait = |node: &Arc<Node>| pb::LockWait {
+        name: node.description.hostname.clone(),
+        down: node.status.state == NodeState::Down,
+    };
+    state.managers().filter(|node| version > 0 && !lies(node)).map(wait).collect()
 }
 
 fn reply(key: &UnlockKey) -> pb::UnlockKeyReply {

@@ -41,7 +41,7 @@ impl Obedient {
         let mut roots = self.trust.split_inclusive("-----END CERTIFICATE-----\n");
         let signer = roots.find(|root| signed(&self.member.certificate, root));
         let root = signer.and_then(digest).map(RootDigest::to_bytes).unwrap_or_default();
-        pb::Credentials { root, trust: trust_digest(&self.trust).to_bytes() }
+        pb::Credentials { root, trust: trust_digest(&self.trust).to_bytes(), lock: 0 }
     }
 
     /// Hears until it was told to trust other roots, and does.
