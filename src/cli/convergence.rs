@@ -41,6 +41,23 @@ impl Wanted {
     }
 }
 
+/// Nothing is left that could still come to run: every slot that has no task ended for good, and not all of them because all was
+/// done.
+pub(crate) fn is_hopeless(progress: &pb::ServiceProgress, wanted: &Wanted) -> bool {
+    let (current, ended) = (progress.spec_version >= wanted.spec_version, progress.ended);
+    !progress.converged && current && ended > 0 && progress.running + ended == progress.desired
+}
+
+/// Why a service never will converge, in one sentence.
+pub(crate) fn why_never(name: &str, progress: &pb::ServiceProgress) -> String {
+    let mut parts = vec![format!("{} of {} tasks run", progress.running, progress.desired)];
+    parts.extend(reasons(progress));
+    format!(
+        "failed to see service {name} converge: {}; its restart policy does not start them again: update the service, or remove it",
+        parts.join("; ")
+    )
+}
+
 /// The moment as it is drawn.
 pub(crate) fn snapshot(progress: &pb::ServiceProgress, wanted: &Wanted, phase: Phase) -> Snapshot {
     let total = u64::from(progress.desired);
@@ -173,6 +190,17 @@ mod tests {
         assert!(!wanted(2, false).is_met(&progress()));
         let removed = pb::ServiceProgress { converged: true, removed: true, ..Default::default() };
         assert!(wanted(3, false).is_met(&removed));
+    }
+
+    #[test]
+    fn what_never_will_converge_is_not_waited_for() {
+        let given_up = pb::ServiceProgress { ended: 3, ..progress() };
+        assert!(is_hopeless(&given_up, &wanted(2, false)));
+        assert!(why_never("web", &given_up).contains("1 of 4 tasks run; slot 3 and 1 more: no suitable node"));
+        let beginning = pb::ServiceProgress { ended: 2, ..progress() };
+        let others = [progress(), beginning, pb::ServiceProgress { converged: true, ..given_up.clone() }];
+        assert!(!others.iter().any(|progress| is_hopeless(progress, &wanted(2, false))));
+        assert!(!is_hopeless(&given_up, &wanted(3, false)), "of the version before");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use anyhow::bail;
 use clap::Args;
 use skep_proto::pb;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -123,10 +124,14 @@ impl Show {
     /// Takes in a message; whether the wait is over.
     fn take(&mut self, progress: pb::ServiceProgress) -> anyhow::Result<bool> {
         let done = self.wanted.is_met(&progress);
+        let never = convergence::is_hopeless(&progress, &self.wanted);
         let phase = if done { Phase::Converged(self.wanted.id.clone()) } else { Phase::Working };
         if !self.quiet {
             let drawn = self.screen.draw(&lines(&convergence::snapshot(&progress, &self.wanted, phase)));
             print(&drawn)?;
+        }
+        if never {
+            bail!(convergence::why_never(&self.wanted.name, &progress));
         }
         self.last = Some(progress);
         Ok(done)

@@ -60,7 +60,8 @@ pub fn progress(state: &State, soft: &Soft, id: ServiceId) -> pb::ServiceProgres
     if !service.removing {
         progress.desired = desired(state, service);
         let settled = service.ports_allocated() && service.update_status.as_ref().is_none_or(|update| update.completed);
-        progress.converged = settled && progress.running == progress.desired && progress.leftover == 0;
+        let served = progress.running + progress.done;
+        progress.converged = settled && served == progress.desired && progress.leftover == 0;
     }
     progress
 }
@@ -90,6 +91,9 @@ impl<'a> View<'a> {
         progress.running += u32::from(runs);
         progress.leftover += small(here().filter(|task| self.is_leftover(slot, task)).count());
         let live = tasks.iter().rev().find(|task| task.desired.is_live());
+        let ended = tasks.last().filter(|last| self.counts(slot) && self.has_ended(last, live));
+        progress.ended += u32::from(ended.is_some());
+        progress.done += u32::from(ended.is_some_and(|last| last.status.state == TaskState::Complete));
         // A slot that was given up, by scaling down or by draining its node, is no part of the service any more.
         let last = tasks.last().filter(|task| task.desired != DesiredState::Remove && self.counts(slot));
         if let (Some(task), true) = (live.or(last), progress.slots.len() < SLOTS_SHOWN_MAX) {
@@ -114,6 +118,12 @@ impl<'a> View<'a> {
         let state = task.status.state;
         let exists = task.node.is_some() && state >= TaskState::Assigned && !state.is_terminal();
         exists && (!task.desired.is_live() || (!self.is_current(task) && self.counts(slot)))
+    }
+
+    /// The end of a task and its successor are one transaction: where there is none, the service's restart policy wants none.
+    fn has_ended(&self, last: &Task, live: Option<&&Task>) -> bool {
+        let by_itself = matches!(last.status.state, TaskState::Complete | TaskState::Failed | TaskState::Rejected);
+        live.is_none() && by_itself && last.desired == DesiredState::Shutdown && self.is_current(last)
     }
 
     fn is_current(&self, task: &Task) -> bool {

@@ -104,8 +104,6 @@ pub enum Step {
         /// The path.
         at: &'static str,
     },
-    /// Makes the root itself read-only.
-    FreezeRoot,
 }
 
 /// Completes "failed to ...".
@@ -119,7 +117,6 @@ impl fmt::Display for Step {
             Self::File { at, .. } => write!(out, "attach {at}"),
             Self::Freeze { at } | Self::Seal { at } => write!(out, "make {at} read-only"),
             Self::Mask { at } => write!(out, "hide {at}"),
-            Self::FreezeRoot => write!(out, "make the root read-only"),
         }
     }
 }
@@ -178,8 +175,8 @@ const PARAMETERS: [(&str, &str); 2] =
 const FROZEN: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// Everything that is done inside the new root, in order: filesystems first (outer before inner), then what is put into them,
-/// then what is taken away (parameters are written before they are frozen; masks bind `/dev/null`, so the nodes come first), and the root's own freeze last, because
-/// mount points may have to be made in it until then.
+/// then what is taken away (parameters are written before they are frozen; masks bind `/dev/null`, so the nodes come first). The root itself is writable until after it, because mount points may have to be
+/// made in it.
 #[must_use]
 pub fn plan(view: &RootView<'_>) -> Vec<Step> {
     let mut steps = filesystems();
@@ -190,9 +187,6 @@ pub fn plan(view: &RootView<'_>) -> Vec<Step> {
     steps.extend(cgroups(view.groups));
     steps.extend(FROZEN.iter().map(|at| Step::Freeze { at }));
     steps.extend(MASKED.iter().map(|at| Step::Mask { at }));
-    if view.read_only {
-        steps.push(Step::FreezeRoot);
-    }
     steps
 }
 
@@ -275,7 +269,6 @@ mod tests {
         let null = position(&steps, |s| matches!(s, Step::Device { at: "/dev/null", .. }));
         let mask = position(&steps, |s| matches!(s, Step::Mask { .. }));
         assert!(null < mask);
-        assert_eq!(steps.last(), Some(&Step::FreezeRoot));
     }
 
     #[test]

@@ -143,8 +143,15 @@ pub fn perform(step: &Step, files: &[OwnedFd]) -> io::Result<()> {
         Step::Freeze { at } => freeze(at),
         Step::Seal { at } => Ok(mount_remount(*at, SEALED, "")?),
         Step::Mask { at } => mask(at),
-        Step::FreezeRoot => Ok(mount_remount("/", MountFlags::BIND | MountFlags::RDONLY, "")?),
     }
+}
+
+/// Makes the root itself read-only; what is mounted in it stays as it is.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn freeze_root() -> io::Result<()> {
+    Ok(mount_remount("/", MountFlags::BIND | MountFlags::RDONLY, "")?)
 }
 
 /// Mounts on a directory and on nothing else. Through a link of the image the mount would lie elsewhere, and the steps that hide

@@ -24,6 +24,8 @@ pub enum Stage {
     HandOverStreams,
     /// The working directory: made and entered as root, as Docker does.
     EnterWorkdir,
+    /// The root becomes read-only, if it is to be: after the working directory, which is made where the image has none.
+    FreezeRoot,
     /// The bounding set: takes `CAP_SETPCAP`, so before capabilities are given away.
     LimitBounding,
     /// The system call filter: takes `CAP_SYS_ADMIN`. What follows it passes it.
@@ -39,7 +41,7 @@ pub enum Stage {
 }
 
 /// The plan.
-pub const INIT: [Stage; 16] = [
+pub const INIT: [Stage; 17] = [
     Stage::JoinCgroups,
     Stage::HideCgroups,
     Stage::Detach,
@@ -50,6 +52,7 @@ pub const INIT: [Stage; 16] = [
     Stage::FindUser,
     Stage::HandOverStreams,
     Stage::EnterWorkdir,
+    Stage::FreezeRoot,
     Stage::LimitBounding,
     Stage::LoadFilter,
     Stage::BecomeUser,
@@ -73,6 +76,7 @@ impl Stage {
             Self::FindUser => "find the user",
             Self::HandOverStreams => "give the user its standard streams",
             Self::EnterWorkdir => "enter the working directory",
+            Self::FreezeRoot => "make the root read-only",
             Self::LimitBounding => "limit the capability bounding set",
             Self::LoadFilter => "load the system call filter",
             Self::BecomeUser => "change to the user",
@@ -125,6 +129,7 @@ mod tests {
     fn rights_are_used_before_they_are_given_away() {
         assert!(at(Stage::LoadFilter) < at(Stage::LimitCapabilities));
         assert!(at(Stage::LimitBounding) < at(Stage::BecomeUser));
+        assert!(at(Stage::EnterWorkdir) < at(Stage::FreezeRoot) && at(Stage::FreezeRoot) < at(Stage::LoadFilter));
         assert!(at(Stage::BecomeUser) < at(Stage::LimitCapabilities));
         assert!(at(Stage::BecomeUser) < at(Stage::DieWithShimAgain));
     }

@@ -124,6 +124,11 @@ fn read_only_root_takes_no_file() {
         assert!(output.matches("Read-only file system").count() == 4 && output.contains("shm"), "{output}");
         let spec = shell("for f in hosts hostname resolv.conf; do echo x >> /etc/$f; done; cat /etc/hostname");
         assert_eq!(run(&runtime, "b", spec).await.1, "b\nx\n");
+        // A working directory that the image lacks is made all the same, as Docker does.
+        let workdir = Some("/made/here".to_owned());
+        let spec = ContainerSpec { read_only: true, workdir, ..shell("pwd; touch x || echo sealed") };
+        let (_, output) = run(&runtime, "c", spec).await;
+        assert!(output.contains("/made/here") && output.contains("sealed"), "{output}");
     });
 }
 

@@ -17,13 +17,8 @@ pub(crate) fn image(image: &pb::Image) -> Value {
         "Os": image.os,
         "Size": image.size_bytes,
         "VirtualSize": image.size_bytes,
-        "RootFS": {"Type": "layers", "Layers": or_null(layers(image))},
+        "RootFS": {"Type": "layers", "Layers": or_null(image.layers.clone())},
     })
-}
-
-/// With their algorithm, as in Docker.
-fn layers(image: &pb::Image) -> Vec<String> {
-    image.layers.iter().map(|hex| format!("sha256:{hex}")).collect()
 }
 
 fn config(image: &pb::Image) -> Value {
@@ -53,7 +48,7 @@ mod tests {
             cmd: vec!["sh".into()],
             exposed_ports: vec!["80/tcp".into()],
             size_bytes: 7,
-            layers: vec!["ab".into()],
+            layers: vec!["sha256:ab".into()],
             ..Default::default()
         });
         assert_eq!(shown["Id"], "sha256:f0");

@@ -32,6 +32,19 @@ fn a_service_converges_when_its_last_task_runs() {
 }
 
 #[test]
+fn a_slot_that_is_not_filled_again_is_done_or_given_up() {
+    for (end, converged) in [(TaskState::Complete, true), (TaskState::Failed, false)] {
+        let mut world = World::new(2);
+        let (service, tasks) = running(&mut world, 2);
+        world.report(tasks[0], end);
+        assert_eq!(look(&world, service).ended, 0, "the orchestrator has not looked yet");
+        world.desire(tasks[0], DesiredState::Shutdown);
+        let ended = look(&world, service);
+        assert_eq!((ended.running, ended.ended, ended.converged), (1, 1, converged), "{end:?}");
+    }
+}
+
+#[test]
 fn an_update_is_done_when_nothing_old_is_left() {
     let mut world = World::new(2);
     let (service, tasks) = running(&mut world, 1);

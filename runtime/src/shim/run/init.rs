@@ -72,6 +72,8 @@ impl Init {
             Stage::FindUser => self.find_user(identity),
             Stage::HandOverStreams => self.hand_over_streams(identity),
             Stage::EnterWorkdir => rootfs::sys::enter_workdir(&self.bundle.workdir, (identity.uid, identity.gid)),
+            Stage::FreezeRoot if self.bundle.read_only => rootfs::sys::freeze_root(),
+            Stage::FreezeRoot => Ok(()),
             Stage::LimitBounding => security::sys::limit_bounding_set(capabilities),
             Stage::LoadFilter => security::sys::load_filter(&self.heritage.filter(capabilities)),
             Stage::BecomeUser => security::sys::become_user(identity),
