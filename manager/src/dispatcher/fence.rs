@@ -16,6 +16,9 @@ use crate::store::{Reported, State};
 /// When a verdict that is not in the state yet is written again.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// Why a node that has left is down. Kept with the node, so that another leader knows it, too.
+pub const LEFT: &str = "the node has left the swarm";
+
 /// Since when nodes that are down are not heard, and when that says something new.
 #[derive(Clone, Debug, Default)]
 pub struct Fence {
@@ -32,6 +35,13 @@ impl Fence {
             Some(first) => self.due.insert(node, first),
             None => self.due.remove(&node),
         };
+    }
+
+    /// The node counts as down from now on, and no task is assigned to it any more; one may have been while that was being written.
+    pub fn recount(&mut self, state: &State, node: NodeId) {
+        if let Some(&heard) = self.heard.get(&node) {
+            self.raise(state, node, heard);
+        }
     }
 
     /// The node is heard again, or is gone.
@@ -64,7 +74,8 @@ impl Fence {
         };
         let silent = seconds(now.since(heard));
         let error = format!("its node was not heard for {silent} and has stopped it by itself");
-        over.into_iter().filter(|_| is_down).map(|(task, _)| verdict(task, now, &error)).collect()
+        let error = if has_left(state, node) { "its node has left the swarm" } else { &error };
+        over.into_iter().filter(|_| is_down).map(|(task, _)| verdict(task, now, error)).collect()
     }
 }
 
@@ -75,9 +86,18 @@ pub fn left(state: &State, node: NodeId, now: Moment) -> Vec<Reported> {
     held.map(|task| verdict(task, now, "its node has left the swarm")).collect()
 }
 
-/// Tasks of a node that may run there and stop when it is cut off, each with the time that this takes.
+fn has_left(state: &State, node: NodeId) -> bool {
+    state.node(node).is_some_and(|node| node.status.state == NodeState::Down && node.status.message == LEFT)
+}
+
+/// Tasks of a node that may run there and stop when it is cut off, each with the time that this takes. Of one that has left it takes
+/// none, whatever the task.
 fn held(state: &State, node: NodeId) -> impl Iterator<Item = (&Task, Duration)> {
-    state.tasks_on(node).filter(|task| task.holds_resources()).filter_map(|task| {
+    let left = has_left(state, node);
+    state.tasks_on(node).filter(|task| task.holds_resources()).filter_map(move |task| {
+        if left {
+            return Some((task, Duration::ZERO));
+        }
         let service = state.service(task.service)?;
         Some((task, service.revisions.get(&task.spec_version)?.task.fence()?))
     })

@@ -167,7 +167,7 @@ impl Keeper {
                 self.deadlines.clear(node);
                 let ended = fence::left(state, node, now);
                 let ended = (!ended.is_empty()).then_some(Effect::Write(Input::Verdict(ended)));
-                self.down(state, node, now, "the node has left the swarm").into_iter().chain(ended).collect()
+                self.down(state, node, now, fence::LEFT).into_iter().chain(ended).collect()
             }
         }
     }
@@ -221,7 +221,7 @@ impl Keeper {
     fn watch(&mut self, state: &State, now: Moment, node: NodeId) -> Option<Effect> {
         match state.node(node).map(|node| node.status.state) {
             None => return Some(self.removed(node)),
-            Some(NodeState::Down) => {}
+            Some(NodeState::Down) => self.fence.recount(state, node),
             Some(_) if self.deadlines.watches(node) => {}
             Some(_) => self.deadlines.set(node, now + return_grace(self.settings.period, self.nodes)),
         }
@@ -375,6 +375,52 @@ mod tests {
         world.remove_node(2);
         let touched = Touched { nodes: [node_id(2)].into(), ..Touched::default() };
         assert_eq!(dismissed(&keeper.look(&world.state, world.now, &touched)), [node_id(2)]);
+    }
+
+    /// Places the tasks of another service; how many tasks are on node 1 then.
+    fn crowd(world: &mut World, mut spec: skep_proto::model::ServiceSpec) -> usize {
+        spec.name = skep_proto::model::ServiceName::new("crowd").unwrap();
+        let service = world.create(spec);
+        for slot in 1..=8 {
+            world.task(service, skep_proto::model::Slot::Replica(slot));
+        }
+        world.place();
+        let there = world.state.tasks_on(node_id(1)).count();
+        assert!(there > 1);
+        there
+    }
+
+    #[test]
+    fn what_was_assigned_while_a_node_left_has_not_run_either() {
+        let (mut world, mut keeper, _) = guarded();
+        let left = Event::Ended { node: node_id(1), parting: Parting::Leaving };
+        assert_eq!(verdicts(&keeper.take(&world.state, world.now, left)), 1);
+        let there = crowd(&mut world, crate::fixture::replicated(8));
+        world.edit_node(1, |node| node.status = NodeStatus::new(NodeState::Down, fence::LEFT, ""));
+        keeper.look(&world.state, world.now, &Touched { nodes: [node_id(1)].into(), ..Touched::default() });
+        assert_eq!(keeper.wake_at().map(|at| at <= world.now), Some(true));
+        assert_eq!(verdicts(&keeper.expire(&world.state, world.now, |_| Some(world.now))), there);
+        let mut next = Keeper::new(&world.state, world.now, None);
+        assert_eq!(
+            verdicts(&next.expire(&world.state, world.now, |_| None)),
+            there,
+            "nor does another leader forget it"
+        );
+    }
+
+    #[test]
+    fn what_was_assigned_while_a_node_went_down_is_fenced_off_too() {
+        let (mut world, mut keeper, fence) = guarded();
+        let silent = world.now;
+        world.now = keeper.wake_at().unwrap();
+        assert_eq!(written(&keeper.expire(&world.state, world.now, |_| None)).len(), 2);
+        let mut spec = crate::fixture::replicated(8);
+        spec.task.on_disconnect = skep_proto::model::OnDisconnect::StopAfter(SECOND * 30);
+        let there = crowd(&mut world, spec);
+        world.turn(1, NodeState::Down);
+        keeper.look(&world.state, world.now, &Touched { nodes: [node_id(1)].into(), ..Touched::default() });
+        let now = silent + fence;
+        assert_eq!(verdicts(&keeper.expire(&world.state, now, |_| None)), there);
     }
 
     #[test]

@@ -9,10 +9,11 @@ use tokio::sync::oneshot;
 use super::disk::{CrashPoint, MemoryDisk, rebuilt};
 use crate::group::{ChangeError, Group, Leadership, MemberChange};
 use crate::raft::error::RaftError;
+use crate::raft::log::Log;
 use crate::raft::machine::{Machine, config};
 use crate::raft::member::{Member, World};
 use crate::raft::saved::Saved;
-use crate::store::{Proposal, State, Store};
+use crate::store::{Proposal, ProposeError, State, Store};
 
 /// Ticks a heartbeat, as on a real member.
 const HEARTBEAT_TICKS: usize = 5;
@@ -72,11 +73,22 @@ impl MemoryMember {
         if let Some(state) = state {
             store.install(state);
         }
-        let config = config(disk.raft_id, HEARTBEAT_TICKS, ELECTION_HEARTBEATS);
-        let silent = slog::Logger::root(slog::Discard, slog::o!());
-        let machine = Machine::new(&config, log, begun.0, seed, &silent).expect("a recovered log makes a machine");
+        let machine = machine(disk.raft_id, log, begun.0, seed);
         let member = Member::new(disk.raft_id, machine, store.clone(), begun);
         Self { member, store, disk }
+    }
+
+    /// Something could not be written: the member anew from what is durable, over the same state, as the thread of a real one does it.
+    /// Whoever waited is told.
+    ///
+    /// # Panics
+    /// When the log cannot be one of a member.
+    pub fn revive(&mut self, seed: Seed) {
+        let (applied, log) = (self.member.applied(), self.member.machine().log().clone());
+        let machine = machine(self.disk.raft_id, log, applied.0, seed);
+        let new = Member::new(self.disk.raft_id, machine, self.store.clone(), applied);
+        let before = std::mem::replace(&mut self.member, new);
+        drop(before.into_log(&ProposeError::ReadOnly("the disk is full".to_owned())));
     }
 
     /// What a crash leaves.
@@ -192,6 +204,12 @@ impl MemoryMember {
     pub fn applied(&self) -> u64 {
         self.member.applied().0
     }
+}
+
+fn machine(raft_id: u64, log: Log, applied: u64, seed: Seed) -> Machine {
+    let config = config(raft_id, HEARTBEAT_TICKS, ELECTION_HEARTBEATS);
+    let silent = slog::Logger::root(slog::Discard, slog::o!());
+    Machine::new(&config, log, applied, seed, &silent).expect("a recovered log makes a machine")
 }
 
 impl World for MemoryWorld<'_> {
