@@ -303,6 +303,12 @@ impl Agent {
         self.drive(stage, NodeMachine::stop)
     }
 
+    /// It leaves the cluster for good.
+    pub(crate) fn leave(&mut self, stage: &mut Stage) -> Vec<News> {
+        stage.note(format_args!("agent {} is told to leave", self.place));
+        self.drive(stage, NodeMachine::leave)
+    }
+
     /// The daemon is killed, or the whole machine loses its power. Gives the tasks that a step of the dead daemon started.
     pub(crate) fn crash(&mut self, stage: &mut Stage, with_power: bool) -> Vec<News> {
         let Some(daemon) = self.daemon.take() else { return Vec::new() };

@@ -2,6 +2,7 @@
 //! `forward` and `api` do the same.
 
 use skep_manager::store::{Change, Transaction};
+use skep_proto::model::NodeRole;
 
 use super::asks::{Answer, Ask, View, change};
 use super::check;
@@ -22,6 +23,10 @@ impl World {
         self.stage.after(next, Event::User);
         let Some(store) = self.truth().cloned() else { return };
         let (number, ask) = self.user.ask(&mut self.stage.chance, &store.read(), self.stage.now);
+        // A node that was demoted and has not heard of it would never join anew: nobody promotes it before.
+        if matches!(ask, Ask::Role(node, NodeRole::Manager) if self.seat_of(node).is_some()) {
+            return drop(self.user.calls.remove(&number));
+        }
         self.stage.note(format_args!("user: call {number}: {ask:?}"));
         let (delay, manager) = (self.stage.chance.delay(MS, 100 * MS), self.any_manager());
         self.stage.after(delay, Event::Call(manager, number, 0));

@@ -58,6 +58,8 @@ pub(crate) struct Round {
 pub(crate) struct Seat {
     member: MemoryMember,
     inbox: Vec<Input>,
+    /// Nothing can be written; what is said of who leads meanwhile.
+    stalled: Option<Leadership>,
     waiting: Vec<Waiting>,
     /// A change of the group that is under way, and the term in which it was asked for.
     changing: Option<(u64, oneshot::Receiver<Result<(), ChangeError>>)>,
@@ -67,7 +69,8 @@ impl Seat {
     /// Takes up what is durable; the state goes into the store.
     pub(crate) fn start(disk: MemoryDisk, store: &Store, seed: Seed) -> Self {
         let member = MemoryMember::start(disk, store.clone(), seed);
-        Self { member, inbox: Vec::new(), waiting: Vec::new(), changing: None }
+        let stalled = None;
+        Self { member, stalled, inbox: Vec::new(), waiting: Vec::new(), changing: None }
     }
 
     /// What a crash leaves.
@@ -91,10 +94,38 @@ impl Seat {
         self.take(Input::Propose(Box::new(proposal)));
     }
 
+    /// A write failed, and for a while all of them will. A member that is alone stays what it was: it can still be asked.
+    pub(crate) fn stall(&mut self, seed: Seed, before: Leadership) {
+        let alone = self.member.group().members.len() < 2;
+        self.stalled = Some(if alone { before } else { Leadership { is_leader: false, leader: None, ..before } });
+        self.member.revive(seed);
+    }
+
+    /// Writing works again.
+    pub(crate) fn recover(&mut self) {
+        self.stalled = None;
+    }
+
+    /// A member that cannot write hears nothing, because it could not answer.
+    fn refuse(&mut self, inbox: Vec<Input>, leads: bool) -> Round {
+        for input in inbox {
+            if let Input::Propose(proposal) = input {
+                let read = proposal.transactions.is_empty() && leads;
+                let refused = Err(ProposeError::ReadOnly("the disk is full".to_owned()));
+                drop(proposal.reply.send(if read { Ok(Vec::new()) } else { refused }));
+            }
+        }
+        Round { answers: self.answers(), ..Round::default() }
+    }
+
     /// One round.
     pub(crate) fn round(&mut self, crash: Option<CrashPoint>) -> Round {
         let mut parcels = Vec::new();
-        for input in std::mem::take(&mut self.inbox) {
+        let inbox = std::mem::take(&mut self.inbox);
+        if let Some(Leadership { is_leader, .. }) = self.stalled {
+            return self.refuse(inbox, is_leader);
+        }
+        for input in inbox {
             match input {
                 Input::Tick => self.member.tick(),
                 Input::Parcel(parcel) => parcels.extend(self.member.step(*parcel)),
@@ -112,7 +143,7 @@ impl Seat {
         Round { parcels, answers, has_died }
     }
 
-    fn answers(&mut self) -> Vec<(Owner, u64, Answer)> {
+    pub(crate) fn answers(&mut self) -> Vec<(Owner, u64, Answer)> {
         let mut answers = Vec::new();
         self.waiting.retain_mut(|waiting| {
             let answer = match waiting.answer.try_recv() {
@@ -157,7 +188,7 @@ impl Seat {
 
     /// Who leads, as far as this member knows.
     pub(crate) fn leadership(&self) -> Leadership {
-        self.member.leadership()
+        self.stalled.unwrap_or_else(|| self.member.leadership())
     }
 
     /// Index of the last applied entry.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use skep_manager::raft::testing::Remnant;
+
 use super::consensus::Input;
 use super::queue::{Event, Side};
 use super::time::{MS, SECOND, Us};
@@ -17,6 +19,9 @@ pub(crate) enum Fault {
     CutLink,
     ResetStream,
     KillManager,
+    FullDisk,
+    LoseDisk,
+    Leave,
     Transfer,
     CutManagers,
     Partition,
@@ -34,7 +39,7 @@ pub(crate) enum Fault {
 }
 
 /// Each with how often it is chosen.
-const FAULTS: [(Fault, u64); 21] = [
+const FAULTS: [(Fault, u64); 24] = [
     (Fault::KillAgent, 14),
     (Fault::StopAgent, 8),
     (Fault::CutPower, 5),
@@ -42,6 +47,9 @@ const FAULTS: [(Fault, u64); 21] = [
     (Fault::CutLink, 14),
     (Fault::ResetStream, 10),
     (Fault::KillManager, 8),
+    (Fault::FullDisk, 3),
+    (Fault::LoseDisk, 2),
+    (Fault::Leave, 2),
     (Fault::Transfer, 4),
     (Fault::CutManagers, 8),
     (Fault::Partition, 5),
@@ -90,6 +98,9 @@ impl World {
                 conn.into_iter().for_each(|conn| self.stage.reset(conn));
             }
             Fault::KillManager => self.kill_manager(manager),
+            Fault::FullDisk => self.fail_write(manager, Remnant::Nothing, true),
+            Fault::LoseDisk => self.lose_disk(manager),
+            Fault::Leave => self.leave(agent),
             Fault::Transfer => drop(self.managers[manager].give(&mut self.stage, Input::Transfer, false)),
             Fault::CutManagers => self.cut_managers(),
             Fault::Partition => self.partition(),

@@ -50,8 +50,12 @@ impl World {
     fn round(&mut self, place: usize, crash: Option<CrashPoint>) {
         let Some(Round { parcels, answers, has_died }) = self.managers[place].round(crash) else { return };
         parcels.into_iter().for_each(|parcel| self.post(parcel));
+        let mut answers = answers;
         if has_died {
-            return self.bury(place);
+            match self.managers[place].survive(&mut self.stage) {
+                Some(refused) => answers = refused,
+                None => return self.bury(place),
+            }
         }
         for (owner, term, answer) in answers {
             let (life, delay) = (self.managers[place].life, self.stage.chance.delay(MS, SECOND));
@@ -116,11 +120,24 @@ impl World {
             let number = u64::try_from(self.stage.chance.bits() >> 64).unwrap_or(0);
             let remnants = [Remnant::Nothing, Remnant::All, Remnant::Pieces(number), Remnant::Flipped(number % 16_384)];
             let remnant = self.stage.chance.pick(&remnants).unwrap_or(Remnant::Nothing);
-            let at_save = usize::try_from(self.stage.chance.below(2)).unwrap_or(0);
-            self.managers[manager].dies = Some(CrashPoint { at_save, remnant });
+            self.fail_write(manager, remnant, false);
         } else {
             self.bury(manager);
         }
+    }
+
+    /// A manager's next write, or the one after it, fails; it dies of that, or is read-only for a while and trusts nothing of it.
+    pub(crate) fn fail_write(&mut self, manager: usize, remnant: Remnant, survives: bool) {
+        let at_save = usize::try_from(self.stage.chance.below(2)).unwrap_or(0);
+        self.managers[manager].dies = Some(CrashPoint { at_save, remnant });
+        self.managers[manager].survives = survives;
+    }
+
+    /// A manager's disk takes writes again.
+    pub(super) fn revive(&mut self, manager: usize, life: u32) {
+        let daemon = self.managers[manager].daemon.as_mut();
+        daemon.into_iter().for_each(|daemon| daemon.seat.recover());
+        self.drive(manager, life);
     }
 
     fn bury(&mut self, manager: usize) {

@@ -85,6 +85,8 @@ pub(crate) enum Event {
     Drive(usize, u32),
     /// A message between managers arrives.
     Parcel(Box<Parcel>),
+    /// A manager's disk takes writes again; with its life.
+    Revive(usize, u32),
     /// A manager hears what its Raft thread says of who leads; with its life.
     Lead(usize, u32),
     /// A node becomes what the managers say that it is: one of them, or none.

@@ -2,6 +2,7 @@
 //! they call a worker ends it. What the product's daemon does about it.
 
 use skep_manager::raft::testing::MemoryDisk;
+use skep_manager::store::Store;
 use skep_proto::model::{NodeId, NodeRole};
 
 use super::check::{Verdict, broken};
@@ -10,6 +11,9 @@ use super::queue::Event;
 use super::time::{MS, SECOND, Us};
 use super::world::World;
 use super::{place, raft_id};
+
+/// Nodes that no fault makes leave.
+const STAY: usize = 4;
 
 /// Wait before another try to take a seat.
 const SEAT_RETRY: Us = 2 * SECOND;
@@ -28,7 +32,7 @@ impl World {
         }
     }
 
-    fn seat_of(&self, node: NodeId) -> Option<usize> {
+    pub(super) fn seat_of(&self, node: NodeId) -> Option<usize> {
         self.managers.iter().position(|manager| manager.node == node && !manager.is_retired)
     }
 
@@ -47,6 +51,45 @@ impl World {
         self.end(manager);
         let retired = &mut self.managers[manager];
         (retired.disk, retired.is_retired) = (None, true);
+    }
+
+    /// A manager loses what it kept and joins anew, as another member: one at a time, because a majority has no other copy.
+    pub(crate) fn lose_disk(&mut self, manager: usize) {
+        let seats = self.managers.iter().filter(|manager| !manager.is_retired).count();
+        let Some(daemon) = self.leader().and_then(|(leader, _)| self.managers[leader].daemon.as_ref()) else { return };
+        let group = daemon.seat.group();
+        if seats < 3 || group.members.len() != seats || group.voters().count() != seats {
+            return;
+        }
+        let node = self.managers[manager].node;
+        self.retire(manager);
+        let agent = self.agents.iter().position(|agent| agent.node == node);
+        agent.into_iter().for_each(|agent| self.stage.after(SECOND, Event::Seat(agent)));
+    }
+
+    /// A worker leaves the cluster for good.
+    pub(crate) fn leave(&mut self, agent: usize) {
+        let node = self.agents[agent].node;
+        let stays = self.agents.iter().filter(|agent| !agent.has_left).count();
+        let is_worker = |store: &Store| store.read().node(node).is_some_and(|node| node.spec.role == NodeRole::Worker);
+        if stays > STAY && self.seat_of(node).is_none() && self.truth().is_some_and(is_worker) {
+            let news = self.agents[agent].leave(&mut self.stage);
+            self.take_news(agent, news);
+        }
+    }
+
+    /// A node that was cut off while every manager that it knew went can find nobody. A person tells it where they are now.
+    pub(super) fn show_the_way(&mut self) {
+        let name = |manager: &Manager| format!("m{}", manager.place);
+        let seats: Vec<String> = self.managers.iter().filter(|manager| !manager.is_retired).map(name).collect();
+        for agent in 0..self.agents.len() {
+            let known = &self.agents[agent].disk.managers;
+            if !self.agents[agent].has_left && !known.iter().any(|known| seats.contains(known)) {
+                let news = self.agents[agent].crash(&mut self.stage, false);
+                self.take_news(agent, news);
+                self.agents[agent].disk.managers.clone_from(&seats);
+            }
+        }
     }
 
     /// A manager that is no member yet asks any of the others to be let in, until it is.
@@ -84,6 +127,10 @@ impl World {
         let (group, state) = (daemon.seat.group(), daemon.store.read());
         let mut wanted = Vec::new();
         for node in state.nodes().filter(|node| node.spec.role == NodeRole::Manager) {
+            // Whoever left is a node until somebody removes it, and comes to be nothing else.
+            if self.agents.iter().any(|agent| agent.node == node.id && agent.has_left) {
+                continue;
+            }
             match (&node.manager, self.seat_of(node.id)) {
                 (Some(status), Some(seat)) if place(status.raft_id) == Some(seat) => wanted.push(status.raft_id),
                 (status, seat) => return broken(NAME, format!("node {}: {status:?}, its seat is {seat:?}", node.id)),

@@ -198,6 +198,11 @@ impl World {
             }
             Event::Beat(manager, life) => self.beat(manager, life),
             Event::Drive(manager, life) => self.drive(manager, life),
+            Event::Revive(manager, life) => {
+                if self.managers[manager].life == life {
+                    self.revive(manager, life);
+                }
+            }
             Event::Parcel(parcel) => self.delivered(parcel),
             Event::Lead(manager, life) => {
                 if self.managers[manager].life == life {
@@ -238,6 +243,7 @@ impl World {
             | Event::Ask(manager)
             | Event::Beat(manager, _)
             | Event::Drive(manager, _)
+            | Event::Revive(manager, _)
             | Event::Lead(manager, _) => self.managers[*manager].frozen_until,
             _ => 0,
         };
@@ -384,6 +390,7 @@ impl World {
         self.stage.heal();
         for place in 0..self.managers.len() {
             self.managers[place].frozen_until = 0;
+            self.managers[place].dies = None;
             self.start_manager(place);
         }
         for place in 0..self.agents.len() {
@@ -394,6 +401,7 @@ impl World {
     }
 
     fn look_whether_at_rest(&mut self) {
+        self.show_the_way();
         // A daemon that was told to stop a moment before has ended by now and starts again.
         for place in 0..self.agents.len() {
             let news = self.agents[place].start(&mut self.stage);
@@ -415,7 +423,7 @@ impl World {
     }
 
     /// The leader and its store, once every manager has what it has.
-    fn leader(&self) -> Option<(usize, Store)> {
+    pub(super) fn leader(&self) -> Option<(usize, Store)> {
         let seats = || self.managers.iter().filter(|manager| !manager.is_retired);
         let has_all = |manager: &Manager| manager.daemon.as_ref().is_some_and(|d| d.seat.applied() == self.front);
         let leads = |manager: &&Manager| {

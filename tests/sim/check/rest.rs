@@ -32,6 +32,9 @@ pub(crate) fn at_rest(agents: &[Agent], store: &Store) -> Verdict {
     let state = store.read();
     invariant_every_service_has_what_it_asks_for(&state)?;
     for agent in agents {
+        invariant_a_node_that_left_runs_nothing(agent)?;
+    }
+    for agent in agents.iter().filter(|agent| !agent.has_left) {
         invariant_every_node_that_answers_is_ready(agent, &state)?;
         invariant_machines_run_what_is_wanted_and_nothing_else(agent, &state)?;
         invariant_every_report_is_acknowledged(agent)?;
@@ -43,6 +46,9 @@ pub(crate) fn at_rest(agents: &[Agent], store: &Store) -> Verdict {
 fn invariant_every_service_has_what_it_asks_for(state: &State) -> Verdict {
     const NAME: &str = "every_service_has_what_it_asks_for";
     for service in state.services() {
+        if service.removing && waits_for_the_gone(state, service) {
+            continue;
+        }
         if service.removing {
             return broken(NAME, format!("service {} was removed and is still there", service.id));
         }
@@ -78,6 +84,17 @@ fn invariant_every_service_has_what_it_asks_for(state: &State) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// Its last tasks are on machines that left without being heard, which the managers cannot know from machines that are off.
+fn waits_for_the_gone(state: &State, service: &Service) -> bool {
+    let mut tasks = state.slots(service.id).flat_map(|(_, tasks)| tasks);
+    tasks.all(|task| {
+        let node = task.node.and_then(|node| state.node(node));
+        node.is_some_and(|node| {
+            node.status.state == NodeState::Down && node.status.message != "the node has left the swarm"
+        })
+    })
 }
 
 fn newest<'a>(tasks: &[&'a Task]) -> Option<&'a Task> {
@@ -203,6 +220,17 @@ fn invariant_every_node_that_answers_is_ready(agent: &Agent, state: &State) -> V
     match known {
         None | Some(NodeState::Ready) => Ok(()),
         Some(other) => broken("every_node_that_answers_is_ready", format!("node {} is {other:?}", agent.node)),
+    }
+}
+
+/// Whoever left said that nothing runs there any more, and successors were started on that word.
+fn invariant_a_node_that_left_runs_nothing(agent: &Agent) -> Verdict {
+    let runs = agent.executor.containers.iter().find(|(_, container)| container.phase == Phase::Running);
+    match runs {
+        Some((task, _)) if agent.has_left => {
+            broken("a_node_that_left_runs_nothing", format!("task {task} runs on {}", agent.node))
+        }
+        _ => Ok(()),
     }
 }
 

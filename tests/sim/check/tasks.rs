@@ -110,7 +110,8 @@ impl Checks {
 /// The managers may end a task over its node's head; then it may still run.
 fn is_own_word(task: &Task) -> bool {
     let verdict = task.status.state == TaskState::Rejected && &*task.status.message == "placement no longer allowed";
-    task.node.is_some() && task.status.state != TaskState::Orphaned && !verdict
+    let has_left = &*task.status.error == "its node has left the swarm";
+    task.node.is_some() && (task.status.state != TaskState::Orphaned || has_left) && !verdict
 }
 
 /// More than one task being prepared is work for nothing, and which one starts would be chance.

@@ -30,6 +30,9 @@ const OUT_MAX: usize = 6;
 /// How long the carrier waits after a proposal that came to nothing.
 const RETRY: Us = 100 * MS;
 
+/// How long after the loops have ended it is looked whether this manager leads after all.
+const RESTART: Us = 50 * MS;
+
 /// One session of a leader.
 #[derive(Debug)]
 pub(crate) struct Visit {
@@ -273,6 +276,8 @@ impl Manager {
         if let Some(daemon) = &mut self.daemon {
             daemon.term = None;
             daemon.store.forget_soft();
+            // A loop may have seen the end before the news came, or what was none: then all begin again.
+            stage.after(RESTART, Event::Lead(self.place, self.life));
         }
     }
 }

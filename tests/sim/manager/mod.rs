@@ -17,7 +17,7 @@ use skep_proto::pb;
 use super::consensus::{Input, Round, Seat};
 use super::queue::{ConnId, Event, Loop, Owner, Result, Side};
 use super::stage::Stage;
-use super::time::{BootClock, MS, Us, WallClock, count};
+use super::time::{BootClock, MS, SECOND, Us, WallClock, count};
 use super::{place, raft_id};
 pub(crate) use term::Term;
 
@@ -39,6 +39,8 @@ pub(crate) struct Manager {
     pub(crate) disk: Option<MemoryDisk>,
     /// It dies in the middle of its next round.
     pub(crate) dies: Option<CrashPoint>,
+    /// Or only cannot write for a while.
+    pub(crate) survives: bool,
     /// Nothing moves before then.
     pub(crate) frozen_until: Us,
 }
@@ -65,8 +67,8 @@ pub(crate) struct Daemon {
 impl Manager {
     pub(crate) fn new(place: usize, node: NodeId, disk: MemoryDisk) -> Self {
         let (clock, disk) = (WallClock::default(), Some(disk));
-        let (error, life, daemon, dies, frozen_until) = (0, 0, None, None, 0);
-        Self { place, clock, error, node, is_retired: false, life, daemon, disk, dies, frozen_until }
+        let (error, life, daemon, dies, survives, frozen_until) = (0, 0, None, None, false, 0);
+        Self { place, clock, error, node, is_retired: false, life, daemon, disk, dies, survives, frozen_until }
     }
 
     /// Starts over what is on disk. `false`: it runs already.
@@ -102,6 +104,17 @@ impl Manager {
         self.disk = Some(daemon.seat.into_disk());
         stage.hang_up(Side::Manager, self.place, true);
         true
+    }
+
+    /// A write failed. If it survives that, it is read-only until its disk has room again; gives what those who waited are told.
+    pub(crate) fn survive(&mut self, stage: &mut Stage) -> Option<Vec<(Owner, u64, Result)>> {
+        let daemon = self.daemon.as_mut().filter(|_| self.survives)?;
+        stage.note(format_args!("manager {} is read-only", self.place));
+        daemon.seat.stall(stage.chance.seed(), daemon.told);
+        let most = stage.chance.pick(&[SECOND, 5 * SECOND]).unwrap_or(SECOND);
+        let delay = if stage.rules.is_quiet { SECOND } else { stage.chance.between(100 * MS, most) };
+        stage.after(delay, Event::Revive(self.place, self.life));
+        Some(daemon.seat.answers())
     }
 
     /// Gives its Raft thread something. `at_once`: it costs no write, so that the round may be made now if none is due; says whether
