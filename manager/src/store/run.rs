@@ -6,7 +6,7 @@ mod publish;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use parking_lot::{RwLock, RwLockReadGuard};
+use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use skep_proto::model::{Era, NodeId, ServiceId, TaskId, TaskStatus};
@@ -15,6 +15,7 @@ use super::apply::Effects;
 use super::change::Transaction;
 use super::error::{ProposeError, Refusal};
 use super::event::Touched;
+use super::look::Look;
 use super::rotation::{Presented, RotationProgress};
 use super::soft::Soft;
 use super::state::State;
@@ -89,14 +90,16 @@ impl Store {
         Self { inner: Arc::clone(&self.inner), term: Some(term) }
     }
 
-    /// The state, to look at for a bounded time. Never held across an await: clippy's `await_holding_lock` sees to it.
-    pub fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.inner.state.read()
+    /// The state, to look at for a bounded time. Never held across an await, which clippy sees to, nor while the same thread looks again.
+    #[track_caller]
+    pub fn read(&self) -> Look<'_, State> {
+        Look::at(&self.inner.state)
     }
 
     /// The leader's soft state, likewise. Whoever needs both takes the state first.
-    pub fn soft(&self) -> RwLockReadGuard<'_, Soft> {
-        self.inner.soft.read()
+    #[track_caller]
+    pub fn soft(&self) -> Look<'_, Soft> {
+        Look::at(&self.inner.soft)
     }
 
     /// Proposes transactions together and waits until they are committed and applied.
@@ -155,7 +158,7 @@ impl Store {
 
     /// Takes note of states that Raft does not store; smaller ones than known are passed over.
     pub fn note_statuses(&self, statuses: Vec<(TaskId, TaskStatus)>) {
-        let state = self.inner.state.read();
+        let state = self.read();
         let mut soft = self.inner.soft.write();
         let noted = statuses.into_iter().filter_map(|(id, status)| soft.note(&state, id, status)).collect();
         drop((state, soft));
@@ -170,13 +173,13 @@ impl Store {
 
     /// Takes note of how far a node's clock is ahead of this manager's.
     pub fn note_clock(&self, node: NodeId, ahead_ms: i64) {
-        let state = self.inner.state.read();
+        let state = self.read();
         self.inner.soft.write().note_clock(&state, node, ahead_ms);
     }
 
     /// Takes note of what a node proves itself with and whom it trusts.
     pub fn note_presented(&self, node: NodeId, presented: Presented) {
-        let state = self.inner.state.read();
+        let state = self.read();
         if self.inner.soft.write().note_presented(&state, node, presented) {
             self.inner.presented.send_replace(());
         }

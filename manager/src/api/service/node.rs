@@ -15,7 +15,7 @@ use super::service::{PROGRESS_MAX, driven, rest};
 use crate::api::held::removable;
 use crate::api::moving::moving;
 use crate::api::{ApiError, lookup, validate};
-use crate::store::{Change, State, Store};
+use crate::store::{Change, Soft, State, Store};
 
 /// Longest time between two looks at a node that is watched.
 const LOOK: Duration = Duration::from_millis(500);
@@ -29,13 +29,14 @@ impl ControlService {
             named?.into_iter().chain(all).collect()
         };
         let control = self.clone();
-        Ok(listed(self.store.clone(), &ids, PAGE_MAX, move |state, _, id| {
-            state.node(id).map(|node| control.node_entry(node, asked))
+        Ok(listed(self.store.clone(), &ids, PAGE_MAX, move |state, soft, id| {
+            state.node(id).map(|node| control.node_entry(node, soft, asked))
         }))
     }
 
     pub(super) fn node(&self, word: &str, asked: NodeId) -> Result<pb::NodeEntry, ApiError> {
-        Ok(self.node_entry(lookup::node(&self.store.read(), word)?, asked))
+        let (state, soft) = (self.store.read(), self.store.soft());
+        Ok(self.node_entry(lookup::node(&state, word)?, &soft, asked))
     }
 
     pub(super) fn watch_moves(&self, word: &str) -> Result<Answers<pb::NodeProgress>, ApiError> {
@@ -83,7 +84,7 @@ impl ControlService {
         self.propose_newest(change).await.map(|_| ())
     }
 
-    fn node_entry(&self, node: &Node, asked: NodeId) -> pb::NodeEntry {
+    fn node_entry(&self, node: &Node, soft: &Soft, asked: NodeId) -> pb::NodeEntry {
         let leader = *self.seen.leader.borrow();
         let raft_id = node.manager.as_ref().map(|manager| manager.raft_id);
         pb::NodeEntry {
@@ -91,7 +92,7 @@ impl ControlService {
             leader: raft_id.is_some() && raft_id == leader,
             reachable: raft_id.is_some_and(|id| self.seen.heard.borrow().contains(&id)),
             self_: node.id == asked,
-            clock_ahead_ms: self.store.soft().clock_ahead_ms(node.id),
+            clock_ahead_ms: soft.clock_ahead_ms(node.id),
         }
     }
 }
