@@ -10,6 +10,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use ring::rand::{SecureRandom, SystemRandom};
 use skep_proto::seal::NodeKey;
@@ -123,14 +124,24 @@ impl Drop for Lock {
     }
 }
 
+/// How long whoever had the directory may take to let go of it: a manager that was stopped may still have a snapshot on its way.
+const LET_GO_MAX: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 fn lock(path: &Path) -> Result<Lock, RaftError> {
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
     let file = file.map_err(RaftError::file("open", path))?;
-    file.try_lock().map_err(|error| match error {
-        fs::TryLockError::WouldBlock => RaftError::Locked { path: path.to_owned() },
-        fs::TryLockError::Error(source) => RaftError::File { action: "lock", path: path.to_owned(), source },
-    })?;
-    Ok(Lock(file))
+    let deadline = Instant::now() + LET_GO_MAX;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Lock(file)),
+            Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOOK_AGAIN),
+            Err(fs::TryLockError::WouldBlock) => return Err(RaftError::Locked { path: path.to_owned() }),
+            Err(fs::TryLockError::Error(source)) => {
+                return Err(RaftError::File { action: "lock", path: path.to_owned(), source });
+            }
+        }
+    }
 }
 
 /// Writes a small file so that a crash leaves all of it or nothing.

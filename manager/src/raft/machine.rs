@@ -17,6 +17,7 @@ use raft::{Config, RawNode, Ready, SnapshotStatus, StateRole};
 use skep_proto::model::Seed;
 
 use super::log::Log;
+use super::loss::Loss;
 use super::saved::Saved;
 use crate::group::{MemberChange, MemberView};
 
@@ -29,6 +30,10 @@ pub(super) struct Machine {
     heard: BTreeMap<u64, u64>,
     /// The election timer before the last input: when it went back, the crate has drawn a timeout, and so do we.
     elapsed: usize,
+    /// What this member's disk has lost and it has not got again yet.
+    loss: Option<Loss>,
+    /// The same, until it was told of.
+    untold: Option<Loss>,
 }
 
 /// What the machine wants done before it goes on.
@@ -72,7 +77,7 @@ impl Machine {
     ) -> raft::Result<Self> {
         let config = Config { applied, ..config.clone() };
         let raw = RawNode::new(&config, log, logger)?;
-        let mut machine = Self { raw, seed, ticks: 0, heard: BTreeMap::new(), elapsed: 0 };
+        let mut machine = Self { raw, seed, ticks: 0, heard: BTreeMap::new(), elapsed: 0, loss: None, untold: None };
         machine.draw();
         Ok(machine)
     }
@@ -104,9 +109,64 @@ impl Machine {
             return;
         }
         self.heard.insert(message.from, self.ticks);
+        if self.present_loss().is_some_and(|loss| !loss.may_hear(&message)) {
+            return;
+        }
+        self.believe(&message);
+        let (message, answer) = self.with_less(message);
         // The only error is an answer of someone who is no member any more.
         drop(self.raw.step(message));
+        self.raw.raft.msgs.extend(answer.filter(|answer| Some(answer.to) == self.leader()));
         self.redraw();
+    }
+
+    /// What this member has lost and not got again yet.
+    fn present_loss(&mut self) -> Option<Loss> {
+        let last = self.raw.raft.raft_log.last_index();
+        self.loss = self.loss.filter(|loss| last < loss.had);
+        self.loss
+    }
+
+    /// What the leader remembers of this member and it has no more; for the log, once.
+    pub(super) fn take_loss(&mut self) -> Option<Loss> {
+        self.untold.take()
+    }
+
+    /// A leader that remembers more is told, and its message taken for as much as there is.
+    fn with_less(&mut self, mut message: Message) -> (Message, Option<Message>) {
+        let log = &self.raw.raft.raft_log;
+        let (last, last_term) = (log.last_index(), log.last_term());
+        let Some(loss) = Loss::told_by(&message, last).filter(|_| message.term >= self.term()) else {
+            return (message, None);
+        };
+        self.untold = self.untold.or(if self.loss.is_none() { Some(loss) } else { None });
+        self.loss = Some(loss);
+        message.commit = last;
+        let answer = loss.answer(&message, last_term);
+        (message, Some(answer))
+    }
+
+    /// A member that says that it has less than it said before has lost something, or an old word of it came late: in either case it is
+    /// sent what follows.
+    fn believe(&mut self, message: &Message) {
+        let raft = &mut self.raw.raft;
+        let says_less = message.get_msg_type() == MessageType::MsgAppendResponse && message.reject;
+        if raft.state != StateRole::Leader || message.term != raft.term || !says_less {
+            return;
+        }
+        if let Some(of) = raft.mut_prs().get_mut(message.from).filter(|of| message.reject_hint < of.matched) {
+            of.matched = message.reject_hint;
+            of.become_probe();
+            raft.send_append(message.from);
+        }
+    }
+
+    /// Of what the crate wants to say, what this member may.
+    fn sayable(&mut self, mut messages: Vec<Message>) -> Vec<Message> {
+        if self.present_loss().is_some() {
+            messages.retain(Loss::may_say);
+        }
+        messages
     }
 
     /// The connection from a member broke. If it leads, its process has ended or the network between us has: the lease, for which
@@ -237,6 +297,7 @@ impl Machine {
         let mut ready = self.raw.ready();
         let (messages, committed, entries) =
             (ready.take_messages(), ready.take_committed_entries(), ready.take_entries());
+        let messages = self.sayable(messages);
         let install = Some(ready.snapshot().get_metadata().clone()).filter(|about| about.index != 0);
         let hard_state = ready.hs().cloned().unwrap_or_else(|| self.raw.store().hard_state().clone());
         // A commit index alone is not worth a sync: it is found anew by election, and goes with the next record.
@@ -266,7 +327,7 @@ impl Machine {
         }
         messages.extend(light.take_messages());
         turn.committed.extend(light.take_committed_entries());
-        Done { messages, committed: turn.committed }
+        Done { messages: self.sayable(messages), committed: turn.committed }
     }
 
     /// Everything committed so far was applied.

@@ -33,7 +33,8 @@
 //! is before it, and until that entry is applied the manager does not say that it leads. A proposer whose leader went is told that the
 //! change may or may not have been made. A leader that stops, or whose disk has become slow, hands over to the member that is furthest. A
 //! connection that breaks is taken for the end of whoever was at its other end, and shortens the election. A member whose disk is full
-//! hears and says nothing, so that the others go on without it.
+//! hears and says nothing, so that the others go on without it. One whose disk lost what it had acknowledged gets it again, and votes
+//! for nobody who may lack it, too ([`loss`]).
 //!
 //! # A member far behind
 //! Entries before the last snapshot are kept in memory for a while; a member that needs older ones is sent the snapshot, from file to
@@ -57,6 +58,7 @@
 mod disk;
 mod error;
 mod log;
+mod loss;
 mod machine;
 mod member;
 mod net;

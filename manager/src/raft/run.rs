@@ -168,7 +168,9 @@ impl Raft {
         let wires = Wires { store, commands: commands.clone(), leadership: lead, status: tell, group: show };
         let book = Book::default();
         let links = wiring.map(|wiring| Links::new(raft_id, wiring, book.clone(), commands.clone()));
-        let driver = Driver::recover(Arc::clone(&dir), wires, options, links)?;
+        let mut driver = Driver::recover(Arc::clone(&dir), wires, options, links)?;
+        // Who belongs to the group is known when this returns: a member of several must not be taken for one that is alone.
+        driver.drive();
         let thread = std::thread::Builder::new().name("skep:raft".into());
         let thread = thread.spawn(move || driver.run(proposals, inbox)).map_err(RaftError::Thread)?;
         let handle = Handle { raft_id, commands, group, book, dir };

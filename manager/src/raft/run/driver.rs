@@ -129,7 +129,6 @@ impl Driver {
     }
 
     async fn serve(&mut self, proposals: &mut mpsc::Receiver<Proposal>, commands: &mut mpsc::Receiver<Command>) {
-        self.drive();
         let tick = self.options.heartbeat / TICKS_A_HEARTBEAT;
         let mut ticked = Instant::now();
         let mut over = self.wires.store.watch_over();

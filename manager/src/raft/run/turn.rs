@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::super::loss::Loss;
 use super::driver::{Condition, Driver};
 use super::{Command, Received};
 use crate::group::ChangeError;
@@ -137,6 +138,13 @@ impl Driver {
         let driven = member.drive(&mut self.shore);
         if let Some((index, error)) = member.take_unread() {
             tracing::error!(raft.index = index, error, "passed over an entry that cannot be read");
+        }
+        if let Some(Loss { had, has, .. }) = member.machine_mut().take_loss() {
+            tracing::error!(
+                had,
+                has,
+                "this manager's disk lost entries that were acknowledged; the leader sends them again"
+            );
         }
         if let Err(error) = driven {
             return self.go_read_only(&error);

@@ -38,6 +38,12 @@ impl Parcel {
         self.snapshot.is_some()
     }
 
+    /// It carries entries.
+    #[must_use]
+    pub fn has_entries(&self) -> bool {
+        Message::parse_from_bytes(&self.message).is_ok_and(|message| !message.entries.is_empty())
+    }
+
     /// For logs and hashes: the bytes of the message.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -197,6 +203,11 @@ impl MemoryMember {
     #[must_use]
     pub fn group(&self) -> Group {
         self.member.group()
+    }
+
+    /// Whether a leader remembered more of this member than it has, since this was asked last.
+    pub fn found_a_loss(&mut self) -> bool {
+        self.member.machine_mut().take_loss().is_some()
     }
 
     /// Index of the last entry that is in the state.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use skep_proto::model::{Moment, NodeId, Seed};
 use tokio::sync::{mpsc, oneshot};
 
+mod lost;
+
 use super::*;
 use crate::group::MemberChange;
 use crate::store::fixture::{node, transaction};
@@ -106,11 +108,19 @@ impl Group {
 
     /// Delivers everything that is on its way, in an order of chance, and lets a tick pass.
     fn round(&mut self) {
+        self.round_of(|_| true);
+    }
+
+    /// The same; what does not pass is lost.
+    fn round_of(&mut self, passes: impl Fn(&Parcel) -> bool) {
         for _ in 0..3 {
             let mut parcels = std::mem::take(&mut self.parcels);
             while !parcels.is_empty() {
                 let chosen = usize::try_from(self.seed.draw() % parcels.len() as u128).unwrap();
-                self.deliver(parcels.swap_remove(chosen));
+                let parcel = parcels.swap_remove(chosen);
+                if passes(&parcel) {
+                    self.deliver(parcel);
+                }
             }
         }
         let ids: Vec<u64> = self.members.keys().copied().collect();
