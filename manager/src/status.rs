@@ -106,7 +106,7 @@ impl From<ApiError> for Status {
             | ApiError::LiveSingleWriters { .. }
             | ApiError::RemoveManager { .. }
             | ApiError::Demote { .. } => Code::FailedPrecondition,
-            ApiError::Read(error) | ApiError::Write(error) => of_propose(error),
+            ApiError::Write(error) => of_propose(error),
         };
         status(code, &error)
     }

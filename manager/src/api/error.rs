@@ -130,9 +130,6 @@ pub enum ApiError {
     /// A text that is no key's id.
     #[error(transparent)]
     KeyId(#[from] KeyIdError),
-    /// This manager cannot make sure that what it knows is the newest.
-    #[error("read the cluster's state")]
-    Read(#[source] ProposeError),
     /// It could not be written.
     #[error(transparent)]
     Write(#[from] ProposeError),

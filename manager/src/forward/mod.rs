@@ -11,8 +11,9 @@
 //! - **Never done twice.** A call is asked again only when it certainly did not run: nothing was sent, or the answer was that header. One
 //!   that only looks ([`policy`]) may be asked again until its answer has begun. Anything else ends with the words that the change may or
 //!   may not have been made, because only the caller knows whether asking twice is harmless.
-//! - **Never old.** Before this manager answers a call that only looks, it makes sure that it still leads ([`crate::store::Store::barrier`]): what
-//!   anybody was told before is in the answer, whichever manager was asked.
+//! - **Never old.** Before this manager answers what people ask, it makes sure that it still leads ([`crate::store::Store::barrier`]): what
+//!   anybody was told before is in the answer, whichever manager was asked, and who was demoted a moment ago is a manager no more. If it does
+//!   not lead any more the call has not run and goes to who does.
 //! - **No leader.** A call waits as long as an election takes, then fails with what is missing and what to do. A manager that was elected
 //!   and has not yet applied its first entry does not lead yet, so calls wait for it in the same way.
 //! - **Leader change.** Answers that this manager is still streaming when it leads no more are ended with an error: what feeds them (agents'

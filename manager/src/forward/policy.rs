@@ -53,6 +53,13 @@ pub fn only_looks(path: &str) -> bool {
     ["Get", "List", "Watch"].iter().any(|word| method.starts_with(word)) || method.ends_with("Logs")
 }
 
+/// Whether this manager makes sure that it still leads before it answers the call: whoever looks must see all that was acknowledged to
+/// anybody before, and whoever asks for a change of the cluster is judged by what they may do now.
+#[must_use]
+pub fn needs_the_newest(path: &str) -> bool {
+    parts(path).0 == control_server::SERVICE_NAME || only_looks(path)
+}
+
 fn parts(path: &str) -> (&str, &str) {
     path.trim_start_matches('/').split_once('/').unwrap_or_default()
 }
@@ -110,6 +117,16 @@ mod tests {
         }
         for path in ["/skep.v1.Control/CreateService", "/skep.v1.Ca/Renew", "/skep.v1.Control/RemoveNode", ""] {
             assert!(!only_looks(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_people_ask_is_answered_by_who_certainly_leads() {
+        for path in ["/skep.v1.Control/GetNode", "/skep.v1.Control/UpdateNode", "/skep.v1.Authority/GetRoot"] {
+            assert!(needs_the_newest(path), "{path}");
+        }
+        for path in ["/skep.v1.Ca/Renew", "/skep.v1.Membership/Leave", ""] {
+            assert!(!needs_the_newest(path), "{path}");
         }
     }
 

@@ -23,11 +23,11 @@ use super::client::{Lines, Sent};
 use super::envelope::{Arrival, CALLER, NOT_LEADING, declined};
 use super::error::ForwardError;
 use super::outlook::Outlook;
-use super::policy::{Target, Turn, is_the_leaders, only_looks, turn};
+use super::policy::{Target, Turn, is_the_leaders, needs_the_newest, only_looks, turn};
 use crate::caller::{Caller, Peer};
 use crate::net::{Answer, Dialer};
 use crate::reach::Reachability;
-use crate::store::Store;
+use crate::store::{ProposeError, Store};
 
 /// How long a call waits for somebody to lead: two or three elections.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -220,12 +220,15 @@ impl Call<'_> {
         }
     }
 
-    /// Whoever only looks must see all that was acknowledged to anybody before. A change is made in the log, where that is so by itself.
+    /// Makes sure that this manager has everything that was acknowledged. While it is not, the call has certainly not run, whatever it is.
     async fn is_newest(&self) -> Result<(), ForwardError> {
-        if !only_looks(self.head.uri.path()) {
+        if !needs_the_newest(self.head.uri.path()) {
             return Ok(());
         }
-        self.way.bearings.store.barrier().await.map_err(ForwardError::Unsure)
+        match self.way.bearings.store.barrier().await {
+            Err(ProposeError::NotLeader) => Err(self.no_leader()),
+            sure => sure.map(drop).map_err(ForwardError::Unsure),
+        }
     }
 
     /// Waits until it is clear what to do.

@@ -75,12 +75,10 @@ impl ControlService {
         Self { store, logs, own, seen }
     }
 
-    /// Lets managers in, once the state has everything that was acknowledged to anyone before: so an answer is never older than what
-    /// its reader has seen elsewhere, and who was demoted a moment ago is one no more.
-    async fn admit<T>(&self, request: Request<T>) -> Result<T, ApiError> {
-        let caller = Caller::of(request.extensions());
-        self.store.barrier().await.map_err(ApiError::Read)?;
-        caller.require_manager(&self.store.read())?;
+    /// Lets managers in. That the state has everything that was acknowledged to anyone before is seen to by what stands before all
+    /// services: it can still turn to another manager when this one turns out not to lead.
+    fn admit<T>(&self, request: Request<T>) -> Result<T, ApiError> {
+        Caller::of(request.extensions()).require_manager(&self.store.read())?;
         Ok(request.into_inner())
     }
 
@@ -123,89 +121,89 @@ impl Control for ControlService {
     type WatchNodeStream = Answers<pb::NodeProgress>;
 
     async fn create_service(&self, request: Request<pb::CreateServiceRequest>) -> Answer<pb::ServiceReply> {
-        Ok(Response::new(self.create(self.admit(request).await?).await?))
+        Ok(Response::new(self.create(self.admit(request)?).await?))
     }
 
     async fn update_service(&self, request: Request<pb::UpdateServiceRequest>) -> Answer<pb::ServiceReply> {
-        Ok(Response::new(self.update(self.admit(request).await?).await?))
+        Ok(Response::new(self.update(self.admit(request)?).await?))
     }
 
     async fn remove_service(&self, request: Request<pb::RefRequest>) -> Answer<pb::Empty> {
-        self.remove(&self.admit(request).await?.r#ref).await?;
+        self.remove(&self.admit(request)?.r#ref).await?;
         Ok(Response::new(pb::Empty {}))
     }
 
     async fn get_service(&self, request: Request<pb::RefRequest>) -> Answer<pb::ServiceReply> {
-        Ok(Response::new(self.get(&self.admit(request).await?.r#ref)?))
+        Ok(Response::new(self.get(&self.admit(request)?.r#ref)?))
     }
 
     async fn list_services(&self, request: Request<pb::ListServicesRequest>) -> Answer<Self::ListServicesStream> {
-        Ok(Response::new(self.list(&self.admit(request).await?.refs)?))
+        Ok(Response::new(self.list(&self.admit(request)?.refs)?))
     }
 
     async fn watch_service(&self, request: Request<pb::WatchServiceRequest>) -> Answer<Self::WatchServiceStream> {
-        Ok(Response::new(self.watch(&self.admit(request).await?)?))
+        Ok(Response::new(self.watch(&self.admit(request)?)?))
     }
 
     async fn service_logs(&self, request: Request<pb::ServiceLogsRequest>) -> Answer<Self::ServiceLogsStream> {
-        Ok(Response::new(self.read_logs(self.admit(request).await?)?))
+        Ok(Response::new(self.read_logs(self.admit(request)?)?))
     }
 
     async fn list_tasks(&self, request: Request<pb::ListTasksRequest>) -> Answer<Self::ListTasksStream> {
-        Ok(Response::new(self.tasks(&self.admit(request).await?)?))
+        Ok(Response::new(self.tasks(&self.admit(request)?)?))
     }
 
     async fn get_task(&self, request: Request<pb::RefRequest>) -> Answer<pb::TaskEntry> {
-        Ok(Response::new(self.task(&self.admit(request).await?.r#ref)?))
+        Ok(Response::new(self.task(&self.admit(request)?.r#ref)?))
     }
 
     async fn list_nodes(&self, request: Request<pb::ListNodesRequest>) -> Answer<Self::ListNodesStream> {
         let asked = self.asked(&request);
-        Ok(Response::new(self.nodes(&self.admit(request).await?.refs, asked)?))
+        Ok(Response::new(self.nodes(&self.admit(request)?.refs, asked)?))
     }
 
     async fn get_node(&self, request: Request<pb::RefRequest>) -> Answer<pb::NodeEntry> {
         let asked = self.asked(&request);
-        Ok(Response::new(self.node(&self.admit(request).await?.r#ref, asked)?))
+        Ok(Response::new(self.node(&self.admit(request)?.r#ref, asked)?))
     }
 
     async fn watch_node(&self, request: Request<pb::RefRequest>) -> Answer<Self::WatchNodeStream> {
-        Ok(Response::new(self.watch_moves(&self.admit(request).await?.r#ref)?))
+        Ok(Response::new(self.watch_moves(&self.admit(request)?.r#ref)?))
     }
 
     async fn update_node(&self, request: Request<pb::UpdateNodeRequest>) -> Answer<pb::NodeEntry> {
         let asked = self.asked(&request);
-        Ok(Response::new(self.change_node(self.admit(request).await?, asked).await?))
+        Ok(Response::new(self.change_node(self.admit(request)?, asked).await?))
     }
 
     async fn remove_node(&self, request: Request<pb::RemoveNodeRequest>) -> Answer<pb::Empty> {
-        self.forget_node(self.admit(request).await?).await?;
+        self.forget_node(self.admit(request)?).await?;
         Ok(Response::new(pb::Empty {}))
     }
 
     async fn get_cluster(&self, request: Request<pb::Empty>) -> Answer<pb::ClusterReply> {
-        self.admit(request).await?;
+        self.admit(request)?;
         Ok(Response::new(self.cluster()?))
     }
 
     async fn update_cluster(&self, request: Request<pb::UpdateClusterRequest>) -> Answer<pb::ClusterReply> {
-        Ok(Response::new(self.change_cluster(self.admit(request).await?).await?))
+        Ok(Response::new(self.change_cluster(self.admit(request)?).await?))
     }
 
     async fn rotate_token(&self, request: Request<pb::TokenRequest>) -> Answer<pb::TokenReply> {
-        Ok(Response::new(self.rotate(&self.admit(request).await?).await?))
+        Ok(Response::new(self.rotate(&self.admit(request)?).await?))
     }
 
     async fn create_token(&self, request: Request<pb::TokenRequest>) -> Answer<pb::TokenReply> {
-        Ok(Response::new(self.create_token(&self.admit(request).await?).await?))
+        Ok(Response::new(self.create_token(&self.admit(request)?).await?))
     }
 
     async fn get_unlock_key(&self, request: Request<pb::UnlockKeyRequest>) -> Answer<pb::UnlockKeyReply> {
-        Ok(Response::new(self.unlock_key(&self.admit(request).await?)?))
+        Ok(Response::new(self.unlock_key(&self.admit(request)?)?))
     }
 
     async fn rotate_unlock_key(&self, request: Request<pb::Empty>) -> Answer<pb::UnlockKeyReply> {
-        self.admit(request).await?;
+        self.admit(request)?;
         Ok(Response::new(self.replace_unlock_key().await?))
     }
 }
