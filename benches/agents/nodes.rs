@@ -52,6 +52,7 @@ async fn start(address: String, token: String, data_dir: PathBuf, number: usize)
     let identity = join(&order).await.with_context(|| format!("join node {number}"))?.identity;
     let config = AgentConfig {
         vault: skep_agent::vault::Vault::at(&data_dir),
+        named: Vec::new(),
         data_dir,
         identity: Arc::new(identity),
         managers: vec![address],

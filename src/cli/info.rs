@@ -14,6 +14,10 @@ use super::output::{note, print};
 use super::service::pretty::cpus;
 use crate::exit::Exit;
 
+/// What is to be known of a swarm of two managers.
+pub(crate) const TWO_MANAGERS: &str =
+    "a swarm of two managers has no fault tolerance: the loss of either stops all changes";
+
 /// Flags of `info`.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct InfoFlags {
@@ -104,7 +108,7 @@ fn warnings(info: &pb::InfoReply) -> Vec<String> {
         all.push(format!("this manager takes no changes: {}", info.read_only_reason));
     }
     if info.manager && info.manager_count == 2 {
-        all.push("a swarm of two managers has no fault tolerance: the loss of either stops all changes".to_owned());
+        all.push(TWO_MANAGERS.to_owned());
     }
     all
 }

@@ -15,7 +15,7 @@ use skep_proto::pb;
 use super::connect::Daemon;
 use super::format::units::parse_duration;
 use super::json::id_text;
-use super::node::AvailabilityWord;
+use super::node::{AvailabilityWord, warn_of_two};
 use super::output::print;
 use crate::exit::Exit;
 
@@ -129,6 +129,9 @@ pub(crate) async fn run(daemon: &Daemon, command: SwarmCommand) -> anyhow::Resul
         SwarmCommand::Join(flags) => {
             let reply = daemon.local().swarm_join(flags.request()).await?.into_inner();
             print(&format!("This node joined a swarm as a {}.\n", role_word(reply.role())))?;
+            if reply.role() == pb::NodeRole::Manager {
+                warn_of_two(daemon).await?;
+            }
         }
         SwarmCommand::JoinToken(flags) => token::run(daemon, &flags).await?,
         SwarmCommand::Leave(flags) => {

@@ -67,6 +67,8 @@ pub(crate) struct Setting {
     pub runtime: Arc<Runtime>,
     /// Where this node is now to be reached, `IP|INTERFACE[:PORT]`, instead of where it was.
     pub advertise: Option<String>,
+    /// HOST:PORT of managers that are to be found there now, besides those that are known.
+    pub managers: Vec<String>,
     /// The cluster's calls on the local socket.
     pub gate: Gate,
 }
@@ -297,6 +299,7 @@ impl Membership {
     async fn activate(&self, swarm: SwarmFile, identity: Identity, manager: Option<Manager>) -> anyhow::Result<State> {
         let own = manager.as_ref().and_then(|_| swarm.listen.parse().ok()).map(address::own);
         let config = AgentConfig {
+            named: self.setting.managers.clone(),
             data_dir: self.setting.data_dir.clone(),
             vault: self.vault.clone(),
             identity: Arc::new(identity.clone()),

@@ -27,6 +27,9 @@ pub(crate) struct DaemonOptions {
     /// Address at which the other nodes reach this one from now on, if it has moved: IP or INTERFACE, with or without :PORT
     #[arg(long, value_name = "ADDR")]
     pub advertise_addr: Option<String>,
+    /// Where a manager is now, if this node knows none any more because all of them have moved; may be given several times
+    #[arg(long, value_name = "HOST:PORT")]
+    pub manager: Vec<String>,
     /// Group in each cgroup hierarchy under which containers live
     #[arg(long, default_value = "skep", value_name = "NAME")]
     pub cgroup_parent: String,

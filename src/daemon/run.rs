@@ -16,7 +16,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
-use super::address::Candidate;
+use super::address::{self, Candidate};
 use super::gate::{AuthorityGate, Gate};
 use super::membership::{Membership, STOP_MAX, Setting};
 use super::options::DaemonOptions;
@@ -72,6 +72,7 @@ async fn run(options: &DaemonOptions) -> anyhow::Result<Exit> {
         labels: options.labels()?,
         runtime: Arc::clone(&runtime),
         advertise: options.advertise_addr.clone(),
+        managers: options.manager.iter().map(|text| address::remote(text)).collect::<anyhow::Result<_>>()?,
         gate: gate.clone(),
     };
     let socket = listen(&options.run_dir.join("skep.sock"))?;
@@ -193,6 +194,6 @@ pub(crate) fn candidates() -> anyhow::Result<Vec<Candidate>> {
 #[must_use]
 pub(crate) fn only_address() -> Option<IpAddr> {
     let all = candidates().ok()?;
-    let any = super::address::listen("").ok()?;
-    super::address::advertise("", any, &all).ok().map(|address| address.ip())
+    let any = address::listen("").ok()?;
+    address::advertise("", any, &all).ok().map(|address| address.ip())
 }

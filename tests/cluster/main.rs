@@ -10,6 +10,7 @@ mod joining;
 mod locking;
 mod managers;
 mod moving;
+mod outages;
 mod recovery;
 mod refusals;
 mod services;

@@ -2,6 +2,9 @@
 //!
 //! Nothing here sleeps for a fixed time and hopes: [`wait_for`] looks again until the condition holds or its bound is over.
 
+pub(crate) mod disk;
+pub(crate) mod swarm;
+
 use std::fs;
 use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
@@ -67,6 +70,11 @@ impl World {
 
     /// A machine with a running daemon.
     pub(crate) fn machine(&self) -> Machine {
+        self.machine_with(|_| {})
+    }
+
+    /// A machine with a running daemon, of which something was prepared before that started.
+    pub(crate) fn machine_with(&self, prepare: impl FnOnce(&mut Machine)) -> Machine {
         let number = self.machines.fetch_add(1, Ordering::Relaxed) + 1;
         let name = format!("{}-{number}", self.name);
         let address = format!("10.99.0.{}", 10 + number);
@@ -79,7 +87,10 @@ impl World {
         }
         ip(&format!("-n {name} route add default via 10.99.0.1"));
         let dir = tempfile::tempdir().expect("make a directory for the machine");
-        let mut machine = Machine { name, address, dir, daemon: None, hostname: format!("m{number}") };
+        let (hostname, binary) = (format!("m{number}"), PathBuf::from(SKEP));
+        let mut machine =
+            Machine { name, address, hostname, binary, options: Vec::new(), disk: None, dir, daemon: None };
+        prepare(&mut machine);
         machine.start();
         machine
     }
@@ -87,6 +98,11 @@ impl World {
     /// Runs a command in the network between the machines, as somebody outside them.
     pub(crate) fn run(&self, command: &[&str]) -> Output {
         in_namespace(&self.name, command).output().expect("run a command")
+    }
+
+    /// The same, not run yet.
+    pub(crate) fn command(&self, command: &[&str]) -> Command {
+        in_namespace(&self.name, command)
     }
 
     /// Cuts or mends a machine's cable.
@@ -111,6 +127,12 @@ pub(crate) struct Machine {
     pub address: String,
     /// Its hostname.
     pub hostname: String,
+    /// What its daemon is started from.
+    pub binary: PathBuf,
+    /// More options of its daemon.
+    pub options: Vec<String>,
+    /// What its data lies on, if it is not the disk of everything else.
+    pub disk: Option<disk::Disk>,
     dir: tempfile::TempDir,
     daemon: Option<Child>,
 }
@@ -164,8 +186,9 @@ impl Machine {
     pub(crate) fn start(&mut self) {
         assert!(self.daemon.is_none(), "the daemon runs already");
         let log = fs::OpenOptions::new().create(true).append(true).open(self.scratch("log")).expect("open the log");
-        let mut command = in_namespace(&self.name, &[SKEP, "daemon", "--hostname", &self.hostname]);
-        command.arg("--data-dir").arg(self.data_dir()).arg("--run-dir").arg(self.run_dir());
+        let binary = self.binary.display().to_string();
+        let mut command = in_namespace(&self.name, &[&binary, "daemon", "--hostname", &self.hostname]);
+        command.args(&self.options).arg("--data-dir").arg(self.data_dir()).arg("--run-dir").arg(self.run_dir());
         command.arg("--cgroup-parent").arg(&self.name);
         self.daemon = Some(command.stdin(Stdio::null()).stderr(log).spawn().expect("start the daemon"));
         wait_for("the daemon to answer", SOON, || {
@@ -190,6 +213,19 @@ impl Machine {
         i32::try_from(self.daemon.as_ref().expect("the daemon runs").id()).expect("process ids fit")
     }
 
+    /// Sends the daemon a signal.
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), signal).expect("signal the daemon");
+    }
+
+    /// Gives the machine another address in place of the one that it has.
+    pub(crate) fn move_to(&mut self, address: &str) {
+        ip(&format!("-n {} addr del {}/24 dev eth0", self.name, self.address));
+        ip(&format!("-n {} addr add {address}/24 dev eth0", self.name));
+        ip(&format!("-n {} route replace default via 10.99.0.1", self.name));
+        self.address = address.to_owned();
+    }
+
     /// Kills the daemon as a crash would.
     pub(crate) fn kill(&mut self) {
         let mut child = self.daemon.take().expect("the daemon runs");
@@ -199,8 +235,7 @@ impl Machine {
 
     /// Stops the daemon as an operator would; it must end with 0.
     pub(crate) fn stop(&mut self) {
-        let pid = nix::unistd::Pid::from_raw(self.pid());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("ask the daemon to stop");
+        self.signal(nix::sys::signal::Signal::SIGTERM);
         let status = self.daemon.take().expect("the daemon runs").wait().expect("wait for the daemon");
         assert!(status.success(), "the daemon ended with {status}: {}", self.log());
     }
@@ -258,14 +293,18 @@ impl Machine {
     /// Process ids of the service's running containers on this machine, by container name, in order of name.
     pub(crate) fn container_pids(&self) -> Vec<(String, String)> {
         let ids = self.skep(&["ps", "-q", "--no-trunc"]).ok();
-        let mut found: Vec<_> = ids
-            .lines()
-            .map(|id| {
-                let text = self.skep(&["inspect", "--format", "{{.Name}} {{.State.Pid}}", id]).ok();
-                let (name, pid) = text.trim().split_once(' ').expect("a name and a process id");
-                (name.to_owned(), pid.to_owned())
-            })
-            .collect();
+        if ids.is_empty() {
+            return Vec::new();
+        }
+        let mut arguments = vec!["inspect", "--format", "{{.Name}} {{.State.Pid}}"];
+        arguments.extend(ids.lines());
+        // One that ends between the two questions is told of as an error beside the others.
+        let text = self.skep(&arguments).out;
+        let pair = |line: &str| {
+            let (name, pid) = line.trim().split_once(' ').expect("a name and a process id");
+            (name.to_owned(), pid.to_owned())
+        };
+        let mut found: Vec<_> = text.lines().map(pair).collect();
         found.sort();
         found
     }
@@ -274,6 +313,7 @@ impl Machine {
 impl Drop for Machine {
     /// Leaves nothing behind, whatever state the test was left in.
     fn drop(&mut self) {
+        self.disk.iter().for_each(disk::Disk::let_go);
         if let Some(mut child) = self.daemon.take() {
             let _ = child.kill();
             let _ = child.wait();

@@ -28,6 +28,8 @@ pub struct AgentConfig {
     pub vault: Vault,
     /// Who the node is.
     pub identity: Arc<Identity>,
+    /// HOST:PORT of managers to try before those that are remembered: somebody says that they are there now.
+    pub named: Vec<String>,
     /// HOST:PORT of managers to try besides those that are remembered.
     pub managers: Vec<String>,
     /// Where this node believes to be reached; empty lets the manager see for itself.

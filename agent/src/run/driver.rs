@@ -104,8 +104,7 @@ impl Driver {
     ) -> Self {
         let mut clock = Clock::new();
         let now = clock.now();
-        let mut managers = files.read_managers();
-        managers.extend(config.managers.iter().filter(|m| !managers.contains(m)).cloned().collect::<Vec<_>>());
+        let managers = in_order(&config, files.read_managers());
         let identity = Arc::clone(&config.identity);
         let view = AgentView::new(managers.clone(), identity);
         Self {
@@ -295,4 +294,15 @@ async fn ended<T>(handle: &mut Option<JoinHandle<T>>) -> T {
     let result = running.await;
     *handle = None;
     result.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+/// Managers in the order in which they are tried: those that somebody says are there now, those that served, those it began with.
+fn in_order(config: &AgentConfig, remembered: Vec<String>) -> Vec<String> {
+    let mut managers: Vec<String> = Vec::new();
+    for manager in config.named.iter().cloned().chain(remembered).chain(config.managers.iter().cloned()) {
+        if !managers.contains(&manager) {
+            managers.push(manager);
+        }
+    }
+    managers
 }

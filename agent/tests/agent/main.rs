@@ -30,6 +30,7 @@ fn config(dir: &Path, managers: &[&str]) -> AgentConfig {
         root: String::new(),
     };
     AgentConfig {
+        named: Vec::new(),
         data_dir: dir.to_owned(),
         vault: skep_agent::vault::Vault::at(dir),
         identity: Arc::new(identity),

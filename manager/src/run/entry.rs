@@ -8,6 +8,7 @@ use skep_proto::pb;
 use skep_proto::pb::membership_client::MembershipClient;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use super::error::ManagerError;
@@ -31,6 +32,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Between two tries to tell an address that nobody wanted to hear.
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(2);
+
+/// How long whoever is asked who it is may take to say so.
+const PROBE_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// What one manager needs to speak of itself to the others.
 #[derive(Debug)]
@@ -78,7 +82,11 @@ impl Manager {
     /// When no leader can be reached, or those that remain could not decide.
     pub async fn leave(&self, force: bool) -> Result<(), ManagerError> {
         let crier = self.crier();
-        crier.ask(&Ask::Leave(pb::RaftLeaveRequest { force })).await.map(drop)
+        match crier.ask(&Ask::Leave(pb::RaftLeaveRequest { force })).await {
+            // A leader hands over on its way out, and may have to ask its successor for the answer: that it is no manager any more.
+            Err(ManagerError::Membership(status)) if status.code() == Code::PermissionDenied => Ok(()),
+            left => left.map(drop),
+        }
     }
 }
 
@@ -125,10 +133,7 @@ impl Crier {
     }
 
     async fn ask_at(&self, place: &str, question: &Ask) -> Result<pb::RaftJoinReply, Status> {
-        let dialled = self.dialer.dial(place).await;
-        let channel =
-            dialled.map_err(|error| Status::unavailable(format!("failed to {}", skep_proto::chain::chain(&error))))?;
-        let mut client = MembershipClient::new(channel);
+        let mut client = MembershipClient::new(self.dial(place).await?);
         match question {
             Ask::Join(request) => client.join(request.clone()).await.map(tonic::Response::into_inner),
             Ask::Leave(request) => client.leave(*request).await.map(|_| pb::RaftJoinReply::default()),
@@ -139,11 +144,36 @@ impl Crier {
     /// A member that nobody reaches says it on its streams to the others, too.
     pub(super) async fn announce(self) {
         loop {
-            sleep(ANNOUNCE_AGAIN).await;
+            if self.raft.group().borrow().leadership.leader.is_none() {
+                self.look_around().await;
+            }
             if self.is_known().await {
                 return;
             }
+            sleep(ANNOUNCE_AGAIN).await;
         }
+    }
+
+    /// Asks wherever a manager may be which one it is: when all of them have moved, nobody is where the state says. Whoever is found hears
+    /// from us then, and so learns where we are.
+    async fn look_around(&self) {
+        for place in self.places() {
+            match tokio::time::timeout(PROBE_TIME_MAX, self.probe(&place)).await {
+                Ok(Ok(raft_id)) if raft_id != self.raft.own_id() => self.raft.learn(raft_id, &place),
+                Ok(Err(status)) => tracing::debug!(place, %status, "no manager was found there"),
+                _ => {}
+            }
+        }
+    }
+
+    async fn probe(&self, place: &str) -> Result<u64, Status> {
+        let channel = self.dial(place).await?;
+        Ok(MembershipClient::new(channel).probe(pb::RaftProbeRequest {}).await?.into_inner().raft_id)
+    }
+
+    async fn dial(&self, place: &str) -> Result<Channel, Status> {
+        let dialled = self.dialer.dial(place).await;
+        dialled.map_err(|error| Status::unavailable(format!("failed to {}", skep_proto::chain::chain(&error))))
     }
 
     /// Tells the address once, if the cluster has another one. `false`: to be tried again.

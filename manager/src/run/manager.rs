@@ -126,7 +126,8 @@ impl Manager {
             drop(manager.wait_to_lead().await);
         }
         let crier = manager.crier();
-        if !crier.is_known().await {
+        // The others may have to be found first, or to elect a leader.
+        if !manager.leads() || !crier.is_known().await {
             manager.announcing = Some(AbortOnDropHandle::new(spawn(crier.announce())));
         }
         Ok(manager)
@@ -290,7 +291,11 @@ impl Manager {
     }
 
     async fn end(self) {
-        drop(self.announcing);
+        if let Some(announcing) = self.announcing {
+            announcing.abort();
+            // It holds the state's directory until it has ended, which the next start wants.
+            drop(announcing.await);
+        }
         self.front.close().await;
         self.raft.shutdown().await;
         // It ends with Raft, whose word it passes on.

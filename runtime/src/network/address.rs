@@ -139,6 +139,18 @@ mod tests {
         assert_ne!(pool.lease(&id(8)).unwrap().address, address);
     }
 
+    #[test]
+    fn ten_thousand_containers_one_after_the_other_leak_no_address() {
+        let mut pool = pool(24);
+        for n in 0..10_000 {
+            assert!(n < 200 || pool.free(&id(n - 200)).is_some());
+            pool.lease(&id(n)).unwrap();
+        }
+        assert_eq!((pool.by_address.len(), pool.by_container.len()), (200, 200));
+        assert!((9_800..10_000).all(|n| pool.free(&id(n)).is_some()));
+        assert_eq!((pool.by_address.len(), pool.by_container.len()), (0, 0));
+    }
+
     proptest! {
         #[test]
         fn no_two_containers_share_an_address(steps in prop::collection::vec((0_usize..12, any::<bool>()), 0..100)) {

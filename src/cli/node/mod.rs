@@ -9,3 +9,4 @@ mod update;
 
 pub(crate) use command::{AvailabilityWord, NodeCommand, resolved, run};
 pub(crate) use inspect::id_of;
+pub(crate) use role::warn_of_two;

@@ -12,8 +12,10 @@ use super::inspect::get;
 use crate::cli::connect::Daemon;
 use crate::cli::error::{all, parted, timed_out};
 use crate::cli::format::units::go_duration;
+use crate::cli::info::TWO_MANAGERS;
 use crate::cli::json::meta_id;
-use crate::cli::output::print;
+use crate::cli::list::collect;
+use crate::cli::output::{note, print};
 use crate::cli::wait::{WaitFlags, again};
 use crate::exit::Exit;
 
@@ -44,7 +46,26 @@ pub(super) async fn run(daemon: &Daemon, flags: &RoleFlags, role: pb::NodeRole) 
         results.push(one(daemon, word, role, (&flags.wait, deadline)).await);
     }
     all(parted(results).1)?;
+    warn_of_two(daemon).await?;
     Ok(Exit::Done)
+}
+
+/// Warns when the swarm has two managers now. What was asked for is done, so it is no failure when nobody can be asked.
+///
+/// # Errors
+/// When the warning cannot be written.
+pub(crate) async fn warn_of_two(daemon: &Daemon) -> anyhow::Result<()> {
+    let Ok(nodes) = daemon.control().list_nodes(pb::ListNodesRequest { refs: Vec::new() }).await else {
+        return Ok(());
+    };
+    let nodes = collect(nodes.into_inner()).await.unwrap_or_default();
+    if managers(&nodes) == 2 { note(&format!("WARNING: {TWO_MANAGERS}; have one of them, or three")) } else { Ok(()) }
+}
+
+/// Nodes that are to be managers.
+fn managers(nodes: &[pb::NodeEntry]) -> usize {
+    let specs = nodes.iter().filter_map(|entry| entry.node.as_ref()?.spec.as_ref());
+    specs.filter(|spec| spec.role() == pb::NodeRole::Manager).count()
 }
 
 async fn one(daemon: &Daemon, word: &str, role: pb::NodeRole, wait: (&WaitFlags, Instant)) -> anyhow::Result<()> {
@@ -62,15 +83,16 @@ async fn one(daemon: &Daemon, word: &str, role: pb::NodeRole, wait: (&WaitFlags,
     }
 }
 
-/// Writes the role; gives the node's id and what it was to be before.
+/// Writes the role; gives the node's id and what it was to be before. A leader that goes away with the change, as one that is itself
+/// demoted may, leaves open whether it was made; that is seen when the node is looked at again.
 async fn change(daemon: &Daemon, word: &str, role: pb::NodeRole) -> anyhow::Result<(String, pb::NodeRole)> {
-    let mut tries = 1;
+    let (mut tries, mut lost, mut before) = (1, 0, None);
     loop {
         let node = get(daemon, word).await?.node.unwrap_or_default();
         let id = meta_id(node.meta.as_ref());
         let spec = node.spec.unwrap_or_default();
-        let was = spec.role();
-        if was == role {
+        let was = *before.get_or_insert(spec.role());
+        if spec.role() == role {
             return Ok((id, was));
         }
         let spec = pb::NodeSpec { role: role.into(), ..spec };
@@ -79,6 +101,7 @@ async fn change(daemon: &Daemon, word: &str, role: pb::NodeRole) -> anyhow::Resu
         match daemon.control().update_node(request).await {
             Ok(_) => return Ok((id, was)),
             Err(status) if status.code() == Code::Aborted && tries < TRIES_MAX => tries += 1,
+            Err(status) if status.code() == Code::Unavailable => again(&mut lost, status).await?,
             Err(status) => return Err(status.into()),
         }
     }
@@ -141,6 +164,16 @@ fn name(role: pb::NodeRole) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn those_that_are_to_be_managers_are_counted() {
+        let entry = |role: pb::NodeRole| {
+            let spec = Some(pb::NodeSpec { role: role.into(), ..Default::default() });
+            pb::NodeEntry { node: Some(pb::Node { spec, ..Default::default() }), ..Default::default() }
+        };
+        let [manager, worker] = [pb::NodeRole::Manager, pb::NodeRole::Worker].map(entry);
+        assert_eq!(managers(&[manager.clone(), worker, manager]), 2);
+    }
 
     #[test]
     fn a_manager_is_one_when_it_is_heard_and_a_worker_when_it_has_no_vote() {

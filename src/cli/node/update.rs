@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 use super::AvailabilityWord;
 use super::inspect::get;
 use super::moving::Moving;
-use super::role::until;
+use super::role::{until, warn_of_two};
 use crate::cli::connect::Daemon;
 use crate::cli::error::timed_out;
 use crate::cli::flags::labels::labels;
@@ -73,6 +73,7 @@ pub(super) async fn run(daemon: &Daemon, flags: &UpdateFlags) -> anyhow::Result<
     }
     if let Some(role) = flags.role {
         until(daemon, &id, &flags.node, role.wire(), (&flags.wait, deadline)).await?;
+        warn_of_two(daemon).await?;
     }
     if flags.availability.is_none() {
         return Ok(Exit::Done);

@@ -15,6 +15,9 @@ use super::super::run::candidates;
 use super::super::standing::Place;
 use super::Membership;
 
+/// Addresses of managers that are kept: the newest of those that a user named, over all moves.
+const MANAGERS_MAX: usize = 16;
+
 impl Membership {
     /// Takes up the seat that this machine had. One that lost what it kept takes a new one: the others have everything.
     pub(super) async fn open_manager(&self, swarm: &SwarmFile, identity: &Identity) -> anyhow::Result<Manager> {
@@ -39,19 +42,27 @@ impl Membership {
         })
     }
 
-    /// The settings with the address that the daemon was started with, if it was given one. An address is not an identity: the node
+    /// The settings with the addresses that the daemon was started with, if it was given any. An address is not an identity: the node
     /// stays what it is, and tells the others.
     pub(super) fn with_new_addresses(&self, swarm: SwarmFile) -> anyhow::Result<SwarmFile> {
-        let Some(asked) = &self.setting().advertise else { return Ok(swarm) };
-        let listen = listen_of(&swarm)?;
-        let address = address::advertise(asked, listen, &candidates()?)?;
-        let advertise = if swarm.manager { address.to_string() } else { address.ip().to_string() };
-        if advertise == swarm.advertise {
-            return Ok(swarm);
+        let moved = SwarmFile { advertise: self.moved_to(&swarm)?, managers: self.known_now(&swarm), ..swarm.clone() };
+        if moved != swarm {
+            disk::write_swarm(&self.setting().data_dir, &moved)?;
         }
-        let swarm = SwarmFile { advertise, ..swarm };
-        disk::write_swarm(&self.setting().data_dir, &swarm)?;
-        Ok(swarm)
+        Ok(moved)
+    }
+
+    fn moved_to(&self, swarm: &SwarmFile) -> anyhow::Result<String> {
+        let Some(asked) = &self.setting().advertise else { return Ok(swarm.advertise.clone()) };
+        let address = address::advertise(asked, listen_of(swarm)?, &candidates()?)?;
+        Ok(if swarm.manager { address.to_string() } else { address.ip().to_string() })
+    }
+
+    /// Managers that were named now come first; that they are named every time does not make them more.
+    fn known_now(&self, swarm: &SwarmFile) -> Vec<String> {
+        let named = &self.setting().managers;
+        let before = swarm.managers.iter().filter(|manager| !named.contains(manager));
+        named.iter().chain(before).take(MANAGERS_MAX).cloned().collect()
     }
 
     /// What a manager is reached at: as asked, else the address of this machine from which it reaches that other manager.

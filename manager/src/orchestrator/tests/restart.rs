@@ -138,3 +138,21 @@ fn history_is_kept_up_to_the_limit_with_the_live_task_counted() {
         assert_eq!(world.state.task_count(), expected, "limit {limit}");
     }
 }
+
+#[test]
+fn a_program_that_crashes_all_day_leaves_no_more_behind_than_one_that_crashed_a_few_times() {
+    let mut spec = with(RestartCondition::Any, None, None);
+    spec.task.restart.delay = Duration::from_millis(1);
+    let (mut world, service) = World::up(1, spec);
+    for round in 0..5_000 {
+        let task = world.head(service, 1).id;
+        world.report(task, TaskState::Failed);
+        world.settle(service);
+        world.wait(Duration::from_millis(1));
+        world.settle(service);
+        assert!(world.state.task_count() <= 5, "round {round}: {} tasks", world.state.task_count());
+    }
+    let head = world.head(service, 1);
+    assert!(head.restarts.is_empty(), "without a limit on attempts nothing is counted: {}", head.restarts.len());
+    assert_eq!(world.running(service).len(), 1);
+}

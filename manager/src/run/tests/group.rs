@@ -38,7 +38,7 @@ pub(super) fn free() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
 
-async fn founded() -> Seat {
+pub(super) async fn founded() -> Seat {
     let (dir, listen) = (tempfile::tempdir().unwrap(), free());
     let new = NewCluster {
         state_dir: dir.path().join("raft"),
@@ -96,7 +96,7 @@ pub(super) async fn write(seat: &Seat, label: &str) -> Result<u64, ProposeError>
 
 pub(super) fn has(seat: &Seat, label: &str) -> bool {
     let state = seat.manager().store().read();
-    state.nodes().next().is_some_and(|node| node.spec.labels.contains_key(label))
+    state.nodes().any(|node| node.spec.labels.contains_key(label))
 }
 
 pub(super) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {

@@ -10,6 +10,7 @@ mod joining;
 mod lapsed;
 mod locking;
 mod logs;
+mod outages;
 mod restart;
 mod rotation;
 mod services;
