@@ -17,6 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // One chunk of many has it; the others should not be as large.
         .boxed(".skep.v1.SnapshotChunk.cluster")
         .boxed(".skep.v1.AgentMessage.message.hello")
+        .boxed(".skep.v1.BackupPart.part.chunk")
         .btree_map(".")
         .compile_fds(descriptors)?;
     Ok(())

@@ -234,6 +234,11 @@ impl NodeMachine {
         if self.ending.is_some() { vec![Effect::Disconnect] } else { self.converse(now, session::Input::Lost) }
     }
 
+    /// A person says where a manager is.
+    pub fn told(&mut self, now: Moment, address: String) -> Vec<Effect> {
+        self.converse(now, session::Input::Told(address))
+    }
+
     /// The manager said something.
     pub fn heard(&mut self, now: Moment, message: FromManager) -> Vec<Effect> {
         match message {

@@ -64,6 +64,8 @@ pub enum Input {
     },
     /// The agent wants a complete set anew.
     Resync,
+    /// A person says that there is a manager at this address.
+    Told(String),
 }
 
 /// Something to do.
@@ -193,6 +195,7 @@ impl Session {
         match (self.phase, input) {
             (Phase::Removed, _) => Vec::new(),
             (_, Input::Tick) => self.tick(now),
+            (_, Input::Told(address)) => self.told(now, address),
             (Phase::Waiting { .. }, _) | (_, Input::Connected) => Vec::new(),
             (_, Input::Lost) => self.lost(now),
             (_, Input::Welcome { heartbeat, managers }) => self.welcome(now, heartbeat, managers),
@@ -232,6 +235,19 @@ impl Session {
         self.tried.insert(address.clone());
         self.phase = Phase::Greeting { until: now + GREETING_MAX };
         vec![Effect::Connect(address)]
+    }
+
+    /// Tried next, unless a manager serves already, and in every round from now on.
+    fn told(&mut self, now: Moment, address: String) -> Vec<Effect> {
+        if !self.given.contains(&address) {
+            self.given.insert(0, address.clone());
+        }
+        if self.is_open() {
+            return Vec::new();
+        }
+        self.hinted = Some(address);
+        self.phase = Phase::Waiting { until: now };
+        vec![Effect::Disconnect]
     }
 
     /// Managers that were not tried in this round. The first round is of those that are known, the later ones of those that were

@@ -97,7 +97,7 @@ impl From<ApiError> for Status {
             ApiError::Token(_) => Code::Internal,
             ApiError::TokenLife | ApiError::TokenUses { .. } | ApiError::TokenUnlimited => Code::InvalidArgument,
             ApiError::TokenGone => Code::Aborted,
-            ApiError::TooManyTokens { .. } => Code::ResourceExhausted,
+            ApiError::TooManyTokens { .. } | ApiError::Backups => Code::ResourceExhausted,
             ApiError::KeyId(_) => Code::InvalidArgument,
             ApiError::NoUnlockKey { .. } => Code::NotFound,
             ApiError::NotDown { .. }

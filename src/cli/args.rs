@@ -4,6 +4,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tokio::runtime::Builder;
 
+use super::backup::{self, BackupFlags, RestoreFlags};
 use super::completion::{self, CompletionFlags};
 use super::connect::{Daemon, HOST_DEFAULT};
 use super::container::{self, ContainerCommand, ContainersFlags, LogsFlags};
@@ -60,6 +61,10 @@ enum ClientCommand {
     /// Manage the swarm
     #[command(subcommand)]
     Swarm(SwarmCommand),
+    /// Write everything that the swarm's managers keep into one encrypted file
+    Backup(BackupFlags),
+    /// Make this machine the only manager of the swarm that a backup is of
+    Restore(RestoreFlags),
     /// Manage images
     #[command(subcommand)]
     Image(ImageCommand),
@@ -117,6 +122,8 @@ async fn call(host: &str, command: ClientCommand) -> anyhow::Result<Exit> {
         ClientCommand::Service(command) => service::run(daemon, command).await,
         ClientCommand::Node(command) => node::run(daemon, command).await,
         ClientCommand::Swarm(command) => swarm::run(daemon, command).await,
+        ClientCommand::Backup(flags) => backup::take(daemon, &flags).await,
+        ClientCommand::Restore(flags) => backup::restore(daemon, &flags).await,
         ClientCommand::Image(command) => image::run(daemon, command).await,
         ClientCommand::Container(command) => container::run(daemon, command).await,
         ClientCommand::Ps(flags) => container::list(daemon, &flags).await,

@@ -1,7 +1,7 @@
 //! The command line: Docker's words in, calls to the local socket, Docker's tables out.
 //!
 //! A file or folder is a command family: [`service`], [`node`], [`swarm`], [`image`], [`container`], [`info`], [`version`],
-//! [`inspect`], [`completion`]. Each reads its flags into a request, calls the daemon through [`connect`], and hands plain
+//! [`inspect`], [`backup`], [`completion`]. Each reads its flags into a request, calls the daemon through [`connect`], and hands plain
 //! values to [`mod@format`], which decides on every character that a person or a script sees. A command ends in an
 //! [`Exit`]; an error becomes one sentence on standard error here, and nowhere else.
 //!
@@ -15,6 +15,7 @@
 //! *Where to read next*: [`args`] for the tree of commands, then [`service`].
 
 pub(crate) mod args;
+pub(crate) mod backup;
 pub(crate) mod completion;
 pub(crate) mod connect;
 pub(crate) mod container;
@@ -32,6 +33,7 @@ pub(crate) mod misuse;
 pub(crate) mod names;
 pub(crate) mod node;
 pub(crate) mod output;
+pub(crate) mod secret;
 pub(crate) mod service;
 pub(crate) mod swarm;
 pub(crate) mod version;

@@ -128,8 +128,8 @@ pub(crate) async fn run(daemon: &Daemon, command: SwarmCommand) -> anyhow::Resul
         }
         SwarmCommand::Join(flags) => {
             let reply = daemon.local().swarm_join(flags.request()).await?.into_inner();
-            print(&format!("This node joined a swarm as a {}.\n", role_word(reply.role())))?;
-            if reply.role() == pb::NodeRole::Manager {
+            print(&joined(&reply))?;
+            if reply.role() == pb::NodeRole::Manager && !reply.again {
                 warn_of_two(daemon).await?;
             }
         }
@@ -181,6 +181,13 @@ fn initialized(reply: &pb::SwarmInitReply) -> String {
         id_text(&reply.node_id),
         how_to_join(pb::NodeRole::Worker, &reply.worker_token, &reply.advertise_addr)
     )
+}
+
+fn joined(reply: &pb::SwarmJoinReply) -> String {
+    match reply.again {
+        true => "This node has found its swarm again; its tasks were not touched.\n".to_owned(),
+        false => format!("This node joined a swarm as a {}.\n", role_word(reply.role())),
+    }
 }
 
 /// What became of the others, and what to do about it.

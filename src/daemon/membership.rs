@@ -10,9 +10,11 @@ mod leaving;
 mod locking;
 mod news;
 mod numbers;
+mod restoring;
 mod seat;
 
 pub(crate) use anew::NewPlace;
+pub(crate) use restoring::RestoreOrder;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -33,6 +33,9 @@ const THREADS: usize = 2;
 /// Longest path of a socket. *Source*: unix(7), `sun_path` without its zero byte.
 const SOCKET_PATH_MAX: usize = 107;
 
+/// Largest message that the local socket takes: a part of a backup may hold one large object.
+const MESSAGE_LEN_MAX: usize = 72 << 20;
+
 /// The bridge that this node's containers hang on, and its network. Each daemon has a network namespace of its own or is alone.
 const BRIDGE_NAME: &str = "skep0";
 const BRIDGE_ADDRESS: (std::net::Ipv4Addr, u8) = (std::net::Ipv4Addr::new(172, 30, 0, 1), 16);
@@ -165,7 +168,8 @@ fn remove_socket(path: &Path) -> anyhow::Result<()> {
 
 async fn serve(socket: UnixListener, local: LocalService, gate: Gate, stop: CancellationToken) {
     let authority = AuthorityGate(gate.clone());
-    let server = Server::builder().add_service(LocalServer::new(local)).add_service(gate).add_service(authority);
+    let local = LocalServer::new(local).max_decoding_message_size(MESSAGE_LEN_MAX);
+    let server = Server::builder().add_service(local).add_service(gate).add_service(authority);
     let stopped = server.serve_with_incoming_shutdown(UnixListenerStream::new(socket), stop.cancelled()).await;
     if let Err(error) = stopped {
         tracing::error!(error = %skep_proto::chain::chain(&error), "the local socket is closed");

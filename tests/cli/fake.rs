@@ -164,6 +164,7 @@ impl Control for Answers {
     type ListTasksStream = Stream_<pb::TaskEntry>;
     type ListNodesStream = Stream_<pb::NodeEntry>;
     type WatchNodeStream = Stream_<pb::NodeProgress>;
+    type GetBackupStream = Stream_<pb::BackupPart>;
 
     async fn create_service(
         &self,
@@ -284,6 +285,10 @@ impl Control for Answers {
         not_here()
     }
 
+    async fn get_backup(&self, _: Request<pb::Empty>) -> Result<Response<Self::GetBackupStream>, Status> {
+        not_here()
+    }
+
     async fn create_token(&self, _: Request<pb::TokenRequest>) -> Result<Response<pb::TokenReply>, Status> {
         not_here()
     }
@@ -308,6 +313,13 @@ impl Local for Answers {
     }
 
     async fn swarm_leave(&self, _: Request<pb::SwarmLeaveRequest>) -> Result<Response<pb::SwarmLeaveReply>, Status> {
+        not_here()
+    }
+
+    async fn swarm_restore(
+        &self,
+        _: Request<Streaming<pb::SwarmRestoreRequest>>,
+    ) -> Result<Response<pb::SwarmInitReply>, Status> {
         not_here()
     }
 

@@ -1,5 +1,8 @@
 //! More is lost than a swarm can bear: one survivor goes on, and those who come back do no harm.
 
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
 use crate::managers::{join_as_manager, managers, names, statuses, wait_for_status};
 use crate::support::{Machine, SOON, World, can_run, wait_for};
 
@@ -95,4 +98,109 @@ fn a_survivor_may_go_on_at_another_address_and_a_lone_manager_need_not() {
     all[1].kill();
     all[1].start();
     wait_for_status(&all[1], "m2 Ready Leader");
+}
+
+/// Creates services one after the other until it is told to stop; gives how many were acknowledged.
+fn write_on(machine: &Machine, stop: &AtomicBool, made: &AtomicUsize) {
+    while !stop.load(Ordering::Relaxed) {
+        let name = format!("s{:04}", made.load(Ordering::Relaxed));
+        machine.skep(&["service", "create", "-d", "--replicas", "0", "--name", &name, "skep/hello"]).ok();
+        made.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Takes a backup while others write; gives the names that must and those that may be in it.
+fn backup_under_writes(writer: &Machine, taker: &Machine, file: &Path, key: &Path) -> (usize, usize) {
+    let (stop, made) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| write_on(writer, &stop, &made));
+        wait_for("some writes", SOON, || (made.load(Ordering::Relaxed) > 10).then_some(()));
+        let before = made.load(Ordering::Relaxed);
+        let drawn = taker.skep(&["backup", "-q", &file.display().to_string()]).ok();
+        let after = made.load(Ordering::Relaxed) + 1;
+        stop.store(true, Ordering::Relaxed);
+        std::fs::write(key, drawn).unwrap();
+        (before, after)
+    })
+}
+
+/// A restore that must be refused: one sentence, and the machine is in no swarm afterwards.
+fn refused(machine: &Machine, file: &Path, key: &Path, words: &str) {
+    let (file, key) = (file.display().to_string(), key.display().to_string());
+    let sentence = machine.skep(&["restore", "--key-file", &key, &file]).refused(1);
+    assert!(sentence.contains(words) && sentence.lines().count() == 1, "{words}: {sentence}");
+    assert_eq!(machine.skep(&["info", "--format", "{{.Swarm.LocalNodeState}}"]).ok().trim(), "inactive");
+    assert!(!machine.data_dir().join("manager").exists() && !machine.data_dir().join("swarm.json").exists());
+}
+
+fn restore_refusals(fresh: &Machine, file: &Path, key: &Path) {
+    let whole = std::fs::read(file).unwrap();
+    let (odd, other) = (fresh.scratch("odd"), fresh.scratch("other-key"));
+    refused(fresh, &fresh.scratch("nothing"), key, "read the backup");
+    std::fs::write(&other, "a key that opens nothing").unwrap();
+    refused(fresh, file, &other, "the key is not the one");
+    for (bytes, words) in [
+        (b"#!/bin/sh\necho not a backup at all\n".to_vec(), "it is not a backup"),
+        (whole[..whole.len() - 7].to_vec(), "it was cut short"),
+        (whole[..whole.len() / 2].to_vec(), "it was cut short"),
+        ([&whole[..], b"x"].concat(), "it is damaged"),
+        (changed(&whole, whole.len() - 20), "it is damaged"),
+        (changed(&whole, 200), "it is damaged"),
+    ] {
+        std::fs::write(&odd, bytes).unwrap();
+        refused(fresh, &odd, key, words);
+    }
+}
+
+fn changed(bytes: &[u8], place: usize) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes[place] ^= 0x40;
+    bytes
+}
+
+#[test]
+fn a_backup_of_a_busy_swarm_is_restored_on_another_machine_and_workers_find_it_with_their_tasks() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new();
+    let mut all = managers(&world, 3);
+    let worker = world.machine();
+    worker.join(&all[0]);
+    wait_for_status(&all[1], "m4 Ready");
+    all[1].skep(&["service", "create", "--name", "web", "--replicas", "4", "skep/hello"]).ok();
+    let (file, key) = (all[1].scratch("backup"), all[1].scratch("key"));
+    let (before, after) = backup_under_writes(&all[0], &all[1], &file, &key);
+    let again = all[1].skep(&["backup", &file.display().to_string()]).refused(1);
+    assert!(again.contains("--force"), "{again}");
+    let refusal = worker.skep(&["backup", &worker.scratch("b").display().to_string()]).refused(1);
+    assert!(refusal.contains("not a swarm manager") && !worker.scratch("b").exists(), "{refusal}");
+    let known = kept(&all[1]);
+    for machine in &mut all {
+        machine.kill();
+    }
+    let pids = worker.container_pids();
+    let fresh = world.machine();
+    restore_refusals(&fresh, &file, &key);
+    let (file, key) = (file.display().to_string(), key.display().to_string());
+    let said = fresh.skep(&["restore", "--key-file", &key, "--availability", "drain", &file]).ok();
+    assert!(said.contains("is its only manager") && said.contains("m1, m2, m3"), "{said}");
+    let here = fresh.skep(&["restore", "--key-file", &key, &file]).refused(1);
+    assert!(here.contains("part of one already"), "{here}");
+    assert_eq!(kept(&fresh)[1..4], known[1..4], "tokens and root are the same");
+    let id = |info: &str| info.split(' ').next().map(str::to_owned);
+    assert_eq!(id(&kept(&fresh)[0]), id(&known[0]), "it is the same cluster");
+    let mut there = names(&fresh);
+    there.retain(|name| name != "web");
+    there.sort();
+    assert!((before..=after).contains(&there.len()), "{before} {} {after}", there.len());
+    assert_eq!(there, (0..there.len()).map(|number| format!("s{number:04}")).collect::<Vec<_>>(), "one moment");
+    let token = fresh.skep(&["swarm", "join-token", "-q", "worker"]).ok();
+    let met = worker.skep(&["swarm", "join", "--token", token.trim(), &format!("{}:2377", fresh.address)]).ok();
+    assert!(met.contains("found its swarm again"), "{met}");
+    wait_for("all four to run on the worker", SOON, || (running(&fresh, "web") == 4).then_some(()));
+    let now = worker.container_pids();
+    assert!(pids.iter().all(|one| now.contains(one)), "{pids:?} {now:?}");
+    wait_for_status(&fresh, "m1 Down");
+    fresh.skep(&["service", "scale", "web=5"]).ok();
 }

@@ -87,6 +87,14 @@ fn granted(identity: Identity, lock: Option<pb::Autolock>) -> Result<Granted, Id
     Ok(Granted { identity, lock })
 }
 
+/// Whether a token is of the swarm that this identity is of.
+#[must_use]
+pub fn is_of(token: &str, identity: &Identity) -> bool {
+    let digest = first(&identity.root).map(|root| RootDigest::of_der(&root));
+    let token = token.parse::<JoinToken>();
+    matches!((digest, token), (Ok(digest), Ok(token)) if token.digest == digest)
+}
+
 async fn fetch_root(address: &str) -> Result<String, IdentityError> {
     let channel = reach(address, connect_with(address, tls::stranger_config()?).await)?;
     let reply = CaClient::new(channel).get_root(pb::GetRootRequest {}).await;

@@ -85,6 +85,8 @@ pub(crate) enum Command {
     Renew,
     /// Use this one.
     Adopt(Box<Identity>),
+    /// Try the manager at this address.
+    Meet(String),
 }
 
 /// A running agent. Dropping it ends it without a goodbye, as a crash would.
@@ -135,6 +137,12 @@ impl Agent {
     pub async fn renew(&self) {
         // A loop that has ended renews nothing, and whoever waits for the view's change sees that it ended.
         let _ = self.commands.send(Command::Renew).await;
+    }
+
+    /// Tries the manager at HOST:PORT next, and in every round from now on: all that are known may have gone.
+    pub async fn meet(&self, manager: String) {
+        // As above.
+        let _ = self.commands.send(Command::Meet(manager)).await;
     }
 
     /// Takes the certificate that a manager on this machine made for this node, when nobody could be asked for one. It is on disk already.

@@ -28,6 +28,10 @@ impl Driver {
             // What follows from every event follows from this one.
             Command::Look => {}
             Command::Renew => self.renewal.hasten(now),
+            Command::Meet(address) => {
+                let effects = self.machine.told(now, address);
+                self.act(now, effects);
+            }
             Command::Adopt(identity) => self.renewal.adopt(now, *identity, &*self.connector),
             Command::Stop(answer) => {
                 let effects = self.machine.stop(now);

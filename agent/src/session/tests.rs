@@ -220,3 +220,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_address_that_a_person_tells_is_tried_at_once_and_in_every_round_from_then_on() {
+    let mut lost = session(&["a:1"]);
+    lost.step(NOW, Input::Tick);
+    lost.step(NOW, Input::Lost);
+    assert_eq!(lost.step(NOW, Input::Told("n:1".to_owned())), [Effect::Disconnect]);
+    assert_eq!(lost.step(NOW, Input::Tick), [connect("n:1")]);
+    lost.step(NOW, Input::Lost);
+    let mut now = NOW;
+    let mut tried = BTreeSet::new();
+    for _ in 0..8 {
+        tried.insert(next(&mut lost, &mut now).0);
+        lost.step(now, Input::Lost);
+    }
+    assert!(tried.contains("a:1") && tried.contains("n:1"), "{tried:?}");
+    assert!(open(&["a:1"]).step(NOW, Input::Told("n:1".to_owned())).is_empty(), "who is served stays");
+}
+
+#[test]
+fn a_manager_of_an_earlier_era_is_not_listened_to() {
+    let mut session = session(&["a:1"]);
+    assert!(session.meet(Era(5)) && session.meet(Era(7)) && session.meet(Era(7)));
+    assert!(!session.meet(Era(5)) && !session.meet(Era(0)));
+    assert_eq!(session.era(), Era(7));
+}

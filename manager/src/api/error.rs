@@ -38,6 +38,9 @@ pub enum ApiError {
         /// As was asked.
         to: String,
     },
+    /// Others are being taken.
+    #[error("take a backup: two are being taken just now; try again when one of them is done")]
+    Backups,
     /// There is no cluster yet.
     #[error("read the cluster: this manager has none yet")]
     NoCluster,

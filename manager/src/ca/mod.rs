@@ -26,5 +26,5 @@ pub mod token;
 
 pub use certificate::{Subject, sign_request};
 pub use error::CaError;
-pub use run::{Charter, Founding, NodeIdentity, renewed_by_itself};
+pub use run::{Charter, Founding, NodeIdentity, draw_manager, renewed_by_itself};
 pub use service::CaService;

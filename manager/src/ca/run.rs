@@ -74,7 +74,7 @@ impl Founding {
         let cluster = Cluster { lock: new.lock.clone(), ..draw_cluster(new.spec, now)? };
         let node = NodeId::new(sys::random_bits());
         let identity = draw_identity(&cluster, node, now)?;
-        let node = first_node(new, &identity);
+        let node = manager_node(&identity, new.description.clone(), new.availability, "founded the swarm");
         Ok(Self { identity, cluster, node, address: new.advertise.clone() })
     }
 
@@ -161,14 +161,34 @@ fn draw_identity(cluster: &Cluster, node: NodeId, now: Moment) -> Result<NodeIde
     Ok(NodeIdentity { node, cluster: cluster.id, certificate, key, root })
 }
 
-fn first_node(new: &Charter, identity: &NodeIdentity) -> Node {
+/// Another manager of a cluster that there is: what it proves itself with, and its node.
+///
+/// # Errors
+/// When a key cannot be made or used.
+pub fn draw_manager(
+    cluster: &Cluster,
+    description: NodeDescription,
+    availability: Availability,
+) -> Result<(NodeIdentity, Node), CaError> {
+    let identity = draw_identity(cluster, NodeId::new(sys::random_bits()), sys::now())?;
+    let identity = NodeIdentity { root: cluster.trust(), ..identity };
+    let node = manager_node(&identity, description, availability, "restored the swarm");
+    Ok((identity, node))
+}
+
+fn manager_node(
+    identity: &NodeIdentity,
+    description: NodeDescription,
+    availability: Availability,
+    message: &str,
+) -> Node {
     let role = NodeRole::Manager;
     Node {
         id: identity.node,
         meta: Meta::default(),
-        spec: NodeSpec { labels: std::collections::BTreeMap::new(), availability: new.availability, role },
-        description: new.description.clone(),
-        status: NodeStatus::new(NodeState::Unknown, "founded the swarm", ""),
+        spec: NodeSpec { labels: std::collections::BTreeMap::new(), availability, role },
+        description,
+        status: NodeStatus::new(NodeState::Unknown, message, ""),
         role,
         manager: None,
         certificate: identity.certificate.clone(),

@@ -1,7 +1,5 @@
 //! What the state says first when a cluster goes on with one manager, after the others were lost or from a backup.
 
-use std::sync::Arc;
-
 use skep_proto::model::{Cluster, ManagerStatus, Moment, Node, NodeId, NodeRole};
 
 use crate::store::{Change, State, Transaction};
@@ -11,28 +9,39 @@ use crate::store::{Change, State, Transaction};
 /// removed by a person, as any node. `None`: there is no cluster, or it does not know this node.
 #[must_use]
 pub fn alone(state: &State, node: NodeId, seat: &ManagerStatus, now: Moment) -> Option<Transaction> {
+    let own = seated(state.node(node)?, seat);
+    with_one_manager(state, own, now)
+}
+
+/// The same for a cluster that is taken from a backup by a machine that was no node of it.
+#[must_use]
+pub fn restored(state: &State, newcomer: &Node, seat: &ManagerStatus, now: Moment) -> Option<Transaction> {
+    with_one_manager(state, seated(newcomer, seat), now)
+}
+
+fn with_one_manager(state: &State, own: Node, now: Moment) -> Option<Transaction> {
     let cluster = state.cluster()?;
-    let own = state.node(node)?;
     let era = cluster.era.next(now);
     // Managers that were left behind may have another unlock key by now; they are to follow this cluster again.
     let lock = cluster.lock.in_era(era);
-    let mut changes = vec![Change::PutCluster(Box::new(Cluster { era, lock, ..Cluster::clone(cluster) }))];
-    changes.push(Change::PutNode(Box::new(seated(own, seat))));
-    let others = state.managers().filter(|other| other.id != node);
-    changes.extend(others.map(|other| Change::PutNode(Box::new(Node { manager: None, ..Node::clone(other) }))));
+    let cluster = Change::PutCluster(Box::new(Cluster { era, lock, ..Cluster::clone(cluster) }));
+    let others = state.managers().filter(|other| other.id != own.id);
+    let others = others.map(|other| Node { manager: None, ..Node::clone(other) });
+    let nodes = std::iter::once(own.clone()).chain(others).map(|node| Change::PutNode(Box::new(node)));
+    let changes = std::iter::once(cluster).chain(nodes).collect();
     Some(Transaction { changes, at: now })
 }
 
 /// Whatever else was wanted of it: nobody else can do it now.
-fn seated(own: &Arc<Node>, seat: &ManagerStatus) -> Node {
-    let mut node = Node::clone(own);
+fn seated(own: &Node, seat: &ManagerStatus) -> Node {
+    let mut node = own.clone();
     (node.role, node.spec.role, node.manager) = (NodeRole::Manager, NodeRole::Manager, Some(seat.clone()));
     node
 }
 
 #[cfg(test)]
 mod tests {
-    use skep_proto::model::Era;
+    use skep_proto::model::{Era, Meta};
 
     use super::*;
     use crate::fixture::{World, manager_state, node_id};
@@ -68,5 +77,20 @@ mod tests {
         let state = manager_state(&[(1, "10.0.0.1:2377")]);
         assert_eq!(alone(&state, node_id(99), &seat(), Moment(1)), None);
         assert_eq!(alone(&State::default(), node_id(1), &seat(), Moment(1)), None);
+    }
+
+    #[test]
+    fn a_backup_gets_a_newcomer_for_its_only_manager() {
+        let state = manager_state(&[(1, "10.0.0.1:2377"), (2, "10.0.0.2:2377")]);
+        let mut world = World { state, ..World::new(0) };
+        world.history(5);
+        let mut state = world.state;
+        let known = state.nodes().next().unwrap();
+        let newcomer = Node { id: node_id(9), meta: Meta::default(), manager: None, ..Node::clone(known) };
+        let first = restored(&state, &newcomer, &seat(), Moment(7)).unwrap();
+        let index = state.index() + 1;
+        assert!(state.apply(index, &[first], &mut Touched::default())[0].is_ok());
+        assert_eq!(state.managers().map(|node| node.id).collect::<Vec<_>>(), [newcomer.id]);
+        assert_eq!(state.nodes().count(), 3);
     }
 }

@@ -28,6 +28,9 @@ pub enum ManagerError {
     /// The first transaction did not go through.
     #[error("write the new cluster")]
     Write(#[source] ProposeError),
+    /// What was given is no state of a cluster.
+    #[error("use the backup: it holds no cluster")]
+    NoCluster,
     /// The other managers did not let this one in or go, or none was reached.
     #[error("{}", words(.0))]
     Membership(tonic::Status),

@@ -18,6 +18,7 @@ pub mod manager;
 #[cfg(test)]
 mod tests;
 
+pub use anew::NewSeat;
 pub use error::ManagerError;
 pub use front::{Front, Ground};
 pub use manager::{Counts, Manager, ManagerConfig, NewCluster};

@@ -39,6 +39,7 @@
 //! handle that everyone else holds, `testing` for a store without Raft.
 
 mod apply;
+pub mod backup;
 pub mod change;
 mod chunk;
 pub mod codec;
@@ -62,6 +63,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use backup::{BackupError, Restoration};
 pub use change::{Change, Placed, Reported, Transaction};
 pub use chunk::{Rebuild, RebuildError};
 pub use error::{ProposeError, Refusal};

@@ -264,7 +264,7 @@ impl Store {
         self.inner.nodes.wake_all();
     }
 
-    /// For `raft`: the state as it is now, to be written down while the store goes on. One at a time.
+    /// The state as it is now, to be written down while the store goes on.
     #[must_use]
     pub fn hold(&self) -> Past {
         Past::hold(self)

@@ -27,8 +27,8 @@ pub struct State {
     pub(super) globals: BTreeSet<ServiceId>,
     /// Tasks that wait for the scheduler.
     pub(super) waiting: BTreeMap<(ServiceId, u64), BTreeSet<TaskId>>,
-    /// The past that a snapshot is being written of.
-    pub(super) frozen: Option<Box<Frozen>>,
+    /// The moments that snapshots and backups are being written of, the oldest first.
+    pub(super) frozen: Vec<Frozen>,
 }
 
 impl State {

@@ -1,21 +1,17 @@
 //! `swarm unlock` and `swarm unlock-key`: the key that managers lock themselves with.
 
-use std::io::{self, IsTerminal, Read};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use skep_proto::model::{KeyId, UnlockKey};
 use skep_proto::pb;
 use tokio::time::sleep;
 
 use crate::cli::connect::Daemon;
-use crate::cli::error::{silent, timed_out, usage};
-use crate::cli::output::{note, print, prompt};
-
-/// Longest input that is looked at: a key has 52 characters.
-const INPUT_LEN_MAX: u64 = 4096;
+use crate::cli::error::timed_out;
+use crate::cli::output::{note, print};
+use crate::cli::secret;
 
 /// How long managers that answer may take to follow. They take milliseconds; the rest is for a machine under load.
 const FOLLOW_MAX: Duration = Duration::from_secs(20);
@@ -132,56 +128,9 @@ impl UnlockKeyFlags {
     }
 }
 
-/// The key as it is typed in, unseen, or as it comes through a pipe.
+/// The key as it is typed in, or as it comes through a pipe.
 async fn ask(id: &str) -> anyhow::Result<UnlockKey> {
-    let unseen = if io::stdin().is_terminal() { Some(Unseen::begin()?) } else { None };
-    if unseen.is_some() {
-        prompt(&format!("Unlock key {id}: "))?;
-    }
-    let reading = tokio::task::spawn_blocking(move || read(io::stdin().is_terminal()));
-    let text = tokio::select! {
-        text = reading => text.context("read the unlock key")?,
-        _ = tokio::signal::ctrl_c() => Err(silent()),
-    };
-    if unseen.is_some() {
-        note("")?;
-    }
-    let text = text?;
-    if text.trim().is_empty() {
-        return Err(usage("failed to read the unlock key: nothing was given; type it, or send it through a pipe"));
-    }
-    Ok(text.parse()?)
-}
-
-/// One line from a person, everything from a pipe.
-fn read(from_person: bool) -> anyhow::Result<String> {
-    let mut text = String::new();
-    let read = match from_person {
-        true => io::stdin().read_line(&mut text),
-        false => io::stdin().lock().take(INPUT_LEN_MAX).read_to_string(&mut text),
-    };
-    read.context("read the unlock key")?;
-    Ok(text)
-}
-
-/// The terminal does not show what is typed, for as long as this lives.
-struct Unseen(Termios);
-
-impl Unseen {
-    fn begin() -> anyhow::Result<Self> {
-        let before = tcgetattr(io::stdin()).context("see how the terminal is set")?;
-        let mut unseen = before.clone();
-        unseen.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(io::stdin(), OptionalActions::Flush, &unseen).context("keep the terminal from showing the key")?;
-        Ok(Self(before))
-    }
-}
-
-impl Drop for Unseen {
-    fn drop(&mut self) {
-        // A terminal that has gone shows nothing anyway.
-        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
-    }
+    Ok(secret::ask(&format!("Unlock key {id}: "), "unlock key").await?.parse()?)
 }
 
 #[cfg(test)]

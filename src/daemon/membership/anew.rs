@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use skep_manager::group::{Group, quorum};
 use skep_manager::run::Manager;
-use skep_proto::model::NodeId;
+use skep_proto::model::{Node, NodeId};
 use tokio::time::{Instant, sleep};
 
 use super::news::unseated;
@@ -207,9 +207,15 @@ fn finding(group: &Group, since: Duration) -> Finding {
     if is_led || may_elect { Finding::Unclear } else { Finding::Lost }
 }
 
+/// Names of managers, in order.
+pub(super) fn names<'a>(managers: impl Iterator<Item = &'a Arc<Node>>) -> Vec<String> {
+    let mut names: Vec<String> = managers.map(|node| node.description.hostname.clone()).collect();
+    names.sort_unstable();
+    names
+}
+
 fn others(manager: &Manager, own: NodeId) -> Vec<String> {
-    let state = manager.store().read();
-    state.managers().filter(|node| node.id != own).map(|node| node.description.hostname.clone()).collect()
+    names(manager.store().read().managers().filter(|node| node.id != own))
 }
 
 /// The settings with the addresses that were given.

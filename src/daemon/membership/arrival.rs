@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use skep_agent::AgentView;
+use skep_agent::identity::Identity;
+use skep_agent::identity::client::{JoinOrder, is_of};
 use skep_proto::model::{NodeId, NodeState};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -31,6 +33,31 @@ impl Membership {
             );
         }
         Ok(())
+    }
+
+    /// A node that has lost every manager it knew is told of another one of the same swarm: it need not leave. `None`: that is not how
+    /// it stands.
+    pub(crate) async fn meet_again(&self, order: &JoinOrder) -> Option<anyhow::Result<Identity>> {
+        let (identity, mut view) = {
+            let state = self.state.lock().await;
+            let State::Active(active) = &*state else { return None };
+            let view = active.agent.view();
+            if view.borrow().manager.is_some() || !is_of(&order.token, &active.identity) {
+                return None;
+            }
+            active.agent.meet(order.address.clone()).await;
+            (active.identity.clone(), view)
+        };
+        let met = timeout(ARRIVE_MAX, view.wait_for(|view| view.manager.is_some())).await;
+        Some(match met {
+            Ok(Ok(_)) => Ok(identity),
+            _ => Err(anyhow!(
+                "meet the swarm again: no manager that leads it has talked to this node within {} s; its tasks run on, and it goes on \
+                 trying at {}, too",
+                ARRIVE_MAX.as_secs(),
+                order.address
+            )),
+        })
     }
 
     /// Waits until tasks can be placed on this manager's own node. The swarm is there in any case.

@@ -8,7 +8,7 @@ use skep_runtime::Runtime;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::image::Listing;
-use super::{container, image, swarm};
+use super::{container, image, restore, swarm};
 use crate::daemon::membership::Membership;
 
 /// What the local socket serves besides the cluster's calls.
@@ -50,6 +50,13 @@ impl Local for LocalService {
         request: Request<pb::SwarmUnlockRequest>,
     ) -> Result<Response<pb::SwarmUnlockReply>, Status> {
         swarm::unlock(&self.membership, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn swarm_restore(
+        &self,
+        request: Request<Streaming<pb::SwarmRestoreRequest>>,
+    ) -> Result<Response<pb::SwarmInitReply>, Status> {
+        restore::restore(&self.membership, request.into_inner()).await.map(Response::new)
     }
 
     async fn list_containers(

@@ -7,5 +7,6 @@
 pub(crate) mod container;
 pub(crate) mod image;
 pub(crate) mod local;
-pub(crate) mod status;
+pub(crate) mod restore;
+mod status;
 pub(crate) mod swarm;

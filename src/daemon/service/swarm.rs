@@ -30,13 +30,22 @@ pub(crate) async fn init(
         membership.init(order).await.map_err(|e| membership_status(&e))?;
         (advertise, Vec::new())
     };
+    Ok(reply(membership, advertise_addr, left_behind).await)
+}
+
+/// What a machine that has become the only manager of a swarm tells.
+pub(super) async fn reply(
+    membership: &Membership,
+    advertise_addr: String,
+    left_behind: Vec<String>,
+) -> pb::SwarmInitReply {
     let node_id = match membership.standing().await {
         Standing::Active { identity, .. } => identity.node.to_bytes(),
         _ => Vec::new(),
     };
     let worker_token = membership.worker_token().await.unwrap_or_default();
     let unlock_key = membership.unlock_key().await.map(|key| key.to_string()).unwrap_or_default();
-    Ok(pb::SwarmInitReply { node_id, worker_token, advertise_addr, unlock_key, left_behind })
+    pb::SwarmInitReply { node_id, worker_token, advertise_addr, unlock_key, left_behind }
 }
 
 fn init_order(request: &pb::SwarmInitRequest) -> Result<InitOrder, Status> {
@@ -86,12 +95,21 @@ pub(crate) async fn join(
         description: membership.description().await.map_err(|e| membership_status(&e))?,
         token: request.token,
     };
+    if let Some(met) = membership.meet_again(&order).await {
+        let identity = met.map_err(|e| membership_status(&e))?;
+        let (node_id, role) = (identity.node.to_bytes(), pb::NodeRole::from(identity.role).into());
+        return Ok(pb::SwarmJoinReply { node_id, role, again: true });
+    }
     let place = Place { listen, advertise };
     let identity = membership.join(place, order).await.map_err(|e| membership_status(&e))?;
-    Ok(pb::SwarmJoinReply { node_id: identity.node.to_bytes(), role: pb::NodeRole::from(identity.role).into() })
+    Ok(pb::SwarmJoinReply {
+        node_id: identity.node.to_bytes(),
+        role: pb::NodeRole::from(identity.role).into(),
+        again: false,
+    })
 }
 
-fn availability(wire: pb::Availability) -> Result<Availability, Status> {
+pub(super) fn availability(wire: pb::Availability) -> Result<Availability, Status> {
     match wire {
         pb::Availability::Unspecified => Ok(Availability::Active),
         other => Availability::try_from(other).map_err(|e| invalid(&e)),

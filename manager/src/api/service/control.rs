@@ -7,9 +7,10 @@ use futures_util::Stream;
 use skep_proto::model::{NodeId, ServiceId, TaskId};
 use skep_proto::pb;
 use skep_proto::pb::control_server::Control;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tonic::{Request, Response, Status};
 
+use super::backup::BACKUPS_MAX;
 use crate::api::ApiError;
 use crate::caller::{Caller, Via};
 use crate::group::Group;
@@ -43,6 +44,7 @@ pub struct ControlService {
     /// This manager's node.
     pub(super) own: NodeId,
     pub(super) seen: Seen,
+    pub(super) backups: Arc<Semaphore>,
 }
 
 /// What is seen of the other managers.
@@ -72,7 +74,7 @@ impl ControlService {
     /// Serves callers that the listener tells apart.
     #[must_use]
     pub fn new(store: Store, logs: ReadLogs, own: NodeId, seen: Seen) -> Self {
-        Self { store, logs, own, seen }
+        Self { store, logs, own, seen, backups: Arc::new(Semaphore::new(BACKUPS_MAX)) }
     }
 
     /// Lets managers in. That the state has everything that was acknowledged to anyone before is seen to by what stands before all
@@ -119,6 +121,7 @@ impl Control for ControlService {
     type ListTasksStream = Answers<pb::TaskEntry>;
     type ListNodesStream = Answers<pb::NodeEntry>;
     type WatchNodeStream = Answers<pb::NodeProgress>;
+    type GetBackupStream = Answers<pb::BackupPart>;
 
     async fn create_service(&self, request: Request<pb::CreateServiceRequest>) -> Answer<pb::ServiceReply> {
         Ok(Response::new(self.create(self.admit(request)?).await?))
@@ -205,5 +208,10 @@ impl Control for ControlService {
     async fn rotate_unlock_key(&self, request: Request<pb::Empty>) -> Answer<pb::UnlockKeyReply> {
         self.admit(request)?;
         Ok(Response::new(self.replace_unlock_key().await?))
+    }
+
+    async fn get_backup(&self, request: Request<pb::Empty>) -> Answer<Self::GetBackupStream> {
+        self.admit(request)?;
+        Ok(Response::new(self.back_up()?))
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! [`control`] is the table of RPCs; `service`, `task`, `node`, `cluster` and `logs` hold what each of them does, by object.
 
+mod backup;
 mod cluster;
 pub mod control;
 mod list;

@@ -97,7 +97,7 @@ impl Heritage {
         let voter = dir.member.raft_id;
         let foreign = || RaftError::Foreign { path: home.dir.clone() };
         let transaction = first(&self.store.read(), voter).ok_or_else(foreign)?;
-        let index = self.store.read().index() + LEAP;
+        let index = self.store.read().index().saturating_add(LEAP);
         self.store
             .apply(index, &[transaction])
             .into_iter()

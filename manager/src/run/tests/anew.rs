@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use skep_proto::model::{Availability, NodeDescription};
+
 use super::group::{Seat, end, free, group_of_three, has, joined, leader, until, write};
-use crate::store::ProposeError;
-use crate::{Manager, sys};
+use crate::run::NewSeat;
+use crate::store::{ProposeError, Rebuild};
+use crate::{Manager, ManagerConfig, sys};
 
 /// The state of the survivor's cluster that must not change.
 fn kept(seat: &Seat) -> (String, String, String, u128) {
@@ -91,4 +94,56 @@ async fn a_survivor_may_go_on_at_another_address() {
     let again = tokio::time::timeout(Duration::from_secs(20), Manager::make_alone(&seats[2].config)).await.unwrap();
     assert!(again.is_err(), "a directory in use is left alone");
     end(seats).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_is_taken_from_its_backup_by_a_machine_that_was_no_node_of_it() {
+    let mut seats = group_of_three().await;
+    let leads = leader(&seats).await;
+    write(&seats[leads], "before").await.unwrap();
+    let before = kept(&seats[leads]);
+    let mut rebuild = Rebuild::default();
+    let past = seats[leads].manager().store().hold();
+    let index = past.index();
+    past.for_each(|chunk| rebuild.add(chunk).unwrap());
+    for seat in &mut seats {
+        seat.stop().await;
+    }
+    let (dir, listen) = (tempfile::tempdir().unwrap(), free());
+    let seat = NewSeat {
+        state_dir: dir.path().join("raft"),
+        listen,
+        advertise: listen.to_string(),
+        availability: Availability::Active,
+        description: NodeDescription::default(),
+        node_key: None,
+    };
+    let (manager, identity) = Manager::restore(seat, rebuild.finish(index)).await.unwrap();
+    assert!(manager.leads());
+    let state_dir = dir.path().join("raft");
+    let (advertise, managers) = (listen.to_string(), Vec::new());
+    let config = ManagerConfig { state_dir, identity, listen, advertise, managers, node_key: None };
+    let seat = Seat::new(manager, config, dir);
+    assert_eq!(kept(&seat), before);
+    assert_eq!(seat.manager().store().read().nodes().count(), 4);
+    write(&seat, "after").await.unwrap();
+    let joiner = joined(&seat).await;
+    until("the joiner to have it", || has(&joiner, "before") && has(&joiner, "after")).await;
+    end(vec![seat, joiner]).await;
+}
+
+#[tokio::test]
+async fn what_is_no_state_of_a_cluster_is_not_restored() {
+    let (dir, listen) = (tempfile::tempdir().unwrap(), free());
+    let seat = NewSeat {
+        state_dir: dir.path().join("raft"),
+        listen,
+        advertise: listen.to_string(),
+        availability: Availability::Active,
+        description: NodeDescription::default(),
+        node_key: None,
+    };
+    let refused = Manager::restore(seat, Rebuild::default().finish(9)).await.unwrap_err();
+    assert!(refused.to_string().contains("holds no cluster"), "{refused}");
+    assert!(!dir.path().join("raft").exists());
 }

@@ -20,6 +20,10 @@ pub(super) struct Seat {
 }
 
 impl Seat {
+    pub(super) fn new(manager: Manager, config: ManagerConfig, dir: tempfile::TempDir) -> Self {
+        Self { manager: Some(manager), config, _dir: dir }
+    }
+
     pub(super) fn manager(&self) -> &Manager {
         self.manager.as_ref().expect("it runs")
     }

@@ -9,18 +9,26 @@ use super::Store;
 #[derive(Debug)]
 pub struct Past {
     store: Store,
+    ticket: u64,
     index: u64,
     head: Head,
     /// Where in the task table to go on; `None` at the end.
     next: Option<usize>,
+    is_cut: bool,
 }
 
 impl Past {
-    /// Holds the present still. One at a time: a second one would end the first.
+    /// Holds the present still.
     pub(super) fn hold(store: &Store) -> Self {
         let frozen = store.inner.state.write().freeze();
-        let (index, head) = (frozen.index, Head::new(frozen));
-        Self { store: store.clone(), index, head, next: Some(0) }
+        let (ticket, index, head) = (frozen.ticket, frozen.index, Head::new(frozen));
+        Self { store: store.clone(), ticket, index, head, next: Some(0), is_cut: false }
+    }
+
+    /// It ended before its time: another member's snapshot has taken the state's place, and whatever is written of this one is of no use.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// Raft index of the last entry in it.
@@ -40,7 +48,10 @@ impl Iterator for Past {
         }
         let from = self.next?;
         let state = self.store.read();
-        let (some, next) = state.frozen_tasks(from, CHUNK_PLACES);
+        let Some((some, next)) = state.frozen_tasks(self.ticket, from, CHUNK_PLACES) else {
+            (self.next, self.is_cut) = (None, true);
+            return None;
+        };
         let chunk = tasks(&some);
         drop(state);
         self.next = next;
@@ -50,7 +61,7 @@ impl Iterator for Past {
 
 impl Drop for Past {
     fn drop(&mut self) {
-        let frozen = self.store.inner.state.write().thaw();
+        let frozen = self.store.inner.state.write().thaw(self.ticket);
         // After the lock: it may hold a copy of every task that changed meanwhile.
         drop(frozen);
     }

@@ -236,11 +236,11 @@ fn recoded(transaction: &Transaction) -> Transaction {
 
 fn frozen_copy(state: &State, frozen: Frozen) -> State {
     let mut rebuild = Rebuild::default();
-    let index = frozen.index;
+    let (ticket, index) = (frozen.ticket, frozen.index);
     Head::new(frozen).for_each(|chunk| rebuild.add(chunk).unwrap());
     let mut next = Some(0);
     while let Some(from) = next {
-        let (some, then) = state.frozen_tasks(from, 2);
+        let (some, then) = state.frozen_tasks(ticket, from, 2).unwrap();
         rebuild.add(tasks(&some)).unwrap();
         next = then;
     }
@@ -276,9 +276,10 @@ proptest! {
     }
 
     #[test]
-    fn a_frozen_moment_is_read_back_whatever_happens_meanwhile(
+    fn frozen_moments_are_read_back_whatever_happens_meanwhile(
         first in proptest::collection::vec(wish(), 1..60),
         then in proptest::collection::vec(wish(), 1..60),
+        last in proptest::collection::vec(wish(), 1..30),
     ) {
         let mut state = State::default();
         let mut index = 0;
@@ -288,11 +289,16 @@ proptest! {
             drop(state.apply(index, &[transaction(index, vec![change])], &mut Touched::default()));
         };
         play(&mut state, &first);
-        let at_the_time = seen(&state);
-        let frozen = state.freeze();
+        let (at_first, first) = (seen(&state), state.freeze());
         play(&mut state, &then);
-        prop_assert_eq!(seen(&frozen_copy(&state, frozen)), at_the_time);
-        drop(state.thaw());
+        let (at_second, second) = (seen(&state), state.freeze());
+        play(&mut state, &last);
+        prop_assert_eq!(seen(&frozen_copy(&state, first.clone())), at_first);
+        drop(state.thaw(first.ticket));
+        play(&mut state, &then);
+        prop_assert_eq!(seen(&frozen_copy(&state, second.clone())), at_second);
+        drop(state.thaw(second.ticket));
+        prop_assert!(state.frozen_tasks(second.ticket, 0, 2).is_none());
         prop_assert_eq!(seen(&state), counted(&state));
     }
 }
