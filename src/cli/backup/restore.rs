@@ -112,7 +112,11 @@ fn restored(reply: &pb::SwarmInitReply) -> String {
     let (node, address) = (id_text(&reply.node_id), &reply.advertise_addr);
     let others = match reply.left_behind.as_slice() {
         [] => String::new(),
-        all => format!("Managers of the backup: {}. One that comes back joins again by itself.\n\n", all.join(", ")),
+        all => format!(
+            "Managers of the backup: {}. One that meets a node of this swarm joins it again; one that meets none acts on what it has, so \
+             run 'skep swarm leave --force' there, or keep it off.\n\n",
+            all.join(", ")
+        ),
     };
     format!(
         "Swarm restored: this node ({node}), at {address}, is its only manager.\n\n{others}Nodes of the backup come back by themselves \
