@@ -57,11 +57,6 @@ pub(crate) struct InspectFlags {
 }
 
 impl InspectFlags {
-    /// Whether a template or `json` was asked for.
-    pub(crate) fn is_formatted(&self) -> bool {
-        self.format.is_some()
-    }
-
     /// Prints what was found, then fails with what was not.
     ///
     /// # Errors
@@ -75,6 +70,42 @@ impl InspectFlags {
             _ => objects.into_iter().map(without_nulls).collect(),
         };
         print(&render(&objects, &format)?)?;
+        error::all(errors)
+    }
+}
+
+/// How an inspection is shown that has a form for people, too.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct PrettyFlags {
+    #[command(flatten)]
+    inspect: InspectFlags,
+    /// Print the information in a human friendly format
+    #[arg(long)]
+    pretty: bool,
+}
+
+impl PrettyFlags {
+    /// To be asked before anything is looked for.
+    ///
+    /// # Errors
+    /// When both forms were asked for.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        if self.pretty && self.inspect.format.is_some() {
+            return Err(error::usage("failed to inspect: --format and --pretty exclude each other"));
+        }
+        Ok(())
+    }
+
+    /// Prints what was found, for people as `page` has it, then fails with what was not.
+    ///
+    /// # Errors
+    /// As [`InspectFlags::show`].
+    pub(crate) fn show(&self, found: Vec<anyhow::Result<Value>>, page: fn(&Value) -> String) -> anyhow::Result<()> {
+        if !self.pretty {
+            return self.inspect.show(found);
+        }
+        let (objects, errors) = error::parted(found);
+        print(&objects.iter().map(page).collect::<Vec<_>>().join("\n"))?;
         error::all(errors)
     }
 }

@@ -6,12 +6,10 @@ use skep_proto::pb;
 
 use super::command::resolved;
 use crate::cli::connect::Daemon;
-use crate::cli::error::{all, parted, usage};
 use crate::cli::format::units::binary_size;
 use crate::cli::format::words::state;
 use crate::cli::json;
-use crate::cli::list::InspectFlags;
-use crate::cli::output::print;
+use crate::cli::list::PrettyFlags;
 use crate::cli::service::pretty::{cpus, labels, word};
 use crate::exit::Exit;
 
@@ -19,10 +17,7 @@ use crate::exit::Exit;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct InspectArguments {
     #[command(flatten)]
-    inspect: InspectFlags,
-    /// Print the information in a human friendly format
-    #[arg(long)]
-    pretty: bool,
+    inspect: PrettyFlags,
     /// Names or ids
     #[arg(required = true, value_name = "self|NODE")]
     nodes: Vec<String>,
@@ -33,20 +28,12 @@ pub(crate) struct InspectArguments {
 /// # Errors
 /// Joined, when some are not there.
 pub(super) async fn run(daemon: &Daemon, flags: &InspectArguments) -> anyhow::Result<Exit> {
-    if flags.pretty && flags.inspect.is_formatted() {
-        return Err(usage("failed to inspect: --format and --pretty exclude each other"));
-    }
+    flags.inspect.check()?;
     let mut found = Vec::new();
     for word in &flags.nodes {
         found.push(get(daemon, word).await.map(|entry| json::node::node(&entry)));
     }
-    if flags.pretty {
-        let (nodes, errors) = parted(found);
-        print(&nodes.iter().map(pretty).collect::<Vec<_>>().join("\n"))?;
-        all(errors)?;
-    } else {
-        flags.inspect.show(found)?;
-    }
+    flags.inspect.show(found, pretty)?;
     Ok(Exit::Done)
 }
 
