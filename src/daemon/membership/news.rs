@@ -116,7 +116,7 @@ impl Membership {
         let config = self.manager_config(&swarm, identity)?;
         // Joining takes its time, and meanwhile the node can be asked how it is.
         let manager = match Manager::open(config.clone()).await {
-            Err(error) if error.is_empty() => Manager::join(config).await?,
+            Err(error) if error.is_empty() => self.join_as_manager(config).await?,
             opened => opened?,
         };
         let mut state = self.state.lock().await;

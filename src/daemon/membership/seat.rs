@@ -24,10 +24,21 @@ impl Membership {
         match Manager::open(self.manager_config(swarm, identity)?).await {
             Err(error) if error.is_empty() => {
                 tracing::warn!("this manager has lost what it kept of the cluster; it joins the other managers anew");
-                let joined = Manager::join(self.manager_config(swarm, identity)?).await;
+                let joined = self.join_as_manager(self.manager_config(swarm, identity)?).await;
                 joined.context("get the cluster's state, which is gone from this machine, from another manager")
             }
             opened => Ok(opened?),
+        }
+    }
+
+    /// Takes a new seat. What is left of a try that came to nothing would be taken for a seat by the next one, so it goes.
+    pub(super) async fn join_as_manager(&self, config: ManagerConfig) -> anyhow::Result<Manager> {
+        match Manager::join(config).await {
+            Ok(manager) => Ok(manager),
+            Err(error) => {
+                self.forget_state().await?;
+                Err(error.into())
+            }
         }
     }
 
