@@ -98,7 +98,7 @@ impl From<ApiError> for Status {
             ApiError::TokenLife | ApiError::TokenUses { .. } | ApiError::TokenUnlimited => Code::InvalidArgument,
             ApiError::TokenGone => Code::Aborted,
             ApiError::TooManyTokens { .. } | ApiError::Backups => Code::ResourceExhausted,
-            ApiError::KeyId(_) => Code::InvalidArgument,
+            ApiError::KeyId(_) | ApiError::RaftTiming => Code::InvalidArgument,
             ApiError::NoUnlockKey { .. } => Code::NotFound,
             ApiError::NotDown { .. }
             | ApiError::AutolockOff { .. }

@@ -8,7 +8,7 @@ use skep_proto::pb;
 
 use super::connect::Daemon;
 use super::format::inspect::{InspectFormat, render};
-use super::format::units::{binary_size, human_duration};
+use super::format::units::{binary_size, go_duration, human_duration};
 use super::json::id_text;
 use super::output::{note, print};
 use super::service::pretty::cpus;
@@ -165,6 +165,10 @@ fn swarm_lines(lines: &mut Vec<String>, info: &pb::InfoReply) {
         lines.push(format!("  Autolock Managers: {}", info.autolock));
         lines.push("  Orchestration:".to_owned());
         lines.push(format!("   Task History Retention Limit: {}", info.task_history_limit));
+        let span = |ms| go_duration(Duration::from_millis(ms));
+        lines.push("  Raft:".to_owned());
+        lines.push(format!("   Heartbeat: {}", span(info.raft_heartbeat_ms)));
+        lines.push(format!("   Election: {}", span(info.raft_election_ms)));
         lines.push("  Dispatcher:".to_owned());
         lines.push(format!("   Heartbeat Period: {}", human_duration(Duration::from_millis(info.heartbeat_ms))));
     }

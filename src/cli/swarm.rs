@@ -68,13 +68,19 @@ pub(crate) struct InitFlags {
     /// Validity period for node certificates (default: 2160h)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     cert_expiry: Option<Duration>,
+    /// How often the leader of the managers says that it lives; cannot be changed later (default: 100ms)
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    raft_heartbeat: Option<Duration>,
+    /// Silence after which another leader is elected, at least five heartbeats; cannot be changed later (default: 1s)
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    raft_election: Option<Duration>,
     /// Have managers lock themselves: one that starts again waits for an unlock key
     #[arg(long)]
     autolock: bool,
     /// Go on as the only manager of the swarm that this node is a manager of, after the others were lost
     #[arg(
         long,
-        conflicts_with_all = ["dispatcher_heartbeat", "task_history_limit", "cert_expiry", "availability", "autolock"]
+        conflicts_with_all = ["dispatcher_heartbeat", "task_history_limit", "cert_expiry", "availability", "autolock", "raft_heartbeat", "raft_election"]
     )]
     force_new_cluster: bool,
 }
@@ -156,6 +162,8 @@ impl InitFlags {
             has_task_history_limit: self.task_history_limit.is_some(),
             certificate_life_ms: self.cert_expiry.map_or(0, millis),
             autolock: self.autolock,
+            raft_heartbeat_ms: self.raft_heartbeat.map_or(0, millis),
+            raft_election_ms: self.raft_election.map_or(0, millis),
             force_new_cluster: self.force_new_cluster,
         }
     }
@@ -244,7 +252,7 @@ mod tests {
     #[test]
     fn what_was_given_reaches_the_request() {
         let line = "init --advertise-addr eth0 --listen-addr 0.0.0.0:2378 --availability drain --dispatcher-heartbeat 2s \
-                    --task-history-limit -1 --cert-expiry 1h --autolock";
+                    --task-history-limit -1 --cert-expiry 1h --autolock --raft-heartbeat 50ms --raft-election 500ms";
         let SwarmCommand::Init(flags) = parsed(line) else { panic!() };
         let wanted = pb::SwarmInitRequest {
             listen_addr: "0.0.0.0:2378".into(),
@@ -255,6 +263,8 @@ mod tests {
             has_task_history_limit: true,
             certificate_life_ms: 3_600_000,
             autolock: true,
+            raft_heartbeat_ms: 50,
+            raft_election_ms: 500,
             force_new_cluster: false,
         };
         assert_eq!(flags.request(), wanted);

@@ -19,7 +19,7 @@ pub(crate) enum Standing {
         /// Who it is.
         identity: Box<Identity>,
         /// Numbers that only a manager has.
-        counts: Option<Counts>,
+        counts: Option<Box<Counts>>,
         /// Why this manager takes no changes.
         read_only: Option<String>,
         /// What is missing while no manager leads, or serves this node.

@@ -45,6 +45,32 @@ pub(crate) fn names(machine: &Machine) -> Vec<String> {
 }
 
 #[test]
+fn all_managers_hear_each_other_as_was_settled_with_the_swarm() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new();
+    let (first, mut second, third) = (world.machine(), world.machine(), world.machine());
+    let timing = ["--raft-heartbeat", "50ms", "--raft-election"];
+    let init = |election| [&["swarm", "init", "--advertise-addr", &first.address][..], &timing, &[election]].concat();
+    let refused = first.skep(&init("200ms")).refused(1);
+    assert!(refused.contains("election time of Raft") && refused.contains("between 250ms and 1m"), "{refused}");
+    first.skep(&init("600ms")).ok();
+    join_as_manager(&second, &first);
+    third.join(&first);
+    wait_for_status(&first, "m3 Ready");
+    first.skep(&["node", "promote", "m3"]).ok();
+    wait_for_status(&first, "m3 Ready Reachable");
+    second.kill();
+    second.start();
+    for machine in [&first, &second, &third] {
+        let page = machine.skep(&["info"]).ok();
+        assert!(page.contains("   Heartbeat: 50ms\n   Election: 600ms\n"), "{}: {page}", machine.hostname);
+    }
+    first.skep(&["swarm", "update", "--task-history-limit", "3"]).ok();
+}
+
+#[test]
 fn every_manager_answers_and_a_killed_leader_is_replaced() {
     if !can_run() {
         return;

@@ -114,6 +114,9 @@ pub enum ApiError {
     /// The token that is to be replaced cannot be read.
     #[error("replace the join token")]
     Token(#[from] TokenError),
+    /// All members must have the same, and they have it from their start.
+    #[error("change how members of Raft hear each other: that is settled by `skep swarm init`")]
+    RaftTiming,
     /// There is no unlock key.
     #[error(
         "{what} the unlock key: there is none, because autolock is off; turn it on with `skep swarm update --autolock`"

@@ -201,7 +201,14 @@ impl Membership for MembershipService {
             Err(error) => return Err(MembershipError::from(error).into()),
         }
         let leader = self.consensus.group().borrow().leadership.leader.unwrap_or_default();
-        Ok(Response::new(pb::RaftProbeReply { raft_id: self.consensus.own_id(), node_id: self.own.to_bytes(), leader }))
+        let spec = self.store.read().cluster().map(|cluster| pb::ClusterSpec::from(&cluster.spec)).unwrap_or_default();
+        Ok(Response::new(pb::RaftProbeReply {
+            raft_id: self.consensus.own_id(),
+            node_id: self.own.to_bytes(),
+            leader,
+            heartbeat_ms: spec.raft_heartbeat_ms,
+            election_ms: spec.raft_election_ms,
+        }))
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use raft::eraftpb::{Message, SnapshotMetadata};
+use skep_proto::model::RaftTiming;
 use skep_proto::seal::NodeKey;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -57,9 +58,15 @@ pub struct Options {
     pub election: Duration,
 }
 
+impl From<RaftTiming> for Options {
+    fn from(RaftTiming { heartbeat, election }: RaftTiming) -> Self {
+        Self { heartbeat, election }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
-        Self { heartbeat: Duration::from_millis(100), election: Duration::from_secs(1) }
+        RaftTiming::default().into()
     }
 }
 
@@ -88,6 +95,7 @@ pub struct Raft {
     handle: Handle,
     leadership: watch::Receiver<Leadership>,
     status: watch::Receiver<Status>,
+    options: Options,
     thread: JoinHandle<()>,
 }
 
@@ -171,10 +179,11 @@ impl Raft {
         let mut driver = Driver::recover(Arc::clone(&dir), wires, options, links)?;
         // Who belongs to the group is known when this returns: a member of several must not be taken for one that is alone.
         driver.drive();
+        let options = driver.options;
         let thread = std::thread::Builder::new().name("skep:raft".into());
         let thread = thread.spawn(move || driver.run(proposals, inbox)).map_err(RaftError::Thread)?;
         let handle = Handle { raft_id, commands, group, book, dir };
-        Ok(Self { handle, leadership, status, thread })
+        Ok(Self { handle, leadership, status, options, thread })
     }
 
     /// What others may ask of the member.
@@ -195,15 +204,21 @@ impl Raft {
         self.status.borrow().clone()
     }
 
+    /// How this member behaves: as its cluster settled it, or, before it has heard of one, as it was told at its start.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        self.options
+    }
+
     /// If this member leads others, hands leadership to the best of them and waits for a bounded time until it leads.
-    pub async fn resign(&self, options: Options) {
+    pub async fn resign(&self) {
         let mut leadership = self.leadership.clone();
         if !leadership.borrow().is_leader || self.handle.group.borrow().members.len() < 2 {
             return;
         }
         drop(self.handle.commands.send(Command::Transfer(None)).await);
         let handed = leadership.wait_for(|now| !now.is_leader && now.leader.is_some());
-        if tokio::time::timeout(options.election * RESIGN_ELECTIONS, handed).await.is_err() {
+        if tokio::time::timeout(self.options.election * RESIGN_ELECTIONS, handed).await.is_err() {
             tracing::warn!("no other manager took over; one will be elected");
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use skep_proto::convert::raft_timing;
 use skep_proto::model::Node;
 use skep_proto::pb;
 use skep_proto::pb::membership_client::MembershipClient;
@@ -12,10 +13,11 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use super::error::ManagerError;
-use super::manager::Manager;
+use super::manager::{Manager, ManagerConfig};
+use crate::ca::NodeIdentity;
 use crate::group::Group;
-use crate::net::Dialer;
-use crate::raft::Handle;
+use crate::net::{Dialer, client_config};
+use crate::raft::{Handle, Options};
 use crate::store::{Change, Store, Transaction};
 use crate::sys;
 use crate::sys::Consensus as _;
@@ -26,6 +28,9 @@ const ASK_TIME_MAX: Duration = Duration::from_secs(20);
 /// Longest that a joiner waits for its vote after it was let in: the state of a large cluster takes its time to arrive. Past it the
 /// joiner is a manager that still learns.
 const VOTE_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Longest that one manager is asked how members of Raft behave: there is nothing to go on with before.
+const BEHAVIOUR_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Between two rounds over the managers.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
@@ -88,6 +93,26 @@ impl Manager {
             left => left.map(drop),
         }
     }
+}
+
+/// How the members of that cluster behave, from one that answers. When none does, joining fails in its own words.
+///
+/// # Errors
+/// When this node's identity cannot be used.
+pub(super) async fn options(config: &ManagerConfig) -> Result<Options, ManagerError> {
+    let NodeIdentity { certificate, key, root, .. } = &config.identity;
+    let dialer = Dialer::new(client_config(certificate, key, root).map_err(ManagerError::Port)?);
+    for place in &config.managers {
+        let asking = async {
+            let channel = dialer.dial(place).await.ok()?;
+            let reply = MembershipClient::new(channel).probe(pb::RaftProbeRequest {}).await.ok()?.into_inner();
+            raft_timing(reply.heartbeat_ms, reply.election_ms).ok()
+        };
+        if let Ok(Some(timing)) = tokio::time::timeout(BEHAVIOUR_TIME_MAX, asking).await {
+            return Ok(timing.into());
+        }
+    }
+    Ok(Options::default())
 }
 
 async fn votes(group: &mut watch::Receiver<Group>, own: u64) -> bool {

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::entry;
 use super::error::ManagerError;
 use super::front::{Front, Ground};
 use crate::ca::{CaError, Charter, Founding, NodeIdentity, renewed_by_itself};
@@ -73,6 +74,8 @@ pub struct Counts {
     pub managers: u32,
     /// The cluster's settings.
     pub spec: ClusterSpec,
+    /// How this member of Raft behaves.
+    pub raft: Options,
 }
 
 /// A running manager.
@@ -103,7 +106,7 @@ impl Manager {
         let identity = founding.identity().clone();
         let managers = Vec::new();
         let config = ManagerConfig { state_dir, identity: identity.clone(), listen, advertise, managers, node_key };
-        let manager = Self::start(Birth::Found, &config).await?;
+        let manager = Self::start(Birth::Found, &config, spec.raft.into()).await?;
         match manager.found(&founding).await {
             Ok(()) => Ok((manager, identity)),
             Err(error) => {
@@ -119,7 +122,7 @@ impl Manager {
     /// When the state, the identity or the port cannot be used. [`ManagerError::is_empty`] tells that there is no state: then
     /// [`Manager::join`] makes this machine a manager anew.
     pub async fn open(config: ManagerConfig) -> Result<Self, ManagerError> {
-        let mut manager = Self::start(Birth::Resume, &config).await?;
+        let mut manager = Self::start(Birth::Resume, &config, Options::default()).await?;
         // A lone manager has its state as soon as it leads; callers are better answered after that than refused before. In a group
         // they wait for a leader anyway, and this machine has other things to do meanwhile.
         if manager.is_alone() {
@@ -139,7 +142,8 @@ impl Manager {
     /// # Errors
     /// When the port or the disk refuses, no manager is reached, or they do not let it in.
     pub async fn join(config: ManagerConfig) -> Result<Self, ManagerError> {
-        let manager = Self::start(Birth::Join, &config).await?;
+        let options = entry::options(&config).await?;
+        let manager = Self::start(Birth::Join, &config, options).await?;
         match manager.enter().await {
             Ok(()) => Ok(manager),
             Err(error) => {
@@ -149,14 +153,14 @@ impl Manager {
         }
     }
 
-    async fn start(birth: Birth, config: &ManagerConfig) -> Result<Self, ManagerError> {
+    async fn start(birth: Birth, config: &ManagerConfig, options: Options) -> Result<Self, ManagerError> {
         let ManagerConfig { state_dir, identity, listen, advertise, .. } = config;
         let (store, proposals) = Store::new();
         let NodeIdentity { certificate, key, root, .. } = identity;
         let dialer = Dialer::new(client_config(certificate, key, root).map_err(ManagerError::Port)?);
         let wiring = Wiring { dialer: dialer.clone(), address: advertise.clone(), store: store.clone() };
         let home = Home { dir: state_dir.clone(), node_key: config.node_key.clone() };
-        let (recovering, options) = (store.clone(), Options::default());
+        let recovering = store.clone();
         let starting = move || Raft::start(home, birth, recovering, proposals, (options, Some(wiring)));
         let raft = tokio::task::spawn_blocking(starting).await;
         let raft = raft.expect("recovery returns its errors").map_err(ManagerError::Raft)?;
@@ -252,7 +256,7 @@ impl Manager {
         let spec = state.cluster()?.spec;
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let managers = state.nodes().filter(|node| node.manager.is_some()).count();
-        Some(Counts { nodes: count(state.nodes().count()), managers: count(managers), spec })
+        Some(Counts { nodes: count(state.nodes().count()), managers: count(managers), spec, raft: self.raft.options() })
     }
 
     /// Why nothing can be written at present, if so.
@@ -286,7 +290,7 @@ impl Manager {
 
     /// Ends everything, Raft last, and returns when it has ended. A leader hands over first, so that nobody has to miss it to find out.
     pub async fn shutdown(self) {
-        self.raft.resign(Options::default()).await;
+        self.raft.resign().await;
         self.end().await;
     }
 

@@ -2,7 +2,9 @@
 
 use super::error::ConvertError;
 use super::fields::{each, meta, meta_out, moment, moment_ms, required, span_in, span_ms};
-use crate::model::{Autolock, Cluster, ClusterId, ClusterSpec, Era, Grant, Moment, NodeId, Rotation, UnlockKey};
+use crate::model::{
+    Autolock, Cluster, ClusterId, ClusterSpec, Era, Grant, Moment, NodeId, RaftTiming, Rotation, UnlockKey,
+};
 use crate::pb;
 
 /// Quickest heartbeat: below 100 ms the messages of a large cluster would be the leader's main work.
@@ -15,6 +17,31 @@ const CERTIFICATE_MS_MIN: u64 = 3_600_000;
 /// A hundred years.
 const CERTIFICATE_MS_MAX: u64 = 100 * 366 * 24 * 3_600_000;
 
+/// Quickest heartbeat of Raft: below ten milliseconds a busy machine is late for most of them.
+const RAFT_HEARTBEAT_MS_MIN: u64 = 10;
+/// Slowest: managers on other continents need a second, and ten leave room.
+const RAFT_HEARTBEAT_MS_MAX: u64 = 10_000;
+/// An election time has at least so many heartbeats: a lost one or two are no reason for an election.
+const RAFT_HEARTBEATS_MIN: u64 = 5;
+/// Longest election time: for so long a swarm whose leader hangs decides nothing.
+const RAFT_ELECTION_MS_MAX: u64 = 60_000;
+
+/// Checks how managers are to hear each other; what is zero is the default.
+///
+/// # Errors
+/// When one of the two is out of its bounds.
+pub fn raft_timing(heartbeat_ms: u64, election_ms: u64) -> Result<RaftTiming, ConvertError> {
+    let default = RaftTiming::default();
+    let or = |ms: u64, default| if ms == 0 { span_ms(default) } else { ms };
+    let (heartbeat, election) = (or(heartbeat_ms, default.heartbeat), or(election_ms, default.election));
+    let heartbeats = RAFT_HEARTBEAT_MS_MIN..=RAFT_HEARTBEAT_MS_MAX;
+    let spans = heartbeat.saturating_mul(RAFT_HEARTBEATS_MIN)..=RAFT_ELECTION_MS_MAX;
+    Ok(RaftTiming {
+        heartbeat: span_in(heartbeat, "the heartbeat of Raft", heartbeats)?,
+        election: span_in(election, "the election time of Raft", spans)?,
+    })
+}
+
 impl TryFrom<pb::ClusterSpec> for ClusterSpec {
     type Error = ConvertError;
 
@@ -26,6 +53,7 @@ impl TryFrom<pb::ClusterSpec> for ClusterSpec {
             heartbeat: span_in(spec.heartbeat_ms, "the heartbeat period", heartbeat)?,
             certificate_life: span_in(spec.certificate_life_ms, "the life of certificates", life)?,
             autolock: spec.autolock,
+            raft: raft_timing(spec.raft_heartbeat_ms, spec.raft_election_ms)?,
         })
     }
 }
@@ -37,6 +65,8 @@ impl From<&ClusterSpec> for pb::ClusterSpec {
             heartbeat_ms: span_ms(spec.heartbeat),
             certificate_life_ms: span_ms(spec.certificate_life),
             autolock: spec.autolock,
+            raft_heartbeat_ms: span_ms(spec.raft.heartbeat),
+            raft_election_ms: span_ms(spec.raft.election),
         }
     }
 }
@@ -147,5 +177,23 @@ impl From<&Grant> for pb::TokenGrant {
             used: grant.used,
             rotated: grant.is_rotated,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_timing_of_raft_is_the_default_or_within_its_bounds() {
+        assert_eq!(raft_timing(0, 0), Ok(RaftTiming::default()));
+        let timing = raft_timing(50, 0).unwrap();
+        assert_eq!((span_ms(timing.heartbeat), span_ms(timing.election)), (50, 1_000));
+        for (heartbeat, election) in [(9, 0), (10_001, 60_000), (100, 499), (1_000, 0), (100, 60_001), (u64::MAX, 0)] {
+            assert!(raft_timing(heartbeat, election).is_err(), "{heartbeat} {election}");
+        }
+        assert!(raft_timing(10_000, 60_000).is_ok() && raft_timing(10, 50).is_ok());
+        let told = raft_timing(1_000, 0).unwrap_err().to_string();
+        assert_eq!(told, "use 1s as the election time of Raft: it must be between 5s and 1m");
     }
 }

@@ -12,5 +12,6 @@ mod service;
 mod spec;
 mod task;
 
+pub use cluster::raft_timing;
 pub use error::ConvertError;
 pub use fields::{moment, required};

@@ -106,6 +106,23 @@ pub struct ClusterSpec {
     pub certificate_life: Duration,
     /// A manager that restarts is locked until it is given the unlock key.
     pub autolock: bool,
+    /// How managers hear each other.
+    pub raft: RaftTiming,
+}
+
+/// How the members of Raft hear each other. Settled when the cluster is founded, since all must have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RaftTiming {
+    /// How often a leader says that it lives. A tenth of the election time, so that nine lost ones are no reason for an election.
+    pub heartbeat: Duration,
+    /// Silence after which a follower stands for election.
+    pub election: Duration,
+}
+
+impl Default for RaftTiming {
+    fn default() -> Self {
+        Self { heartbeat: Duration::from_millis(100), election: Duration::from_secs(1) }
+    }
 }
 
 impl Default for ClusterSpec {
@@ -117,6 +134,7 @@ impl Default for ClusterSpec {
             heartbeat: Duration::from_secs(1),
             certificate_life: Duration::from_secs(90 * 24 * 3600),
             autolock: false,
+            raft: RaftTiming::default(),
         }
     }
 }

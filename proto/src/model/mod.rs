@@ -23,7 +23,7 @@ pub mod task;
 pub mod time;
 pub mod token;
 
-pub use cluster::{BACKDATE, Cluster, ClusterSpec, Era, Rotation};
+pub use cluster::{BACKDATE, Cluster, ClusterSpec, Era, RaftTiming, Rotation};
 pub use constraint::label_of;
 pub use disconnect::OnDisconnect;
 pub use grant::{Grant, GrantError};

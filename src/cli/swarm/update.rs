@@ -111,8 +111,12 @@ mod tests {
 
     #[test]
     fn what_is_given_is_changed_and_nothing_else() {
-        let spec =
-            || pb::ClusterSpec { task_history_limit: 5, heartbeat_ms: 1_000, certificate_life_ms: 7, autolock: false };
+        let spec = || pb::ClusterSpec {
+            task_history_limit: 5,
+            heartbeat_ms: 1_000,
+            certificate_life_ms: 7,
+            ..Default::default()
+        };
         let changed = flags("--dispatcher-heartbeat 10s").edit(spec());
         assert_eq!(changed, pb::ClusterSpec { heartbeat_ms: 10_000, ..spec() });
         let changed = flags("--task-history-limit -1").edit(spec());

@@ -17,7 +17,7 @@ impl Membership {
             State::Active(active) => Standing::Active {
                 swarm: Box::new(active.swarm.clone()),
                 identity: Box::new(active.identity.clone()),
-                counts: active.manager.as_ref().and_then(Manager::counts),
+                counts: active.manager.as_ref().and_then(Manager::counts).map(Box::new),
                 read_only: active.manager.as_ref().and_then(Manager::read_only),
                 missing: missing(active),
                 trouble: active.agent.view().borrow().trouble.clone(),

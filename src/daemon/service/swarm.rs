@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use skep_agent::identity::client::JoinOrder;
 use skep_proto::convert::ConvertError;
+use skep_proto::model::moment::millis;
 use skep_proto::model::{Availability, ClusterSpec, NodeRole, UnlockKey, UnlockKeyError};
 use skep_proto::pb;
 use skep_runtime::{ContainerStatus, Runtime};
@@ -71,6 +72,7 @@ fn cluster_spec(request: &pb::SwarmInitRequest) -> Result<ClusterSpec, ConvertEr
     if request.certificate_life_ms != 0 {
         spec.certificate_life_ms = request.certificate_life_ms;
     }
+    (spec.raft_heartbeat_ms, spec.raft_election_ms) = (request.raft_heartbeat_ms, request.raft_election_ms);
     spec.autolock = request.autolock;
     spec.try_into()
 }
@@ -217,6 +219,8 @@ fn with_standing(mut reply: pb::InfoReply, standing: Standing) -> pb::InfoReply 
                 reply.heartbeat_ms = pb::ClusterSpec::from(&counts.spec).heartbeat_ms;
                 reply.task_history_limit = counts.spec.task_history_limit;
                 reply.autolock = counts.spec.autolock;
+                reply.raft_heartbeat_ms = millis(counts.raft.heartbeat);
+                reply.raft_election_ms = millis(counts.raft.election);
             }
         }
     }

@@ -39,6 +39,9 @@ impl ControlService {
             return Err(ApiError::NoVersion { what: "the swarm".to_owned() });
         }
         let mut cluster = Cluster::clone(self.store.read().cluster().ok_or(ApiError::NoCluster)?);
+        if spec.raft != cluster.spec.raft {
+            return Err(ApiError::RaftTiming);
+        }
         (cluster.meta.version, cluster.spec) = (request.version, spec);
         cluster.lock = cluster.lock.turned(spec.autolock, lock::draw());
         self.propose(Change::PutCluster(Box::new(cluster))).await?;

@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use raft::eraftpb::SnapshotMetadata;
+use raft::storage::{GetEntriesContext, Storage};
 use skep_proto::model::Seed;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -21,7 +22,7 @@ use super::drain::logger;
 use super::shore::Shore;
 use super::{Command, Options, Status};
 use crate::group::{Group, Leadership, Predecessor};
-use crate::store::{Proposal, ProposeError, Store};
+use crate::store::{Change, Proposal, ProposeError, Store, codec};
 use crate::sys;
 
 /// First wait before writing is tried again, and the longest: a full disk is freed by a person, a hiccup passes at once.
@@ -89,6 +90,7 @@ impl Driver {
         let log = recovered_log(&dir, loaded.as_ref(), &mut past)?;
         let begun = log.snapshot_about();
         let applied = (begun.index, begun.term);
+        let options = settled(loaded.as_ref(), &log).unwrap_or(options);
         let machine = machine(raft_id, options, log, applied.0, &logger)?;
         let wal = wal::Wal::begin(&dir, past)?;
         let snapshot_bytes = loaded.map_or(0, |loaded| install(&wires.store, loaded));
@@ -337,6 +339,24 @@ fn recovered_log(dir: &RaftDir, loaded: Option<&Loaded>, past: &mut wal::Past) -
     let index = begun.index;
     let log = Log::recover(begun, std::mem::take(&mut past.saved));
     log.ok_or_else(|| RaftError::Gap { dir: dir.path().to_owned(), index })
+}
+
+/// Entries among which a founder's first transaction is, before its first snapshot.
+const FOUNDING_MAX: u64 = 16;
+
+/// How the cluster wants its members to behave, if anything of it is known here.
+fn settled(loaded: Option<&Loaded>, log: &Log) -> Option<Options> {
+    if let Some(cluster) = loaded.and_then(|loaded| loaded.state.cluster()) {
+        return Some(cluster.spec.raft.into());
+    }
+    let first = log.snapshot_about().index + 1;
+    let end = (log.last() + 1).min(first + FOUNDING_MAX);
+    let entries = log.entries(first, end, None, GetEntriesContext::empty(false)).unwrap_or_default();
+    let changes = entries.iter().flat_map(|entry| codec::decode(&entry.data).unwrap_or_default()).flatten();
+    changes.flat_map(|transaction| transaction.changes).find_map(|change| match change {
+        Change::PutCluster(cluster) => Some(cluster.spec.raft.into()),
+        _ => None,
+    })
 }
 
 fn machine(

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Command as Process, Stdio};
 use std::time::Instant;
 
+use skep_proto::model::{Cluster, Meta};
+
 use super::*;
 use crate::store::fixture::{node, node_id, service, task, task_id, transaction};
 use crate::store::{Change, ProposeError, Transaction};
@@ -52,6 +54,23 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
         raft.shutdown().await;
         assert_eq!(store.propose(with_node(99)).await, Err(ProposeError::NotLeader));
     }
+}
+
+#[tokio::test]
+async fn how_the_cluster_wants_its_members_is_known_at_the_next_start() {
+    let temp = tempfile::tempdir().unwrap();
+    let (store, raft) = started(temp.path()).await;
+    assert_eq!(raft.options(), Options::default());
+    let wanted = RaftTiming { heartbeat: Duration::from_millis(50), election: Duration::from_millis(700) };
+    let mut world = crate::fixture::World::new(0);
+    world.history(5);
+    let mut founded = Cluster::clone(world.state.cluster().unwrap());
+    (founded.meta, founded.spec.raft) = (Meta::default(), wanted);
+    store.propose(transaction(1, vec![Change::PutCluster(Box::new(founded))])).await.unwrap();
+    raft.shutdown().await;
+    let (_, raft) = started(temp.path()).await;
+    assert_eq!(raft.options(), wanted.into());
+    raft.shutdown().await;
 }
 
 #[tokio::test]
