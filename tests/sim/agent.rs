@@ -232,7 +232,8 @@ impl Agent {
         stage.note(format_args!("agent {} has ended", self.place));
         self.life += 1;
         if daemon.machine.ending() == Some(true) {
-            self.has_left = daemon.machine.worker().is_empty();
+            // Its identity is gone, also if something could not be removed.
+            self.has_left = true;
             stage.after(MS, Event::Seat(self.place));
             self.disk = Disk { list: Vec::new(), managers: std::mem::take(&mut self.disk.managers) };
         } else {

@@ -42,8 +42,8 @@ fn place(raft_id: u64) -> Option<usize> {
     usize::try_from(raft_id).ok()?.checked_sub(1)
 }
 
-/// Seeds of a plain test run: as many as pass in some seconds of a debug build.
-const SEEDS_DEFAULT: u64 = 100;
+/// Seeds of a plain test run: as many as pass in half a minute of a debug build.
+const SEEDS_DEFAULT: u64 = 300;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())

@@ -1,5 +1,6 @@
 //! What must hold once nothing fails any more and time has passed: the cluster is as its users asked.
 
+use skep_manager::dispatcher::fence::LEFT;
 use skep_manager::store::{State, Store};
 use skep_proto::model::{
     Availability, DesiredState, Mode, Node, NodeState, PublishMode, RestartCondition, Revision, Service, Slot, Task,
@@ -32,7 +33,7 @@ pub(crate) fn at_rest(agents: &[Agent], store: &Store) -> Verdict {
     let state = store.read();
     invariant_every_service_has_what_it_asks_for(&state)?;
     for agent in agents {
-        invariant_a_node_that_left_runs_nothing(agent)?;
+        invariant_a_node_that_left_runs_nothing(agent, &state)?;
     }
     for agent in agents.iter().filter(|agent| !agent.has_left) {
         invariant_every_node_that_answers_is_ready(agent, &state)?;
@@ -91,9 +92,7 @@ fn waits_for_the_gone(state: &State, service: &Service) -> bool {
     let mut tasks = state.slots(service.id).flat_map(|(_, tasks)| tasks);
     tasks.all(|task| {
         let node = task.node.and_then(|node| state.node(node));
-        node.is_some_and(|node| {
-            node.status.state == NodeState::Down && node.status.message != "the node has left the swarm"
-        })
+        node.is_some_and(|node| node.status.state == NodeState::Down && node.status.message != LEFT)
     })
 }
 
@@ -224,10 +223,11 @@ fn invariant_every_node_that_answers_is_ready(agent: &Agent, state: &State) -> V
 }
 
 /// Whoever left said that nothing runs there any more, and successors were started on that word.
-fn invariant_a_node_that_left_runs_nothing(agent: &Agent) -> Verdict {
+fn invariant_a_node_that_left_runs_nothing(agent: &Agent, state: &State) -> Verdict {
+    let was_heard = state.node(agent.node).is_some_and(|node| node.status.message == LEFT);
     let runs = agent.executor.containers.iter().find(|(_, container)| container.phase == Phase::Running);
     match runs {
-        Some((task, _)) if agent.has_left => {
+        Some((task, _)) if was_heard => {
             broken("a_node_that_left_runs_nothing", format!("task {task} runs on {}", agent.node))
         }
         _ => Ok(()),
@@ -280,7 +280,13 @@ fn invariant_history_is_limited(state: &State) -> Verdict {
         for (slot, tasks) in state.slots(service.id) {
             let over = |task: &&Task| !task.desired.is_live() && task.status.state.is_terminal();
             let live = tasks.len() - tasks.iter().copied().filter(|task| over(task)).count();
-            let kept = tasks.len();
+            // What may still run on a machine that is off is no history yet.
+            let off = |task: &&&Task| {
+                let node = task.node.and_then(|node| state.node(node));
+                task.holds_resources() && node.is_some_and(|node| node.status.state == NodeState::Down)
+            };
+            let kept =
+                tasks.len() - tasks.iter().filter(|task| task.desired == DesiredState::Remove).filter(off).count();
             // The last task of a slot that ended for good is the record of that, whatever the limit.
             let record = usize::from(newest(&tasks).is_some_and(|last| !last.desired.is_live()));
             if kept > limit.max(live + record) {
