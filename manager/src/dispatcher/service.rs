@@ -83,8 +83,9 @@ impl Dispatcher {
         Ok(admit(caller, leads, &self.store.read())?)
     }
 
-    /// Whether a node was really removed says only a manager that surely leads: one that was deposed and has not heard of it may know
-    /// nothing of a node that has just joined, and the node would leave for good.
+    /// Only a manager that surely leads opens a session or says that a node was removed. One that was deposed and has not heard of it
+    /// may order a task that has ended since and that the node has forgotten, so that it would run again; or know nothing
+    /// of a node that has just joined, and the node would leave for good. Whoever asks at the same time shares the round.
     async fn confirm(&self, caller: Caller) -> Result<Admission, DispatchError> {
         match self.store.barrier().await {
             Ok(()) => self.admit(caller, true),
@@ -132,7 +133,7 @@ impl pb::dispatcher_server::Dispatcher for Dispatcher {
         let desk = self.desk().await;
         // Not before the wait: the node may have been removed meanwhile.
         let mut admission = self.admit(caller, desk.is_some())?;
-        if matches!(admission, Admission::Refused(_)) {
+        if !matches!(admission, Admission::Elsewhere) {
             admission = self.confirm(caller).await?;
         }
         let peer = Peer::of(request.extensions());
