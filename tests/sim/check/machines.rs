@@ -8,8 +8,9 @@ use super::super::executor::Phase;
 use super::super::time::{SECOND, Us};
 use super::{Checks, Verdict, broken};
 
-/// A task that had just come to run may begin again after a power cut, since that it ran is written behind. See the agent's ledger.
-const LAZY_MAX: Us = 3 * SECOND;
+/// A task that had just come to run may begin again after a power cut, since that it ran is written behind. See the agent's ledger; a
+/// write may take its time, fail and be tried again, or wait for a machine that is frozen.
+const LAZY_MAX: Us = 15 * SECOND;
 
 /// Where and when a task was started.
 #[derive(Clone, Copy, Debug)]

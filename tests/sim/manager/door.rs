@@ -41,15 +41,21 @@ impl Manager {
         }
     }
 
-    /// This manager has made sure that it leads, or could not, before it says that a node was removed.
+    /// This manager has made sure that it leads, or could not, before it serves a node or says that it was removed.
     pub(super) fn confirmed(&mut self, stage: &mut Stage, conn: ConnId, result: &Result) {
         let Some(daemon) = &mut self.daemon else { return };
-        let Some((node, _)) = daemon.held.remove(&conn) else { return };
-        let words = match admit(caller(node), true, &daemon.store.read()) {
-            Ok(Admission::Refused(words)) if result.is_ok() => words,
-            _ => daemon.elsewhere(self.place),
-        };
-        refuse(stage, conn, words);
+        let Some((node, hello)) = daemon.held.remove(&conn) else { return };
+        let leads = result.is_ok() && daemon.term.is_some();
+        let admitted = admit(caller(node), leads, &daemon.store.read());
+        match admitted {
+            Ok(Admission::Served(_)) => {}
+            Ok(Admission::Refused(words)) => return refuse(stage, conn, words),
+            _ => {
+                let words = daemon.elsewhere(self.place);
+                return refuse(stage, conn, words);
+            }
+        }
+        self.begin(stage, conn, node, hello);
     }
 
     fn serve(&mut self, stage: &mut Stage, conn: ConnId, node: NodeId, hello: pb::Hello) {
@@ -57,17 +63,20 @@ impl Manager {
         let admitted = admit(caller(node), daemon.term.is_some(), &daemon.store.read());
         stage.note(format_args!("manager {}: node {node} opens stream {conn}: {admitted:?}", self.place));
         match admitted {
-            Ok(Admission::Served(_)) => {}
             Ok(Admission::Elsewhere) => {
                 let words = daemon.elsewhere(self.place);
-                return refuse(stage, conn, words);
+                refuse(stage, conn, words);
             }
-            Ok(Admission::Refused(_)) => {
+            Ok(Admission::Served(_) | Admission::Refused(_)) => {
                 daemon.held.insert(conn, (node, hello));
-                return self.propose(stage, Owner::Admit(conn), Vec::new());
+                self.propose(stage, Owner::Admit(conn), Vec::new());
             }
-            Err(_) => return stage.close(conn, Side::Manager, true),
+            Err(_) => stage.close(conn, Side::Manager, true),
         }
+    }
+
+    fn begin(&mut self, stage: &mut Stage, conn: ConnId, node: NodeId, hello: pb::Hello) {
+        let Some(daemon) = &mut self.daemon else { return };
         let (steady, session) = (daemon.steady(stage.now), SessionId::new(stage.chance.bits()));
         let Some(term) = &mut daemon.term else { return };
         let own = &mut term.dispatching;
