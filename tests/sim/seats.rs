@@ -61,6 +61,11 @@ impl World {
         if seats < 3 || group.members.len() != seats || group.voters().count() != seats {
             return;
         }
+        // Nor while one is being taken away: then those that remain are fewer than they seem.
+        let settled = daemon.store.read().nodes().all(|node| node.spec.role == node.role);
+        if !settled {
+            return;
+        }
         let node = self.managers[manager].node;
         self.retire(manager);
         let agent = self.agents.iter().position(|agent| agent.node == node);
