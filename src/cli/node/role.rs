@@ -86,12 +86,18 @@ async fn one(daemon: &Daemon, word: &str, role: pb::NodeRole, wait: (&WaitFlags,
 /// Writes the role; gives the node's id and what it was to be before. A leader that goes away with the change, as one that is itself
 /// demoted may, leaves open whether it was made; that is seen when the node is looked at again.
 async fn change(daemon: &Daemon, word: &str, role: pb::NodeRole) -> anyhow::Result<(String, pb::NodeRole)> {
-    let (mut tries, mut lost, mut before) = (1, 0, None);
+    let (mut tries, mut lost, mut before, mut asked) = (1, 0, None, None);
     loop {
-        let node = get(daemon, word).await?.node.unwrap_or_default();
+        let node = match (get(daemon, word).await, asked.take()) {
+            (Ok(entry), _) => entry.node.unwrap_or_default(),
+            // The manager that was asked to demote itself: the answer was lost with its place.
+            (Err(error), Some(asked)) if role == pb::NodeRole::Worker && tells_no_manager(&error) => return Ok(asked),
+            (Err(error), _) => return Err(error),
+        };
         let id = meta_id(node.meta.as_ref());
         let spec = node.spec.unwrap_or_default();
         let was = *before.get_or_insert(spec.role());
+        asked = Some((id.clone(), was));
         if spec.role() == role {
             return Ok((id, was));
         }
@@ -145,6 +151,10 @@ fn is_settled(entry: &pb::NodeEntry, role: pb::NodeRole) -> bool {
         pb::NodeRole::Manager => node.manager.is_some() && entry.reachable,
         _ => node.manager.is_none() && node.role() == pb::NodeRole::Worker,
     }
+}
+
+fn tells_no_manager(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Status>().is_some_and(is_no_manager)
 }
 
 fn is_no_manager(status: &Status) -> bool {
