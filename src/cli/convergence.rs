@@ -48,12 +48,12 @@ pub(crate) fn is_hopeless(progress: &pb::ServiceProgress, wanted: &Wanted) -> bo
     !progress.converged && current && ended > 0 && progress.running + ended == progress.desired
 }
 
-/// Why a service never will converge, in one sentence.
+/// Why a service never will converge: what follows "failed to".
 pub(crate) fn why_never(name: &str, progress: &pb::ServiceProgress) -> String {
     let mut parts = vec![format!("{} of {} tasks run", progress.running, progress.desired)];
     parts.extend(reasons(progress));
     format!(
-        "failed to see service {name} converge: {}; its restart policy does not start them again: update the service, or remove it",
+        "see service {name} converge: {}; its restart policy does not start them again: update the service, or remove it",
         parts.join("; ")
     )
 }
@@ -196,7 +196,10 @@ mod tests {
     fn what_never_will_converge_is_not_waited_for() {
         let given_up = pb::ServiceProgress { ended: 3, ..progress() };
         assert!(is_hopeless(&given_up, &wanted(2, false)));
-        assert!(why_never("web", &given_up).contains("1 of 4 tasks run; slot 3 and 1 more: no suitable node"));
+        assert!(
+            why_never("web", &given_up)
+                .starts_with("see service web converge: 1 of 4 tasks run; slot 3 and 1 more: no")
+        );
         let beginning = pb::ServiceProgress { ended: 2, ..progress() };
         let others = [progress(), beginning, pb::ServiceProgress { converged: true, ..given_up.clone() }];
         assert!(!others.iter().any(|progress| is_hopeless(progress, &wanted(2, false))));
