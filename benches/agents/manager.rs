@@ -26,6 +26,10 @@ const REPLICAS_MAX: usize = 10_000;
 /// Longest wait for one more node or task: many times what the busiest machine takes, and longer than any loop's full scan.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// All agents share this machine's processors with the manager: when both are busy, a word may take seconds. A node that is taken for
+/// dead because of that would have its tasks run a second time, which is not what is measured.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
 /// Of the manager's time, at most so much is spent on counting what runs: one part in twenty.
 const COUNTING_SHARE: u32 = 20;
 
@@ -70,7 +74,7 @@ async fn found(state_dir: &Path) -> anyhow::Result<Manager> {
         advertise: "127.0.0.1:2377".to_owned(),
         // It has no agent: its node never becomes Ready.
         availability: Availability::Drain,
-        spec: ClusterSpec::default(),
+        spec: ClusterSpec { heartbeat: HEARTBEAT, ..ClusterSpec::default() },
         description: NodeDescription { hostname: "manager".to_owned(), ..NodeDescription::default() },
         lock: skep_proto::model::Autolock::default(),
         node_key: None,
