@@ -293,7 +293,12 @@ async fn ended<T>(handle: &mut Option<JoinHandle<T>>) -> T {
     let Some(running) = handle else { return std::future::pending().await };
     let result = running.await;
     *handle = None;
-    result.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    match result {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime ends, and this loop with it.
+        Err(_) => std::future::pending().await,
+    }
 }
 
 /// Managers in the order in which they are tried: those that somebody says are there now, those that served, those it began with.

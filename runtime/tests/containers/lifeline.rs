@@ -17,6 +17,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("next_daemon_finds_the_lifeline", next_daemon_finds_the_lifeline),
 ];
 
+/// How often a daemon that lives keeps its containers' lifeline here: the time that passes meanwhile is what is tested.
+const KEEP: Duration = Duration::from_millis(50);
+
 const SHORT: Duration = Duration::from_secs(2);
 
 fn tethered(script: &str, after: Duration, grace: Duration) -> ContainerSpec {
@@ -89,7 +92,7 @@ fn container_lives_as_long_as_its_lifeline_is_kept() {
         let began = uptime();
         while uptime() < began + after + Duration::from_secs(1) {
             runtime.keep_lifeline(uptime()).unwrap();
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(KEEP).await;
         }
         assert_eq!(runtime.inspect(&id("a")).unwrap().status, ContainerStatus::Running);
     });

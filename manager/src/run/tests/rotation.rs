@@ -18,6 +18,9 @@ use crate::ca::run::draw_root;
 use crate::ca::token::{digest, trust_digest};
 use crate::net::leads_to;
 
+/// The rhythm of an agent that lives: many times in the grace that its silence has.
+const BEAT: Duration = Duration::from_millis(100);
+
 const SLOW: Duration = Duration::from_secs(60);
 
 /// An agent that does as it is told.
@@ -137,7 +140,7 @@ async fn a_node_that_is_down_is_named_and_may_be_left_behind() {
         loop {
             let beat = Some(Said::Heartbeat(pb::Heartbeat::default()));
             let _ = beats.send(pb::AgentMessage { message: beat }).await;
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(BEAT).await;
         }
     };
     let story = async {
