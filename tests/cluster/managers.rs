@@ -1,5 +1,6 @@
 //! Several managers: real daemons, killed, stopped, cut off, moved, promoted and demoted.
 
+use crate::support::swarm::{join_as_manager, statuses};
 use crate::support::{Machine, SOON, World, can_run, wait_for};
 
 /// A swarm of that many managers; the first one leads.
@@ -9,21 +10,10 @@ pub(crate) fn managers(world: &World, count: usize) -> Vec<Machine> {
     let mut all = vec![first];
     for _ in 1..count {
         let next = world.machine();
-        join_as_manager(&next, &all[0]);
+        join_as_manager(&next, &all[0]).ok();
         all.push(next);
     }
     all
-}
-
-pub(crate) fn join_as_manager(machine: &Machine, at: &Machine) {
-    let token = at.skep(&["swarm", "join-token", "-q", "manager"]).ok();
-    machine.skep(&["swarm", "join", "--token", token.trim(), &format!("{}:2377", at.address)]).ok();
-}
-
-/// Hostname and manager status of every node, as that manager lists them.
-pub(crate) fn statuses(machine: &Machine) -> Vec<String> {
-    let said = machine.skep(&["node", "ls", "--format", "{{.Hostname}} {{.Status}} {{.ManagerStatus}}"]);
-    said.out.lines().map(|line| line.trim().to_owned()).collect()
 }
 
 pub(crate) fn wait_for_status(machine: &Machine, wanted: &str) {
@@ -56,7 +46,7 @@ fn all_managers_hear_each_other_as_was_settled_with_the_swarm() {
     let refused = first.skep(&init("200ms")).refused(1);
     assert!(refused.contains("election time of Raft") && refused.contains("between 250ms and 1m"), "{refused}");
     first.skep(&init("600ms")).ok();
-    join_as_manager(&second, &first);
+    join_as_manager(&second, &first).ok();
     third.join(&first);
     wait_for_status(&first, "m3 Ready");
     first.skep(&["node", "promote", "m3"]).ok();
@@ -178,7 +168,7 @@ fn nodes_are_promoted_demoted_and_leave() {
     wait_for_status(&third, "m3 Ready Leader");
     third.skep(&["node", "rm", "m2"]).ok();
     assert_eq!(names(&third), ["there"]);
-    join_as_manager(&second, &third);
+    join_as_manager(&second, &third).ok();
     wait_for("the second to be back under another id", SOON, || {
         statuses(&third).contains(&"m2 Ready Reachable".to_owned()).then_some(())
     });

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::managers::{join_as_manager, managers, names, statuses, wait_for_status};
+use crate::managers::{managers, names, wait_for_status};
+use crate::support::swarm::{join_as_manager, statuses};
 use crate::support::{Machine, SOON, World, can_run, wait_for};
 
 /// What must be the same afterwards.
@@ -59,7 +60,7 @@ fn a_survivor_goes_on_alone_and_no_container_of_those_that_live_is_touched() {
     }
     wait_for_status(&all[2], "m1 Down");
     let fifth = world.machine();
-    join_as_manager(&fifth, &all[2]);
+    join_as_manager(&fifth, &all[2]).ok();
     wait_for_status(&all[2], "m5 Ready Reachable");
     // Both come back at once, and would be enough to lead what they remember.
     all[0].start();
