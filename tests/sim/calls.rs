@@ -93,6 +93,17 @@ impl World {
         }
         if self.answers(number, Answer::Done) {
             self.user.acknowledged(number, version);
+            self.look_everywhere();
+        }
+    }
+
+    /// Right after a change, each manager is asked what there is: one that was deposed and has not heard of it would not know of the
+    /// change. Chance alone hardly ever asks just then.
+    fn look_everywhere(&mut self) {
+        for manager in 0..self.managers.len() {
+            let number = self.user.look(self.stage.now);
+            let delay = self.stage.chance.delay(MS, 20 * MS);
+            self.stage.after(delay, Event::Call(manager, number, 0));
         }
     }
 

@@ -83,6 +83,14 @@ impl User {
         (self.count, ask)
     }
 
+    /// Looks at what there is; whatever was acknowledged by now must be seen.
+    pub(crate) fn look(&mut self, now: Us) -> u64 {
+        self.count += 1;
+        self.calls.insert(self.count, Call { ask: Ask::Look, begun: now, ended: None });
+        self.looks.insert(self.count, self.history.promised.clone());
+        self.count
+    }
+
     /// The call with that number was committed at that version.
     pub(crate) fn acknowledged(&mut self, number: u64, version: u64) {
         let Some(call) = self.calls.get(&number) else { return };
