@@ -30,7 +30,7 @@ use skep_agent::sys::Executor;
 use skep_agent::vault::{Vault, draw_unlock_key};
 use skep_agent::{Agent, AgentConfig};
 use skep_manager::run::{Manager, NewCluster};
-use skep_proto::model::{Autolock, NodeDescription, NodeRole};
+use skep_proto::model::{Autolock, Era, NodeDescription, NodeRole};
 use skep_runtime::Runtime;
 use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
@@ -99,6 +99,8 @@ struct Active {
     identity: Identity,
     agent: Agent,
     manager: Option<Manager>,
+    /// The latest era that its manager was told of; its agent may not have met anybody of it yet.
+    heard: Era,
     /// Has a manager's keys lie as the cluster wants it.
     locking: Option<AbortOnDropHandle<()>>,
 }
@@ -318,7 +320,7 @@ impl Membership {
                 return Err(error.into());
             }
         };
-        Ok(State::Active(Box::new(Active { swarm, identity, agent, manager, locking: None })))
+        Ok(State::Active(Box::new(Active { swarm, identity, agent, manager, heard: Era::default(), locking: None })))
     }
 
     fn state_dir(&self) -> PathBuf {

@@ -13,6 +13,7 @@ mod moving;
 mod outages;
 mod recovery;
 mod refusals;
+mod returning;
 mod services;
 mod survival;
 mod tokens;

@@ -109,6 +109,7 @@ impl World {
             rotation: None,
             lock: skep_proto::model::Autolock::default(),
             era: Era::default(),
+            former_managers: Vec::new(),
         };
         let mut changes = vec![Change::PutCluster(Box::new(cluster))];
         changes.extend(nodes.iter().enumerate().map(|(place, node)| {

@@ -134,6 +134,7 @@ fn draw_cluster(spec: ClusterSpec, now: Moment) -> Result<Cluster, CaError> {
         rotation: None,
         lock: Autolock::default(),
         era: Era::default(),
+        former_managers: Vec::new(),
     })
 }
 

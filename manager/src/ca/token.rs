@@ -91,6 +91,7 @@ mod tests {
             rotation: None,
             lock: skep_proto::model::Autolock::default(),
             era: Era::default(),
+            former_managers: Vec::new(),
         };
         (cluster, digest)
     }

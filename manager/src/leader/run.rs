@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dispatcher::Dispatcher;
 use crate::group::Leadership;
+use crate::net::Dialer;
 use crate::store::Store;
 use crate::sys::Consensus;
 use crate::{allocator, ca, membership, orchestrator, scheduler};
@@ -25,6 +26,8 @@ pub struct Ground {
     pub dispatcher: Dispatcher,
     /// The group of managers.
     pub consensus: Arc<dyn Consensus>,
+    /// The way to other managers.
+    pub dialer: Dialer,
 }
 
 /// Runs the leader-only loops whenever this manager leads, until `stop`.
@@ -76,6 +79,8 @@ fn start(ground: &Ground, won: Leadership, token: &CancellationToken) -> JoinSet
     let (serving, stop) = (ground.dispatcher.in_term(won), token.clone());
     loops.spawn(async move { serving.run(stop).await });
     loops.spawn(membership::run(store.clone(), Arc::clone(&ground.consensus), token.clone()));
+    let (dialer, own) = (ground.dialer.clone(), ground.consensus.own_id());
+    loops.spawn(membership::run::former::run(store.clone(), dialer, own, token.clone()));
     loops.spawn(ca::run::rotation::run(store.clone(), token.clone()));
     loops.spawn(allocator::run(store.clone(), token.clone()));
     loops.spawn(scheduler::run(store.clone(), token.clone()));

@@ -4,6 +4,9 @@ use skep_proto::model::{Cluster, ManagerStatus, Moment, Node, NodeId, NodeRole};
 
 use crate::store::{Change, State, Transaction};
 
+/// Addresses that are kept: more managers than any Raft group has, over several lives.
+const FORMER_MAX: usize = 64;
+
 /// The first change of the new life: a later era, and this node as the only member. The other managers stay nodes that are wanted as
 /// managers, without a seat: one that comes back asks for one, as any that lost its log. Whoever is gone for good is to be demoted and
 /// removed by a person, as any node. `None`: there is no cluster, or it does not know this node.
@@ -24,12 +27,27 @@ fn with_one_manager(state: &State, own: Node, now: Moment) -> Option<Transaction
     let era = cluster.era.next(now);
     // Managers that were left behind may have another unlock key by now; they are to follow this cluster again.
     let lock = cluster.lock.in_era(era);
-    let cluster = Change::PutCluster(Box::new(Cluster { era, lock, ..Cluster::clone(cluster) }));
-    let others = state.managers().filter(|other| other.id != own.id);
-    let others = others.map(|other| Node { manager: None, ..Node::clone(other) });
+    let others = || state.managers().filter(|other| other.id != own.id);
+    let former_managers = former(others().filter_map(|other| other.manager.as_ref()), cluster, &own);
+    let cluster = Change::PutCluster(Box::new(Cluster { era, lock, former_managers, ..Cluster::clone(cluster) }));
+    let others = others().map(|other| Node { manager: None, ..Node::clone(other) });
     let nodes = std::iter::once(own.clone()).chain(others).map(|node| Change::PutNode(Box::new(node)));
     let changes = std::iter::once(cluster).chain(nodes).collect();
     Some(Transaction { changes, at: now })
+}
+
+/// Where those who may still live in an earlier era are told of this one: the newest first. Nobody else is where this manager is now.
+fn former<'a>(others: impl Iterator<Item = &'a ManagerStatus>, cluster: &Cluster, own: &Node) -> Vec<String> {
+    let here = own.manager.as_ref().map(|seat| &seat.address);
+    let mut all: Vec<String> = Vec::new();
+    for address in others.map(|other| &other.address).chain(&cluster.former_managers) {
+        // One that never told its host is nowhere.
+        if Some(address) != here && !address.starts_with(':') && !all.contains(address) {
+            all.push(address.clone());
+        }
+    }
+    all.truncate(FORMER_MAX);
+    all
 }
 
 /// Whatever else was wanted of it: nobody else can do it now.
@@ -67,9 +85,11 @@ mod tests {
         assert_eq!(state.nodes().filter(|node| node.spec.role == NodeRole::Manager).count(), 3);
         assert_eq!(state.cluster().unwrap().era, Era(5_000));
         assert_eq!(state.cluster().unwrap().lock.version, 5_000, "newer than any in the life before");
+        assert_eq!(state.cluster().unwrap().former_managers, ["10.0.0.1:2377", "10.0.0.3:2377"]);
         let again = alone(&state, own, &seat(), Moment(1)).unwrap();
         state.apply(index + 1, &[again], &mut Touched::default())[0].clone().unwrap();
         assert_eq!(state.cluster().unwrap().era, Era(5_001), "a clock that is behind makes no earlier era");
+        assert_eq!(state.cluster().unwrap().former_managers, ["10.0.0.1:2377", "10.0.0.3:2377"], "they still may live");
     }
 
     #[test]

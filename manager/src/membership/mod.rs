@@ -18,12 +18,17 @@
 //!
 //! - **Made anew.** A cluster that goes on from one survivor or a backup begins another era ([`anew`]): its one manager is told in the
 //!   first change of the new log; nobody else votes. Managers of an earlier era are told so by the first manager or agent of the later
-//!   one that they meet; they put their log aside and come as a manager that has none.
+//!   one that they meet; they put their log aside and come as a manager that has none. One may meet nobody, so the state keeps where the
+//!   managers were when the era began, and the leader calls them until each has answered from this era ([`former`]). That they may
+//!   still be enough to decide something among themselves makes no difference: the latest word of an operator counts.
+//! - **A seat that was taken away** from who was cut off, and perhaps given back, is nothing that Raft tells. Who hears of no leader asks one
+//!   wherever it may be what has become of its seat (GetSeat); one whose id is gone forgets its log and comes anew.
 //!
 //! Read next: [`plan`], then [`run`] (the loop) and [`service`] (the RPCs).
 
 pub mod anew;
 pub mod error;
+pub mod former;
 pub mod plan;
 pub mod record;
 pub mod run;

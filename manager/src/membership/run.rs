@@ -1,5 +1,7 @@
 //! The leader's loop.
 
+pub mod former;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use skep_proto::model::{ManagerStatus, Node, NodeId, NodeState};
+use skep_proto::model::{Era, ManagerStatus, Node, NodeId, NodeRole, NodeState};
 use skep_proto::pb;
 use skep_proto::pb::membership_client::MembershipClient;
 use skep_proto::pb::membership_server::Membership;
 use tonic::{Request, Response, Status};
 
 use super::error::MembershipError;
-use super::record::{joined, leaving};
+use super::record::{joined, leaving, seat};
 use crate::caller::{Caller, CallerError, Identity, Peer};
 use crate::group::Group;
 use crate::net::Dialer;
@@ -89,7 +89,7 @@ impl MembershipService {
         let unreachable = |source| MembershipError::Unreachable { address: address.to_owned(), source };
         let channel = self.dialer.dial(address).await.map_err(unreachable)?;
         let mut client = MembershipClient::new(channel);
-        let probe = tokio::time::timeout(PROBE_TIME_MAX, client.probe(pb::RaftProbeRequest {})).await;
+        let probe = tokio::time::timeout(PROBE_TIME_MAX, client.probe(pb::RaftProbeRequest::default())).await;
         let silent = |why: String| MembershipError::Silent { address: address.to_owned(), why };
         let reply = probe.map_err(|_| silent("it did not answer in time".into()))?;
         let reply = reply.map_err(|status| silent(status.message().to_owned()))?.into_inner();
@@ -185,7 +185,11 @@ impl Membership for MembershipService {
     async fn join(&self, request: Request<pb::RaftJoinRequest>) -> Result<Response<pb::RaftJoinReply>, Status> {
         let (caller, peer) = (Caller::of(request.extensions()), Peer::of(request.extensions()));
         let node = self.admit_manager(caller)?.node;
-        Ok(Response::new(self.take_in(node, request.into_inner(), peer).await?))
+        let request = request.into_inner();
+        if request.era.is_some_and(|era| self.store.hear_of_era(Era(era))) {
+            return Err(MembershipError::NotLeader.into());
+        }
+        Ok(Response::new(self.take_in(node, request, peer).await?))
     }
 
     async fn leave(&self, request: Request<pb::RaftLeaveRequest>) -> Result<Response<pb::RaftDone>, Status> {
@@ -194,11 +198,24 @@ impl Membership for MembershipService {
         Ok(Response::new(pb::RaftDone {}))
     }
 
+    async fn get_seat(&self, request: Request<pb::RaftSeatRequest>) -> Result<Response<pb::RaftSeatReply>, Status> {
+        let node = self.admit(Caller::of(request.extensions()))?.node;
+        let pb::RaftSeatRequest { raft_id, era } = request.into_inner();
+        if era.is_some_and(|era| self.store.hear_of_era(Era(era))) {
+            return Err(MembershipError::NotLeader.into());
+        }
+        Ok(Response::new(seat(&self.store.read(), &self.consensus.group().borrow(), node, raft_id)))
+    }
+
     /// A manager that is about to join has no state yet, and is asked all the same: who holds a certificate of the root may know.
     async fn probe(&self, request: Request<pb::RaftProbeRequest>) -> Result<Response<pb::RaftProbeReply>, Status> {
-        match Caller::of(request.extensions()).require_node(&self.store.read()) {
-            Ok(_) | Err(CallerError::NoState) => {}
-            Err(error) => return Err(MembershipError::from(error).into()),
+        let caller = Caller::of(request.extensions());
+        let pb::RaftProbeRequest { era: theirs, managers } = request.into_inner();
+        may_probe(caller, theirs.is_some(), &self.store.read()).map_err(MembershipError::from)?;
+        let era = self.store.era();
+        let is_manager = is_manager(caller, &self.store.read());
+        if let Some(theirs) = theirs.filter(|_| is_manager) {
+            self.store.hear_of_era_at(Era(theirs), managers);
         }
         let leader = self.consensus.group().borrow().leadership.leader.unwrap_or_default();
         let spec = self.store.read().cluster().map(|cluster| pb::ClusterSpec::from(&cluster.spec)).unwrap_or_default();
@@ -208,7 +225,23 @@ impl Membership for MembershipService {
             leader,
             heartbeat_ms: spec.raft_heartbeat_ms,
             election_ms: spec.raft_election_ms,
+            era: era.map(|era| era.0),
         }))
+    }
+}
+
+/// By its certificate, unless the state knows better.
+fn is_manager(caller: Caller, state: &State) -> bool {
+    let Caller::Node(Identity { node, role, .. }) = caller else { return false };
+    state.node(node).map_or(role, |there| there.role).min(role) == NodeRole::Manager
+}
+
+/// Nodes of the cluster, and to tell its era a manager by its certificate that the state does not know: it may have come in that era.
+fn may_probe(caller: Caller, tells_era: bool, state: &State) -> Result<(), CallerError> {
+    match caller.require_node(state) {
+        Ok(_) | Err(CallerError::NoState) => Ok(()),
+        Err(CallerError::Removed { .. }) if tells_era && is_manager(caller, state) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

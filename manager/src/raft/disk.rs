@@ -45,6 +45,8 @@ pub(super) struct RaftDir {
     path: PathBuf,
     pub(super) member: Identity,
     pub(super) key: DataKey,
+    /// What was written before must be there.
+    pub(super) resumes: bool,
     /// Held open: the lock ends with it.
     _lock: Lock,
 }
@@ -63,7 +65,7 @@ impl RaftDir {
         let key = key::open(path, node_key)?;
         let member = read_member(path)?.map_or_else(|| make_member(path, birth), Ok)?;
         snapshot::delete_unfinished(&path.join("snap"))?;
-        Ok(Self { path: path.to_owned(), member, key, _lock: lock })
+        Ok(Self { path: path.to_owned(), member, key, resumes: birth == Birth::Resume, _lock: lock })
     }
 
     /// The directory.

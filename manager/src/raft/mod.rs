@@ -44,7 +44,7 @@
 //! When the others are lost for good, a member goes on alone ([`Heritage`]): from its snapshot and its whole log a new directory is made
 //! beside the old one and takes its place in one step. It has one voter, under a number never used, so that no message of the old group is
 //! for it; its index and term are beyond all that were; and the state's era is a later one, of which old members are told when they
-//! open a stream. One that hears of it is inert from then on (`end_era` in `run/driver.rs`).
+//! open a stream. One that hears of it is inert from then on (`part` in `run/driver.rs`), as is one that hears that its seat was taken away while it was not there.
 //!
 //! # Why not
 //! - *An embedded database*: it would write two to fifty times the bytes for the one access pattern that there is, appending.

@@ -1,5 +1,6 @@
 //! Raft's handle and its thread.
 
+mod begin;
 mod drain;
 mod driver;
 mod shore;
@@ -85,6 +86,8 @@ pub struct Status {
     pub snapshot: u64,
     /// Bytes of the entries behind it.
     pub log_bytes: u64,
+    /// How it behaves.
+    pub options: Options,
     /// Why nothing can be written at present.
     pub read_only: Option<String>,
 }
@@ -95,7 +98,6 @@ pub struct Raft {
     handle: Handle,
     leadership: watch::Receiver<Leadership>,
     status: watch::Receiver<Status>,
-    options: Options,
     thread: JoinHandle<()>,
 }
 
@@ -179,11 +181,10 @@ impl Raft {
         let mut driver = Driver::recover(Arc::clone(&dir), wires, options, links)?;
         // Who belongs to the group is known when this returns: a member of several must not be taken for one that is alone.
         driver.drive();
-        let options = driver.options;
         let thread = std::thread::Builder::new().name("skep:raft".into());
         let thread = thread.spawn(move || driver.run(proposals, inbox)).map_err(RaftError::Thread)?;
         let handle = Handle { raft_id, commands, group, book, dir };
-        Ok(Self { handle, leadership, status, options, thread })
+        Ok(Self { handle, leadership, status, thread })
     }
 
     /// What others may ask of the member.
@@ -207,7 +208,7 @@ impl Raft {
     /// How this member behaves: as its cluster settled it, or, before it has heard of one, as it was told at its start.
     #[must_use]
     pub fn options(&self) -> Options {
-        self.options
+        self.status.borrow().options
     }
 
     /// If this member leads others, hands leadership to the best of them and waits for a bounded time until it leads.
@@ -218,7 +219,7 @@ impl Raft {
         }
         drop(self.handle.commands.send(Command::Transfer(None)).await);
         let handed = leadership.wait_for(|now| !now.is_leader && now.leader.is_some());
-        if tokio::time::timeout(self.options.election * RESIGN_ELECTIONS, handed).await.is_err() {
+        if tokio::time::timeout(self.options().election * RESIGN_ELECTIONS, handed).await.is_err() {
             tracing::warn!("no other manager took over; one will be elected");
         }
     }

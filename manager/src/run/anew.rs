@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use skep_proto::model::{Availability, ManagerStatus, NodeDescription};
+use skep_proto::model::{Availability, Era, ManagerStatus, NodeDescription};
 use skep_proto::seal::NodeKey;
 use tokio::time::{Instant, sleep};
 
@@ -58,8 +58,8 @@ impl Manager {
             Heritage::of(state, 0).begin(&home, first)
         };
         off_the_loop(making).await?;
-        let managers = Vec::new();
-        let config = ManagerConfig { state_dir, identity: identity.clone(), listen, advertise, managers, node_key };
+        let (managers, identity_of, era) = (Vec::new(), identity.clone(), Era::default());
+        let config = ManagerConfig { state_dir, identity: identity_of, listen, advertise, managers, node_key, era };
         Ok((Self::open(config).await?, identity))
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skep_proto::convert::raft_timing;
-use skep_proto::model::Node;
+use skep_proto::model::{Era, Node};
 use skep_proto::pb;
 use skep_proto::pb::membership_client::MembershipClient;
 use tokio::sync::watch;
@@ -49,6 +49,7 @@ pub(super) struct Crier {
     dialer: Dialer,
     address: String,
     managers: Vec<String>,
+    era: Era,
 }
 
 /// A question to one manager.
@@ -65,6 +66,7 @@ impl Manager {
             dialer: self.dialer.clone(),
             address: self.config.advertise.clone(),
             managers: self.config.managers.clone(),
+            era: self.config.era,
         }
     }
 
@@ -105,7 +107,8 @@ pub(super) async fn options(config: &ManagerConfig) -> Result<Options, ManagerEr
     for place in &config.managers {
         let asking = async {
             let channel = dialer.dial(place).await.ok()?;
-            let reply = MembershipClient::new(channel).probe(pb::RaftProbeRequest {}).await.ok()?.into_inner();
+            let reply = MembershipClient::new(channel).probe(pb::RaftProbeRequest::default()).await;
+            let reply = reply.ok()?.into_inner();
             raft_timing(reply.heartbeat_ms, reply.election_ms).ok()
         };
         if let Ok(Some(timing)) = tokio::time::timeout(BEHAVIOUR_TIME_MAX, asking).await {
@@ -121,12 +124,30 @@ async fn votes(group: &mut watch::Receiver<Group>, own: u64) -> bool {
 }
 
 impl Crier {
+    /// This member.
+    pub(super) fn raft(&self) -> &Handle {
+        &self.raft
+    }
+
+    /// The state.
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Where other managers may be.
+    pub(super) fn others(&self) -> Vec<String> {
+        let mut places = self.places();
+        places.retain(|place| *place != self.address);
+        places
+    }
+
     fn join_request(&self) -> pb::RaftJoinRequest {
-        pb::RaftJoinRequest { raft_id: self.raft.own_id(), address: self.address.clone() }
+        let era = self.store.era().unwrap_or_default().max(self.era);
+        pb::RaftJoinRequest { raft_id: self.raft.own_id(), address: self.address.clone(), era: Some(era.0) }
     }
 
     /// Where managers may be: those that were named, and those that the state knows.
-    fn places(&self) -> Vec<String> {
+    pub(super) fn places(&self) -> Vec<String> {
         let state = self.store.read();
         let known = state.nodes().filter_map(|node| node.manager.as_ref()).map(|manager| manager.address.clone());
         let mut places = self.managers.clone();
@@ -193,10 +214,10 @@ impl Crier {
 
     async fn probe(&self, place: &str) -> Result<u64, Status> {
         let channel = self.dial(place).await?;
-        Ok(MembershipClient::new(channel).probe(pb::RaftProbeRequest {}).await?.into_inner().raft_id)
+        Ok(MembershipClient::new(channel).probe(pb::RaftProbeRequest::default()).await?.into_inner().raft_id)
     }
 
-    async fn dial(&self, place: &str) -> Result<Channel, Status> {
+    pub(super) async fn dial(&self, place: &str) -> Result<Channel, Status> {
         let dialled = self.dialer.dial(place).await;
         dialled.map_err(|error| Status::unavailable(format!("failed to {}", skep_proto::chain::chain(&error))))
     }

@@ -86,11 +86,12 @@ impl Front {
         let own = consensus.own_id();
         let bearings = Bearings { store: store.clone(), own, leader, heard, dialer: dialer.clone() };
         let calls = Forward::new(routes, bearings, tasks.clone(), stop.clone());
+        let leading = leader::Ground { store, dispatcher, consensus, dialer: dialer.clone() };
         let tls = TlsSlot::new(server_config(certificate, key, root)?);
         let listener = Listener::bind(listen, tls.clone(), calls.clone()).await?;
         let address = listener.address();
         tasks.spawn(listener.run(stop.clone()));
-        tasks.spawn(lead(leader::Ground { store, dispatcher, consensus }, leadership, stop.clone()));
+        tasks.spawn(lead(leading, leadership, stop.clone()));
         Ok(Self { calls, address, tls, dialer, stop, tasks })
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use skep_proto::model::{Autolock, Availability, ClusterSpec, NodeDescription};
+use skep_proto::model::{Autolock, Availability, ClusterSpec, Era, NodeDescription};
 use skep_proto::seal::NodeKey;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -63,6 +63,8 @@ pub struct ManagerConfig {
     pub managers: Vec<String>,
     /// What this node's keys lie under, while managers lock themselves.
     pub node_key: Option<NodeKey>,
+    /// The latest era that this node has heard of: it joins no cluster of an earlier one.
+    pub era: Era,
 }
 
 /// The size of a cluster.
@@ -89,8 +91,8 @@ pub struct Manager {
     pub(super) config: ManagerConfig,
     /// Tells the others who leads.
     telling: JoinHandle<()>,
-    /// Tells the cluster where this manager is.
-    announcing: Option<AbortOnDropHandle<()>>,
+    /// Tells the cluster where this manager is, and looks after its seat.
+    errands: Vec<AbortOnDropHandle<()>>,
 }
 
 impl Manager {
@@ -105,10 +107,11 @@ impl Manager {
         let founding = Founding::draw(&charter).map_err(ManagerError::Keys)?;
         let identity = founding.identity().clone();
         let managers = Vec::new();
-        let config = ManagerConfig { state_dir, identity: identity.clone(), listen, advertise, managers, node_key };
+        let (identity_of, era) = (identity.clone(), Era::default());
+        let config = ManagerConfig { state_dir, identity: identity_of, listen, advertise, managers, node_key, era };
         let manager = Self::start(Birth::Found, &config, spec.raft.into()).await?;
         match manager.found(&founding).await {
-            Ok(()) => Ok((manager, identity)),
+            Ok(()) => Ok((manager.seated(), identity)),
             Err(error) => {
                 manager.end().await;
                 Err(error)
@@ -131,9 +134,15 @@ impl Manager {
         let crier = manager.crier();
         // The others may have to be found first, or to elect a leader.
         if !manager.leads() || !crier.is_known().await {
-            manager.announcing = Some(AbortOnDropHandle::new(spawn(crier.announce())));
+            manager.errands.push(AbortOnDropHandle::new(spawn(crier.announce())));
         }
-        Ok(manager)
+        Ok(manager.seated())
+    }
+
+    /// It has its seat, and looks after it from now on.
+    fn seated(mut self) -> Self {
+        self.errands.push(AbortOnDropHandle::new(spawn(self.crier().keep_seat())));
+        self
     }
 
     /// Becomes a manager of the cluster that the identity is of, and waits until it is one. On an error the state directory is to be
@@ -145,7 +154,7 @@ impl Manager {
         let options = entry::options(&config).await?;
         let manager = Self::start(Birth::Join, &config, options).await?;
         match manager.enter().await {
-            Ok(()) => Ok(manager),
+            Ok(()) => Ok(manager.seated()),
             Err(error) => {
                 manager.end().await;
                 Err(error)
@@ -153,7 +162,7 @@ impl Manager {
         }
     }
 
-    async fn start(birth: Birth, config: &ManagerConfig, options: Options) -> Result<Self, ManagerError> {
+    pub(super) async fn start(birth: Birth, config: &ManagerConfig, options: Options) -> Result<Self, ManagerError> {
         let ManagerConfig { state_dir, identity, listen, advertise, .. } = config;
         let (store, proposals) = Store::new();
         let NodeIdentity { certificate, key, root, .. } = identity;
@@ -178,7 +187,7 @@ impl Manager {
         };
         match Front::open(ground, *listen, identity).await {
             Ok(front) => {
-                Ok(Self { store, raft, front, leader, dialer, config: config.clone(), telling, announcing: None })
+                Ok(Self { store, raft, front, leader, dialer, config: config.clone(), telling, errands: Vec::new() })
             }
             Err(error) => {
                 raft.shutdown().await;
@@ -295,10 +304,10 @@ impl Manager {
     }
 
     async fn end(self) {
-        if let Some(announcing) = self.announcing {
-            announcing.abort();
+        for errand in self.errands {
+            errand.abort();
             // It holds the state's directory until it has ended, which the next start wants.
-            drop(announcing.await);
+            drop(errand.await);
         }
         self.front.close().await;
         self.raft.shutdown().await;

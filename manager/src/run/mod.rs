@@ -8,12 +8,13 @@
 //!   proposals still find a log, then Raft.
 //! - **Crash.** What was founded is in the log, or it is not; a founding that was cut short is removed by whoever founds again.
 //!
-//! Files: [`front`] (port, services, loops), [`manager`] (Raft beneath them), `entry` (into a cluster that there is, and out), `anew` (on alone).
+//! Files: [`front`] (port, services, loops), [`manager`] (Raft beneath them), `entry` (into a cluster that there is, and out), `keep` (whether the seat is still there), `anew` (on alone).
 
 mod anew;
 mod entry;
 pub mod error;
 pub mod front;
+mod keep;
 pub mod manager;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ use super::change::Transaction;
 use super::error::{ProposeError, Refusal};
 use super::event::Touched;
 use super::look::Look;
+use super::over::Over;
 use super::rotation::{Presented, RotationProgress};
 use super::soft::Soft;
 use super::state::State;
@@ -60,8 +61,8 @@ struct Inner {
     /// A node proves itself with something else.
     presented: watch::Sender<()>,
     rotation: watch::Sender<Option<RotationProgress>>,
-    /// Somebody lives in a later era.
-    over: watch::Sender<bool>,
+    /// What has ended for this manager.
+    over: watch::Sender<Option<Over>>,
 }
 
 impl Store {
@@ -220,16 +221,36 @@ impl Store {
 
     /// Takes note of the era that another node lives in. `true`: it is later than ours, and this manager must not act any more.
     pub fn hear_of_era(&self, theirs: Era) -> bool {
+        self.hear_of_era_at(theirs, Vec::new())
+    }
+
+    /// The same from somebody who knows where managers of that era are.
+    pub fn hear_of_era_at(&self, theirs: Era, managers: Vec<String>) -> bool {
         let is_later = self.era().is_some_and(|ours| ours < theirs);
         if is_later {
-            self.inner.over.send_replace(true);
+            self.end(Over::Era { era: theirs, managers });
         }
         is_later
     }
 
-    /// Whether somebody lives in a later era.
+    /// This manager's seat was taken away: it must not act any more.
+    pub fn lose_seat(&self) {
+        self.end(Over::Seat);
+    }
+
+    fn end(&self, heard: Over) {
+        self.inner.over.send_if_modified(|over| match Over::after(over.as_ref(), heard) {
+            Some(after) => {
+                *over = Some(after);
+                true
+            }
+            None => false,
+        });
+    }
+
+    /// Whether this manager's part is over, and why.
     #[must_use]
-    pub fn watch_over(&self) -> watch::Receiver<bool> {
+    pub fn watch_over(&self) -> watch::Receiver<Option<Over>> {
         self.inner.over.subscribe()
     }
 

@@ -143,6 +143,7 @@ fn cluster(version: u64) -> Cluster {
         rotation: None,
         lock: skep_proto::model::Autolock::default(),
         era: Era::default(),
+        former_managers: Vec::new(),
     }
 }
 

@@ -88,6 +88,7 @@ impl TryFrom<pb::Cluster> for Cluster {
             rotation: cluster.rotation.map(rotation).transpose()?.map(Box::new),
             lock: cluster.lock.unwrap_or_default().try_into()?,
             era: Era(cluster.era),
+            former_managers: cluster.former_managers,
         })
     }
 }
@@ -105,6 +106,7 @@ impl From<&Cluster> for pb::Cluster {
             rotation: cluster.rotation.as_deref().map(rotation_out),
             lock: Some((&cluster.lock).into()).filter(|lock| *lock != pb::Autolock::default()),
             era: cluster.era.0,
+            former_managers: cluster.former_managers.clone(),
         }
     }
 }

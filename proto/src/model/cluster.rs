@@ -39,6 +39,8 @@ pub struct Cluster {
     pub lock: Autolock,
     /// Which of its lives it is in.
     pub era: Era,
+    /// HOST:PORT of managers of earlier lives that have not been heard in this one.
+    pub former_managers: Vec<String>,
 }
 
 /// A cluster that was made anew, from one survivor or from a backup, lives once more: whoever is still in an earlier life must not act.

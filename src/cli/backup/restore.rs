@@ -113,8 +113,8 @@ fn restored(reply: &pb::SwarmInitReply) -> String {
     let others = match reply.left_behind.as_slice() {
         [] => String::new(),
         all => format!(
-            "Managers of the backup: {}. One that meets a node of this swarm joins it again; one that meets none acts on what it has, so \
-             run 'skep swarm leave --force' there, or keep it off.\n\n",
+            "Managers of the backup: {}. One that comes back where it was, or meets a node of this swarm, joins it again; one that has moved \
+             and meets none acts on what it has, so run 'skep swarm leave --force' there, or keep it off.\n\n",
             all.join(", ")
         ),
     };

@@ -8,11 +8,13 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use skep_manager::group::{Group, quorum};
 use skep_manager::run::Manager;
+use skep_manager::store::Over;
 use skep_proto::model::{Node, NodeId};
 use tokio::time::{Instant, sleep};
 
 use super::news::unseated;
-use super::{Membership, State};
+use super::seat::known_now;
+use super::{Active, Membership, State};
 use crate::daemon::address;
 use crate::daemon::disk::{self, SwarmFile};
 use crate::daemon::run::candidates;
@@ -30,6 +32,8 @@ const LOOK: Duration = Duration::from_millis(50);
 const GOING_ON: &str = "this manager is about to go on as the only one of its swarm; try again in a moment";
 const MAKING_WAY: &str = "this manager was left behind when its swarm was made anew, and joins it again; try again in a moment, or ask \
                           another manager";
+const COMING_ANEW: &str = "this manager was taken out of the group of managers while it was away, and comes anew if it is to be one; try \
+                           again in a moment, or ask another manager";
 
 /// Where this machine is from now on; empty: as before.
 #[derive(Clone, Debug, Default)]
@@ -129,36 +133,64 @@ impl Membership {
         }
     }
 
-    /// The swarm lives on without this manager's group: its state is put aside, and the seat is taken anew as by any manager that has
-    /// none. `true`: there is nothing (more) to do.
-    pub(super) async fn make_way(&self) -> bool {
+    /// The swarm lives on without this manager's group, or the group without this manager: its state goes, and the seat is taken anew as
+    /// by any manager that has none. `true`: there is nothing (more) to do.
+    pub(super) async fn make_way(&self, over: Over) -> bool {
         let mut state = self.state.lock().await;
         let State::Active(active) = &mut *state else { return true };
         let Some(manager) = active.manager.take() else { return true };
         active.locking = None;
-        tracing::warn!("the swarm was made anew without this manager; it puts its state aside and joins again");
-        self.setting.gate.close(MAKING_WAY);
+        self.setting.gate.close(match over {
+            Over::Era { .. } => MAKING_WAY,
+            Over::Seat => COMING_ANEW,
+        });
         manager.shutdown().await;
-        let aside = match self.manager_config(&active.swarm, &active.identity) {
-            Ok(config) => Manager::put_aside(&config).await.map_err(anyhow::Error::from),
-            Err(error) => Err(error),
-        };
         // Until it has another seat it is a worker, also after a restart.
         active.swarm = unseated(&active.swarm);
+        let cleared = match over {
+            Over::Era { era, managers } => {
+                active.heard = era;
+                tracing::warn!(
+                    ?managers,
+                    "the swarm was made anew without this manager; it puts its state aside and joins again"
+                );
+                self.turn_to(active, managers).await;
+                self.put_aside(active).await
+            }
+            Over::Seat => {
+                tracing::warn!(
+                    "this manager was taken out of the group while it was away; it forgets its state and joins again if it is to"
+                );
+                self.discard_state().await
+            }
+        };
         self.write_down(&active.swarm);
-        if let Err(error) = &aside {
-            tracing::error!(error = %format!("{error:#}"), "the state of this manager could not be put aside");
+        if let Err(error) = &cleared {
+            tracing::error!(error = %format!("{error:#}"), "the state of this manager could not be cleared away");
         }
-        aside.is_ok()
+        cleared.is_ok()
     }
 
-    /// A word of a later era than this manager's, from whoever its agent talks to.
-    pub(super) async fn is_over(&self) -> bool {
+    async fn put_aside(&self, active: &Active) -> anyhow::Result<()> {
+        let config = self.manager_config(&active.swarm, &active.identity)?;
+        Ok(Manager::put_aside(&config).await?)
+    }
+
+    /// Those who lead the swarm now may be where nobody here has looked for them.
+    async fn turn_to(&self, active: &mut Active, managers: Vec<String>) {
+        for manager in managers.iter().rev() {
+            active.agent.meet(manager.clone()).await;
+        }
+        active.swarm.managers = known_now(&managers, &active.swarm);
+    }
+
+    /// Why this manager takes no part any more, if so; perhaps for a word of a later era from whoever its agent talks to.
+    pub(super) async fn is_over(&self) -> Option<Over> {
         let state = self.state.lock().await;
-        let State::Active(active) = &*state else { return false };
-        let Some(manager) = &active.manager else { return false };
+        let State::Active(active) = &*state else { return None };
+        let manager = active.manager.as_ref()?;
         manager.store().hear_of_era(active.agent.view().borrow().era);
-        *manager.store().watch_over().borrow()
+        manager.store().watch_over().borrow().clone()
     }
 
     /// Waits until this node's manager hears that its time is over; holds nothing of the membership meanwhile.
@@ -169,7 +201,7 @@ impl Membership {
         };
         async move {
             let heard = match over {
-                Some(mut over) => over.wait_for(|over| *over).await.is_ok(),
+                Some(mut over) => over.wait_for(Option::is_some).await.is_ok(),
                 None => false,
             };
             if !heard {

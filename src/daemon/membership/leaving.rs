@@ -3,13 +3,22 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use skep_agent::identity;
 use skep_manager::raft::siblings;
+use skep_manager::run::Manager;
+use tokio::time::{Instant, sleep};
 
 use super::{Active, Membership, NOT_IN_A_SWARM, State, seat};
 use crate::daemon::disk;
+
+/// How long a manager that was demoted may take to become a worker: it needs another certificate, and there may be an election meanwhile.
+const STAND_DOWN_MAX: Duration = Duration::from_secs(15);
+
+/// Between two looks whether it has.
+const LOOK: Duration = Duration::from_millis(20);
 
 impl Membership {
     /// Stops being part of a swarm and removes everything that came with it.
@@ -17,12 +26,13 @@ impl Membership {
     /// # Errors
     /// When it is no part of one, or it is a manager and not `force`, or something could not be removed.
     pub(crate) async fn leave(&self, force: bool) -> anyhow::Result<()> {
+        let is_to_go = !force && self.stand_down().await;
         let mut state = self.state.lock().await;
         match std::mem::replace(&mut *state, State::Inactive) {
             State::Inactive => bail!("leave the swarm: this node is not part of a swarm"),
             State::Active(active) => {
                 if let Some(manager) = active.manager.as_ref().filter(|_| !force) {
-                    let refusal = seat::why_not_leave(&manager.group());
+                    let refusal = if is_to_go { not_yet() } else { seat::why_not_leave(&manager.group()) };
                     *state = State::Active(active);
                     return Err(refusal);
                 }
@@ -53,6 +63,28 @@ impl Membership {
         self.clear_remains().await
     }
 
+    /// Whether this manager is to be a worker; waits until it is one. Who demoted it is told as soon as the others go on without its vote, which
+    /// is a moment before it hears of that itself.
+    async fn stand_down(&self) -> bool {
+        let asking = match &*self.state.lock().await {
+            State::Active(active) => active.manager.as_ref().map(Manager::is_to_go),
+            _ => None,
+        };
+        let is_to_go = match asking {
+            Some(asking) => asking.await,
+            None => false,
+        };
+        let deadline = Instant::now() + STAND_DOWN_MAX;
+        while is_to_go && Instant::now() < deadline && self.has_manager().await {
+            sleep(LOOK).await;
+        }
+        is_to_go
+    }
+
+    async fn has_manager(&self) -> bool {
+        matches!(&*self.state.lock().await, State::Active(active) if active.manager.is_some())
+    }
+
     /// The vote first, while there is somebody to take it; then the agent, so that the managers hear of it; the manager after it.
     async fn go(&self, active: Active) -> anyhow::Result<()> {
         self.setting.gate.close(NOT_IN_A_SWARM);
@@ -76,12 +108,26 @@ impl Membership {
         disk::forget_swarm(&self.setting.data_dir)
     }
 
+    /// Removes what a manager keeps of the cluster.
+    pub(super) async fn discard_state(&self) -> anyhow::Result<()> {
+        let dir = self.state_dir();
+        tokio::task::spawn_blocking(move || remove_dir(&dir)).await?
+    }
+
     /// Removes what a manager keeps of the cluster, and what it has put aside.
     pub(super) async fn forget_state(&self) -> anyhow::Result<()> {
         let dir = self.state_dir();
         let removing = move || siblings(&dir).iter().chain([&dir]).try_for_each(|dir| remove_dir(dir));
         tokio::task::spawn_blocking(removing).await?
     }
+}
+
+fn not_yet() -> anyhow::Error {
+    anyhow!(
+        "leave the swarm: this manager is to be a worker and has not become one within {} s; try again in a moment, or use --force to leave at \
+         once",
+        STAND_DOWN_MAX.as_secs()
+    )
 }
 
 fn remove_dir(dir: &Path) -> anyhow::Result<()> {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skep_agent::identity::Identity;
-use skep_manager::run::Manager;
-use skep_proto::model::NodeRole;
+use skep_manager::run::{Manager, ManagerConfig};
+use skep_proto::model::{Era, NodeRole};
 
 use super::seat::{good_again, listen_of, proof};
 use super::{Membership, NOT_A_MANAGER, State};
@@ -38,7 +38,10 @@ impl Membership {
                     return;
                 }
                 membership.renewed(&identity).await;
-                let made_way = !membership.is_over().await || membership.make_way().await;
+                let made_way = match membership.is_over().await {
+                    Some(over) => membership.make_way(over).await,
+                    None => true,
+                };
                 let settled = made_way && membership.take_role(&identity).await;
                 membership.renew_by_itself().await;
                 let again = if settled { LOOK_AT_CERTIFICATE } else { SEAT_RETRY };
@@ -111,9 +114,9 @@ impl Membership {
 
     /// What is written down first is what a restart goes by: a seat that was not taken yet is then taken.
     async fn become_manager(self: &Arc<Self>, swarm: SwarmFile, identity: &Identity) -> anyhow::Result<()> {
-        let swarm = self.as_manager(swarm).await?;
+        let (swarm, era) = self.as_manager(swarm).await?;
         disk::write_swarm(&self.setting().data_dir, &swarm)?;
-        let config = self.manager_config(&swarm, identity)?;
+        let config = ManagerConfig { era, ..self.manager_config(&swarm, identity)? };
         // Joining takes its time, and meanwhile the node can be asked how it is.
         let manager = match Manager::open(config.clone()).await {
             Err(error) if error.is_empty() => self.join_as_manager(config).await?,
@@ -132,11 +135,16 @@ impl Membership {
         Ok(())
     }
 
-    /// The settings of this node as a manager.
-    async fn as_manager(&self, swarm: SwarmFile) -> anyhow::Result<SwarmFile> {
-        let mut known = match &*self.state.lock().await {
-            State::Active(active) => active.agent.view().borrow().managers.clone(),
-            _ => Vec::new(),
+    /// The settings of this node as a manager, and the latest era that it has heard of. An agent that has met nobody of that era knows only
+    /// those who may live in an earlier one.
+    async fn as_manager(&self, swarm: SwarmFile) -> anyhow::Result<(SwarmFile, Era)> {
+        let (mut known, era) = match &*self.state.lock().await {
+            State::Active(active) => {
+                let view = active.agent.view().borrow().clone();
+                let known = if view.era < active.heard { Vec::new() } else { view.managers };
+                (known, view.era.max(active.heard))
+            }
+            _ => (Vec::new(), Era::default()),
         };
         let listen = listen_of(&swarm)?;
         // One that was a manager before asked itself first.
@@ -146,7 +154,7 @@ impl Membership {
         let place = Place { listen, advertise: swarm.advertise.clone() };
         let toward = managers.first().cloned().unwrap_or_default();
         let advertise = self.address_toward(&place, &toward)?;
-        Ok(SwarmFile { manager: true, listen: listen.to_string(), advertise, managers, ..swarm })
+        Ok((SwarmFile { manager: true, listen: listen.to_string(), advertise, managers, ..swarm }, era))
     }
 
     /// The others have taken its vote already: what it kept as a manager goes.

@@ -8,6 +8,7 @@ use skep_agent::vault::Vault;
 use skep_manager::ca::NodeIdentity;
 use skep_manager::group::{Group, quorum};
 use skep_manager::run::{Manager, ManagerConfig};
+use skep_proto::model::Era;
 
 use super::super::address;
 use super::super::disk::{self, SwarmFile};
@@ -31,12 +32,14 @@ impl Membership {
         }
     }
 
-    /// Takes a new seat. What is left of a try that came to nothing would be taken for a seat by the next one, so it goes.
+    /// Takes a new seat. What is left of a try that came to nothing would be taken for a seat by the next one, so it goes: also what one
+    /// left that was cut short.
     pub(super) async fn join_as_manager(&self, config: ManagerConfig) -> anyhow::Result<Manager> {
+        self.discard_state().await?;
         match Manager::join(config).await {
             Ok(manager) => Ok(manager),
             Err(error) => {
-                self.forget_state().await?;
+                self.discard_state().await?;
                 Err(error.into())
             }
         }
@@ -50,13 +53,15 @@ impl Membership {
             advertise: swarm.advertise.clone(),
             managers: swarm.managers.clone(),
             node_key: self.vault.node_key(),
+            era: Era::default(),
         })
     }
 
     /// The settings with the addresses that the daemon was started with, if it was given any. An address is not an identity: the node
     /// stays what it is, and tells the others.
     pub(super) fn with_new_addresses(&self, swarm: SwarmFile) -> anyhow::Result<SwarmFile> {
-        let moved = SwarmFile { advertise: self.moved_to(&swarm)?, managers: self.known_now(&swarm), ..swarm.clone() };
+        let managers = known_now(&self.setting().managers, &swarm);
+        let moved = SwarmFile { advertise: self.moved_to(&swarm)?, managers, ..swarm.clone() };
         if moved != swarm {
             disk::write_swarm(&self.setting().data_dir, &moved)?;
         }
@@ -67,13 +72,6 @@ impl Membership {
         let Some(asked) = &self.setting().advertise else { return Ok(swarm.advertise.clone()) };
         let address = address::advertise(asked, listen_of(swarm)?, &candidates()?)?;
         Ok(if swarm.manager { address.to_string() } else { address.ip().to_string() })
-    }
-
-    /// Managers that were named now come first; that they are named every time does not make them more.
-    fn known_now(&self, swarm: &SwarmFile) -> Vec<String> {
-        let named = &self.setting().managers;
-        let before = swarm.managers.iter().filter(|manager| !named.contains(manager));
-        named.iter().chain(before).take(MANAGERS_MAX).cloned().collect()
     }
 
     /// What a manager is reached at: as asked, else the address of this machine from which it reaches that other manager.
@@ -90,6 +88,12 @@ impl Membership {
         })?;
         Ok(SocketAddr::new(toward.ip(), place.listen.port()).to_string())
     }
+}
+
+/// Managers that were named now come first; that they are named every time does not make them more.
+pub(super) fn known_now(named: &[String], swarm: &SwarmFile) -> Vec<String> {
+    let before = swarm.managers.iter().filter(|manager| !named.contains(manager));
+    named.iter().chain(before).take(MANAGERS_MAX).cloned().collect()
 }
 
 /// The settings' listening address; a worker that was never to be a manager has the default.

@@ -4,33 +4,26 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use raft::eraftpb::SnapshotMetadata;
-use raft::storage::{GetEntriesContext, Storage};
-use skep_proto::model::Seed;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::super::disk::snapshot::{self, Loaded};
+use super::super::disk::snapshot;
 use super::super::disk::{RaftDir, wal};
 use super::super::error::RaftError;
-use super::super::log::{Log, founded_by};
-use super::super::machine::{Machine, config};
+use super::super::log::Log;
 use super::super::member::Member;
 use super::super::net::Links;
 use super::super::pending::answer;
+use super::begin::{TICKS_A_HEARTBEAT, install, machine, recovered_log, settled};
 use super::drain::logger;
 use super::shore::Shore;
 use super::{Command, Options, Status};
 use crate::group::{Group, Leadership, Predecessor};
-use crate::store::{Change, Proposal, ProposeError, Store, codec};
-use crate::sys;
+use crate::store::{Over, Proposal, ProposeError, Store};
 
 /// First wait before writing is tried again, and the longest: a full disk is freed by a person, a hiccup passes at once.
 const RETRY: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
-
-/// Ticks a heartbeat. Election timeouts are drawn in ticks: fine ones keep two members from standing in the same.
-const TICKS_A_HEARTBEAT: u32 = 5;
 
 /// Where the thread's results go.
 #[derive(Debug)]
@@ -46,7 +39,7 @@ pub(super) struct Wires {
 #[derive(Debug)]
 pub(super) enum Condition {
     Up(Box<Member>),
-    /// Without `retry_at` for good: others go on in a later era.
+    /// Without `retry_at` for good: its part is over.
     ReadOnly {
         log: Box<Log>,
         applied: (u64, u64),
@@ -131,18 +124,18 @@ impl Driver {
     }
 
     async fn serve(&mut self, proposals: &mut mpsc::Receiver<Proposal>, commands: &mut mpsc::Receiver<Command>) {
-        let tick = self.options.heartbeat / TICKS_A_HEARTBEAT;
         let mut ticked = Instant::now();
         let mut over = self.wires.store.watch_over();
-        if *over.borrow_and_update() {
-            self.end_era();
-        }
+        let mut ended = over.borrow_and_update().clone();
         loop {
-            let wake = self.wake_at(ticked + tick);
+            if let Some(over) = ended.take() {
+                self.part(&over);
+            }
+            let wake = self.wake_at(ticked + self.options.heartbeat / TICKS_A_HEARTBEAT);
             // Time goes first: the others may come without end. What waits of both is then taken together, so that neither starves.
             tokio::select! {
                 biased;
-                Ok(()) = over.changed() => self.end_era(),
+                Ok(()) = over.changed() => ended = over.borrow_and_update().clone(),
                 () = sleep_until(wake.unwrap_or(ticked)), if wake.is_some() => {
                     ticked = Instant::now();
                     self.woken();
@@ -190,18 +183,26 @@ impl Driver {
         self.lay_down(&ProposeError::ReadOnly(reason.clone()), reason, (Some(Instant::now() + wait), wait));
     }
 
-    /// Others live in a later era of the cluster: this member votes, leads and hears no more, whatever its own group makes of it.
-    fn end_era(&mut self) {
+    /// This member votes, leads and hears no more, whatever its own group makes of it.
+    fn part(&mut self, over: &Over) {
         if matches!(self.member, Condition::ReadOnly { retry_at: None, .. }) {
             return;
         }
-        tracing::warn!("the cluster was made anew without this manager; it takes no part in the old one any more");
-        let reason = "the cluster was made anew without it".to_owned();
-        self.lay_down(&ProposeError::NotLeader, reason, (None, RETRY));
+        let reason = match over {
+            Over::Era { .. } => "the cluster was made anew without it",
+            Over::Seat => "it was taken out of the group of managers",
+        };
+        tracing::warn!(reason, "this manager takes no part in its group any more");
+        self.lay_down(&ProposeError::NotLeader, reason.to_owned(), (None, RETRY));
     }
 
-    /// Keeps what is durable of the member and nothing else.
-    fn lay_down(&mut self, error: &ProposeError, reason: String, (retry_at, wait): (Option<Instant>, Duration)) {
+    /// Keeps what is durable of the member and nothing else, and says so.
+    fn lay_down(&mut self, error: &ProposeError, reason: String, retry: (Option<Instant>, Duration)) {
+        self.take_apart(error, reason, retry);
+        self.report();
+    }
+
+    fn take_apart(&mut self, error: &ProposeError, reason: String, (retry_at, wait): (Option<Instant>, Duration)) {
         let empty = Condition::ReadOnly { log: Box::default(), applied: (0, 0), reason, retry_at, wait };
         let before = std::mem::replace(&mut self.member, empty);
         if let Condition::ReadOnly { log, applied, .. } = &mut self.member {
@@ -213,16 +214,23 @@ impl Driver {
                 Condition::ReadOnly { log, applied, .. } => (log, applied),
             };
         }
-        self.report();
     }
 
     /// Begins a new file, because what the failed write left in the old one is unknown, and the member anew from what is durable.
     fn retry(&mut self) {
-        let Condition::ReadOnly { log, applied, .. } = &self.member else { return };
-        let (log, applied) = (Log::clone(log), *applied);
         if let Err(error) = self.shore.reopen() {
             return self.go_read_only(&error);
         }
+        self.begin_anew();
+        if let Condition::Up(_) = self.member {
+            tracing::info!("the log can be written again");
+        }
+    }
+
+    /// The member anew from what is durable.
+    fn begin_anew(&mut self) {
+        let Condition::ReadOnly { log, applied, .. } = &self.member else { return };
+        let (log, applied) = (Log::clone(log), *applied);
         match machine(self.raft_id, self.options, log, applied.0, &self.logger) {
             Ok(machine) => {
                 let member = Member::new(self.raft_id, machine, self.wires.store.clone(), applied);
@@ -231,8 +239,17 @@ impl Driver {
             Err(error) => return self.go_read_only(&error),
         }
         self.drive();
+    }
+
+    /// A joiner that nobody told how members behave finds it in the state that it is sent, and is another machine with the same log.
+    pub(super) fn behave(&mut self) {
+        let settled = self.wires.store.read().cluster().map(|cluster| Options::from(cluster.spec.raft));
+        let Some(settled) = settled.filter(|settled| *settled != self.options) else { return };
+        tracing::info!(heartbeat = ?settled.heartbeat, election = ?settled.election, "this member behaves as its cluster settled it");
+        self.options = settled;
         if let Condition::Up(_) = self.member {
-            tracing::info!("the log can be written again");
+            self.take_apart(&ProposeError::NotLeader, String::new(), (Some(Instant::now()), RETRY));
+            self.begin_anew();
         }
     }
 
@@ -261,6 +278,7 @@ impl Driver {
             applied: applied.0,
             snapshot: log.snapshot_about().index,
             log_bytes: log.bytes_behind(),
+            options: self.options,
             read_only,
         };
         self.wires.status.send_replace(status);
@@ -322,54 +340,4 @@ impl Driver {
 fn differs(there: &Group, now: &Group) -> bool {
     let members = |group: &Group| group.members.iter().map(|m| (m.id, m.is_voter)).collect::<Vec<_>>();
     there.leadership != now.leadership || members(there) != members(now)
-}
-
-fn install(store: &Store, loaded: Loaded) -> u64 {
-    store.install(loaded.state);
-    loaded.bytes
-}
-
-/// The log that the files tell.
-fn recovered_log(dir: &RaftDir, loaded: Option<&Loaded>, past: &mut wal::Past) -> Result<Log, RaftError> {
-    let begun = match loaded {
-        Some(loaded) => loaded.about.clone(),
-        None if dir.member.founded => founded_by(dir.member.raft_id),
-        None => SnapshotMetadata::default(),
-    };
-    let index = begun.index;
-    let log = Log::recover(begun, std::mem::take(&mut past.saved));
-    log.ok_or_else(|| RaftError::Gap { dir: dir.path().to_owned(), index })
-}
-
-/// Entries among which a founder's first transaction is, before its first snapshot.
-const FOUNDING_MAX: u64 = 16;
-
-/// How the cluster wants its members to behave, if anything of it is known here.
-fn settled(loaded: Option<&Loaded>, log: &Log) -> Option<Options> {
-    if let Some(cluster) = loaded.and_then(|loaded| loaded.state.cluster()) {
-        return Some(cluster.spec.raft.into());
-    }
-    let first = log.snapshot_about().index + 1;
-    let end = (log.last() + 1).min(first + FOUNDING_MAX);
-    let entries = log.entries(first, end, None, GetEntriesContext::empty(false)).unwrap_or_default();
-    let changes = entries.iter().flat_map(|entry| codec::decode(&entry.data).unwrap_or_default()).flatten();
-    changes.flat_map(|transaction| transaction.changes).find_map(|change| match change {
-        Change::PutCluster(cluster) => Some(cluster.spec.raft.into()),
-        _ => None,
-    })
-}
-
-fn machine(
-    raft_id: u64,
-    options: Options,
-    log: Log,
-    applied: u64,
-    logger: &slog::Logger,
-) -> Result<Machine, RaftError> {
-    let seed = Seed::new(sys::random_bits());
-    let heartbeats = options.election.as_millis() / options.heartbeat.as_millis().max(1);
-    let heartbeats = usize::try_from(heartbeats).unwrap_or(1 << 20).max(2);
-    let config = config(raft_id, TICKS_A_HEARTBEAT as usize, heartbeats);
-    let machine = Machine::new(&config, log, applied, seed, logger);
-    machine.map_err(|source| RaftError::Machine { action: "start", source })
 }

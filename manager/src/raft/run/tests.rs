@@ -74,6 +74,24 @@ async fn how_the_cluster_wants_its_members_is_known_at_the_next_start() {
 }
 
 #[tokio::test]
+async fn a_join_that_was_cut_short_left_nothing_to_go_on_from() {
+    let temp = tempfile::tempdir().unwrap();
+    for birth in [Birth::Join, Birth::Resume] {
+        let (store, proposals) = Store::new();
+        match Raft::start(temp.path(), birth, store, proposals, (Options::default(), None)) {
+            Ok(raft) => {
+                assert_eq!(birth, Birth::Join);
+                raft.shutdown().await;
+            }
+            Err(error) => assert!(birth == Birth::Resume && matches!(error, RaftError::Empty { .. }), "{error}"),
+        }
+    }
+    let founded = tempfile::tempdir().unwrap();
+    started(founded.path()).await.1.shutdown().await;
+    started(founded.path()).await.1.shutdown().await;
+}
+
+#[tokio::test]
 async fn many_proposers_share_syncs_and_each_gets_its_own_answer() {
     let temp = tempfile::tempdir().unwrap();
     let (store, raft) = started(temp.path()).await;

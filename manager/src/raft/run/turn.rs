@@ -120,6 +120,7 @@ impl Driver {
             tracing::info!(raft.index = index, bytes, "took another manager's snapshot");
             self.snapshot_bytes = bytes;
             self.forget_files(index);
+            self.behave();
         }
     }
 

@@ -49,7 +49,7 @@ fn least(path: &str) -> Option<Option<Who>> {
         ("Ca", "GetRoot" | "Join") => Some(Who::Nobody),
         ("Ca", "Renew") | ("Dispatcher", "Session") | ("LogBroker", "Listen" | "Publish") => Some(Who::Worker),
         // About itself; a manager that was demoted a moment ago may still ask whether it is one.
-        ("Membership", "Leave" | "Probe") => Some(Who::Worker),
+        ("Membership", "Leave" | "Probe" | "GetSeat") => Some(Who::Worker),
         ("Control" | "Authority", _) | ("Membership", "Join") => Some(Who::Manager),
         // Here there is no Raft beneath the manager; its own test asks who may call it.
         ("Local" | "Raft", _) => None,

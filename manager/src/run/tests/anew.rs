@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use skep_proto::model::{Availability, NodeDescription};
+use skep_proto::model::{Availability, Era, NodeDescription};
 
 use super::group::{Seat, end, free, group_of_three, has, joined, leader, until, write};
 use crate::run::NewSeat;
-use crate::store::{ProposeError, Rebuild};
+use crate::store::{Over, ProposeError, Rebuild};
 use crate::{Manager, ManagerConfig, sys};
 
 /// The state of the survivor's cluster that must not change.
@@ -59,8 +59,10 @@ async fn those_who_were_left_behind_hear_of_it_together_and_decide_nothing() {
     for &ghost in &ghosts {
         seats[ghost].start().await;
     }
-    until("both to hear of it", || ghosts.iter().all(|&ghost| *seats[ghost].manager().store().watch_over().borrow()))
-        .await;
+    until("both to hear of it", || {
+        ghosts.iter().all(|&ghost| seats[ghost].manager().store().watch_over().borrow().is_some())
+    })
+    .await;
     for &ghost in &ghosts {
         let refused = write(&seats[ghost], "ghost").await;
         assert!(matches!(refused, Err(ProposeError::NotLeader | ProposeError::ReadOnly(_))), "{refused:?}");
@@ -75,6 +77,65 @@ async fn those_who_were_left_behind_hear_of_it_together_and_decide_nothing() {
     seats[back].manager = Some(Manager::join(seats[back].config.clone()).await.unwrap());
     until("it to have what it missed", || has(&seats[back], "alive")).await;
     until("two voters", || seats[survivor].manager().group().voters().count() == 2).await;
+    end(seats).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_who_know_nobody_of_the_new_era_are_called_and_the_new_era_rules() {
+    let mut seats = group_of_three().await;
+    let survivor = (leader(&seats).await + 1) % 3;
+    let ghosts: Vec<usize> = (0..3).filter(|&seat| seat != survivor).collect();
+    for seat in &mut seats {
+        seat.stop().await;
+    }
+    let place = free();
+    (seats[survivor].config.listen, seats[survivor].config.advertise) = (place, place.to_string());
+    Manager::make_alone(&seats[survivor].config).await.unwrap();
+    for &ghost in &ghosts {
+        seats[ghost].start().await;
+    }
+    let leads = leader(&seats).await;
+    write(&seats[leads], "ghost").await.unwrap();
+    seats[survivor].start().await;
+    let managers = vec![place.to_string()];
+    for &ghost in &ghosts {
+        let over = seats[ghost].manager().store().watch_over();
+        until(
+            "both to be told where the new era is",
+            || matches!(&*over.borrow(), Some(Over::Era { managers: told, .. }) if *told == managers),
+        )
+        .await;
+        until("it to lead no more", || !seats[ghost].manager().leads()).await;
+    }
+    assert!(write(&seats[leads], "later").await.is_err());
+    let former = |seats: &[Seat]| seats[survivor].manager().store().read().cluster().unwrap().former_managers.len();
+    assert_eq!(former(&seats), 2, "they are called until they live in it");
+    let back = ghosts[0];
+    seats[back].stop().await;
+    Manager::put_aside(&seats[back].config).await.unwrap();
+    seats[back].config.managers = managers;
+    seats[back].manager = Some(Manager::join(seats[back].config.clone()).await.unwrap());
+    until("it to be called no more", || former(&seats) == 1).await;
+    assert!(!has(&seats[survivor], "ghost"));
+    end(seats).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_joins_an_earlier_era_than_he_has_heard_of() {
+    let seats = group_of_three().await;
+    let leads = leader(&seats).await;
+    let config = seats[(leads + 1) % 3].config.clone();
+    let dir = tempfile::tempdir().unwrap();
+    let (place, state_dir) = (free(), dir.path().join("raft"));
+    let era = Era(sys::now().0 + 1_000_000);
+    let managers = vec![seats[leads].config.advertise.clone()];
+    let config = ManagerConfig { state_dir, listen: place, advertise: place.to_string(), managers, era, ..config };
+    let over = seats[leads].manager().store().watch_over();
+    let heard = || matches!(&*over.borrow(), Some(Over::Era { era: told, .. }) if *told == era);
+    tokio::select! {
+        joined = Manager::join(config) => panic!("{joined:?}"),
+        () = until("the leader to hear of it", heard) => {}
+    }
     end(seats).await;
 }
 
@@ -122,7 +183,8 @@ async fn a_cluster_is_taken_from_its_backup_by_a_machine_that_was_no_node_of_it(
     assert!(manager.leads());
     let state_dir = dir.path().join("raft");
     let (advertise, managers) = (listen.to_string(), Vec::new());
-    let config = ManagerConfig { state_dir, identity, listen, advertise, managers, node_key: None };
+    let config =
+        ManagerConfig { state_dir, identity, listen, advertise, managers, node_key: None, era: Era::default() };
     let seat = Seat::new(manager, config, dir);
     assert_eq!(kept(&seat), before);
     assert_eq!(seat.manager().store().read().nodes().count(), 4);

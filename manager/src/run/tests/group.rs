@@ -3,13 +3,14 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use skep_proto::model::{Availability, ClusterSpec, NodeDescription, NodeId};
+use skep_proto::model::{Availability, ClusterSpec, Era, NodeDescription, NodeId, NodeRole, NodeSpec, RaftTiming};
 use skep_proto::pb;
 use skep_proto::pb::ca_client::CaClient;
 
 use super::client::{PATIENCE, channel, request};
 use crate::ca::NodeIdentity;
-use crate::store::{Change, ProposeError, Transaction};
+use crate::raft::{Birth, Options};
+use crate::store::{Change, Over, ProposeError, Transaction};
 use crate::{Manager, ManagerConfig, NewCluster, sys};
 
 /// One manager and what outlives it.
@@ -43,13 +44,17 @@ pub(super) fn free() -> SocketAddr {
 }
 
 pub(super) async fn founded() -> Seat {
+    founded_with(ClusterSpec::default()).await
+}
+
+async fn founded_with(spec: ClusterSpec) -> Seat {
     let (dir, listen) = (tempfile::tempdir().unwrap(), free());
     let new = NewCluster {
         state_dir: dir.path().join("raft"),
         listen,
         advertise: listen.to_string(),
         availability: Availability::Active,
-        spec: ClusterSpec::default(),
+        spec,
         description: NodeDescription::default(),
         lock: skep_proto::model::Autolock::default(),
         node_key: None,
@@ -66,6 +71,7 @@ fn config(dir: &tempfile::TempDir, listen: SocketAddr, identity: NodeIdentity, m
         advertise: listen.to_string(),
         managers,
         node_key: None,
+        era: Era::default(),
     }
 }
 
@@ -233,4 +239,60 @@ async fn a_manager_that_lost_its_log_is_empty_and_joins_under_another_id() {
     })
     .await;
     end(seats).await;
+}
+
+/// Has the user want the node to be that.
+async fn want(at: &Seat, node: NodeId, role: NodeRole) {
+    let store = at.manager().store();
+    let there = store.read().node(node).cloned().unwrap();
+    let spec = NodeSpec { role, ..there.spec.clone() };
+    let change = Change::SetNodeSpec { node, if_version: there.meta.version, spec };
+    store.propose(Transaction { changes: vec![change], at: sys::now() }).await.unwrap();
+    until("its role to follow", || {
+        let state = store.read();
+        state.node(node).is_some_and(|node| node.role == role && node.manager.is_none())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seat_that_was_taken_away_while_its_manager_was_off_is_known_to_be_gone() {
+    let mut seats = group_of_three().await;
+    let leads = leader(&seats).await;
+    let (victim, node) = ((leads + 1) % 3, seats[(leads + 1) % 3].config.identity.node);
+    seats[victim].stop().await;
+    want(&seats[leads], node, NodeRole::Worker).await;
+    want(&seats[leads], node, NodeRole::Manager).await;
+    seats[victim].start().await;
+    let over = seats[victim].manager().store().watch_over();
+    until("it to hear of it", || *over.borrow() == Some(Over::Seat)).await;
+    assert!(
+        seats
+            .iter()
+            .enumerate()
+            .all(|(seat, _)| seat == victim || seats[seat].manager().store().watch_over().borrow().is_none())
+    );
+    seats[victim].stop().await;
+    std::fs::remove_dir_all(&seats[victim].config.state_dir).unwrap();
+    seats[victim].config.managers = vec![seats[leads].config.advertise.clone()];
+    seats[victim].manager = Some(Manager::join(seats[victim].config.clone()).await.unwrap());
+    until("three voters", || seats[victim].manager().group().voters().count() == 3).await;
+    end(seats).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_joiner_that_nobody_told_how_members_behave_learns_it_with_the_state() {
+    let raft = RaftTiming { heartbeat: Duration::from_millis(40), election: Duration::from_millis(700) };
+    let first = founded_with(ClusterSpec { raft, ..ClusterSpec::default() }).await;
+    let (dir, listen, identity) = (tempfile::tempdir().unwrap(), free(), certified(&first).await);
+    let config = config(&dir, listen, identity, vec![first.config.advertise.clone()]);
+    let manager = Manager::start(Birth::Join, &config, Options::default()).await.unwrap();
+    manager.enter().await.unwrap();
+    until("it to behave as they do", || manager.counts().is_some_and(|counts| counts.raft == raft.into())).await;
+    until("it to vote", || manager.group().voters().count() == 2).await;
+    write(&first, "there").await.unwrap();
+    let seat = Seat::new(manager, config, dir);
+    until("it to have what is written", || has(&seat, "there")).await;
+    assert_eq!(seat.manager().read_only(), None);
+    end(vec![first, seat]).await;
 }

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use skep_proto::model::{Availability, ClusterSpec, NodeDescription};
+use skep_proto::model::{Availability, ClusterSpec, Era, NodeDescription};
 use skep_proto::pb;
 use skep_proto::pb::control_client::ControlClient;
 use tonic::Code;
@@ -28,7 +28,15 @@ fn new(state_dir: &Path, listen: SocketAddr) -> NewCluster {
 
 fn config(state_dir: &Path, advertise: &str, identity: NodeIdentity) -> ManagerConfig {
     let (state_dir, advertise) = (state_dir.to_owned(), advertise.to_owned());
-    ManagerConfig { state_dir, identity, listen: ANY_PORT.into(), advertise, managers: Vec::new(), node_key: None }
+    ManagerConfig {
+        state_dir,
+        identity,
+        listen: ANY_PORT.into(),
+        advertise,
+        managers: Vec::new(),
+        node_key: None,
+        era: Era::default(),
+    }
 }
 
 async fn create(manager: &Manager, name: &str) -> Result<(), tonic::Status> {

@@ -1,0 +1,131 @@
+//! How a manager that hears of no leader finds out what has become of its seat. One that was taken out of the group while it was cut off, and
+//! perhaps let in again by its node's role, is told nothing by Raft: those that remain do not write to it any more.
+
+use std::time::Duration;
+
+use skep_proto::model::Era;
+use skep_proto::pb;
+use skep_proto::pb::membership_client::MembershipClient;
+use tokio::time::timeout;
+use tonic::Status;
+
+use super::entry::Crier;
+use super::manager::Manager;
+use crate::store::Over;
+use crate::sys::Consensus as _;
+
+/// How long no leader must be known before anybody is asked: some elections. It doubles with every round, since those who are asked may be
+/// without a leader themselves.
+const LEADERLESS: Duration = Duration::from_secs(3);
+const LEADERLESS_MAX: Duration = Duration::from_secs(24);
+
+/// How long one manager may take to answer: it may have to find a leader, or to wait for one.
+const ASK_TIME_MAX: Duration = Duration::from_secs(5);
+
+impl Manager {
+    /// Whether the cluster wants this node to be no manager any more, as its leader says; `false` as well when none says anything in time.
+    /// Holds nothing of the manager, so that it may end meanwhile.
+    pub fn is_to_go(&self) -> impl Future<Output = bool> + Send + use<> {
+        let crier = self.crier();
+        async move { timeout(ASK_TIME_MAX, crier.is_to_go()).await.unwrap_or(false) }
+    }
+}
+
+impl Crier {
+    async fn is_to_go(&self) -> bool {
+        for place in self.places() {
+            match self.ask_for_seat(&place).await {
+                Ok(reply) => return reply.is_to_go,
+                Err(status) => tracing::debug!(place, %status, "nobody there knows what this node is to be"),
+            }
+        }
+        false
+    }
+
+    /// Looks after the seat until it is gone, or Raft ends.
+    pub(super) async fn keep_seat(self) {
+        let mut group = self.raft().group();
+        let mut wait = LEADERLESS;
+        while group.wait_for(|group| group.leadership.leader.is_none()).await.is_ok() {
+            let led = group.wait_for(|group| group.leadership.leader.is_some());
+            match timeout(wait, led).await.map(|led| led.is_ok()) {
+                Ok(true) => wait = LEADERLESS,
+                Ok(false) => return,
+                Err(_) if self.has_lost_it().await => return,
+                Err(_) => wait = (wait * 2).min(LEADERLESS_MAX),
+            }
+        }
+    }
+
+    /// Asks one manager after the other until one knows.
+    async fn has_lost_it(&self) -> bool {
+        let places = self.others();
+        for place in places {
+            if self.store().watch_over().borrow().is_some() {
+                return true;
+            }
+            match timeout(ASK_TIME_MAX, self.ask_for_seat(&place)).await {
+                Ok(Ok(reply)) => match end_of(self.store().era(), reply, &place) {
+                    Verdict::Over(Over::Seat) => {
+                        self.store().lose_seat();
+                        return true;
+                    }
+                    Verdict::Over(Over::Era { era, managers }) => return self.store().hear_of_era_at(era, managers),
+                    Verdict::Stays => return false,
+                    Verdict::Unknown => {}
+                },
+                Ok(Err(status)) => tracing::debug!(place, %status, "nobody there knows what has become of this seat"),
+                Err(_) => {}
+            }
+        }
+        false
+    }
+
+    async fn ask_for_seat(&self, place: &str) -> Result<pb::RaftSeatReply, Status> {
+        let era = self.store().era().map(|era| era.0);
+        let request = pb::RaftSeatRequest { raft_id: self.raft().own_id(), era };
+        Ok(MembershipClient::new(self.dial(place).await?).get_seat(request).await?.into_inner())
+    }
+}
+
+/// What an answer means.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Stays,
+    Over(Over),
+    /// It was said in an earlier era than ours, by someone who knows nothing of us.
+    Unknown,
+}
+
+fn end_of(ours: Option<Era>, reply: pb::RaftSeatReply, place: &str) -> Verdict {
+    let theirs = reply.era.map(Era);
+    match (ours, theirs) {
+        (Some(ours), Some(era)) if era > ours => Verdict::Over(Over::Era { era, managers: vec![place.to_owned()] }),
+        (Some(ours), theirs) if theirs != Some(ours) => Verdict::Unknown,
+        _ if reply.gone => Verdict::Over(Over::Seat),
+        _ => Verdict::Stays,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_lives_in_our_era_knows_of_our_seat() {
+        let reply = |gone, era| pb::RaftSeatReply { gone, is_to_go: false, era };
+        let elsewhere = || Verdict::Over(Over::Era { era: Era(6), managers: vec!["a:1".to_owned()] });
+        for (ours, gone, theirs, verdict) in [
+            (Some(5), false, Some(5), Verdict::Stays),
+            (Some(5), true, Some(5), Verdict::Over(Over::Seat)),
+            (Some(5), true, Some(4), Verdict::Unknown),
+            (Some(5), true, None, Verdict::Unknown),
+            (Some(5), true, Some(6), elsewhere()),
+            (Some(5), false, Some(6), elsewhere()),
+            (None, true, Some(6), Verdict::Over(Over::Seat)),
+            (None, false, Some(6), Verdict::Stays),
+        ] {
+            assert_eq!(end_of(ours.map(Era), reply(gone, theirs), "a:1"), verdict, "{ours:?} {gone} {theirs:?}");
+        }
+    }
+}
