@@ -4,7 +4,7 @@
 //!   named is forgotten when the last page has come, and not before.
 //! - A template is kept while a task refers to it, and through the session in which it was sent, since the manager sends it once.
 //! - After a restart the tasks come from disk and are matched with the containers that are there. A container that no task
-//!   claims is removed.
+//!   claims is removed; a task that is assigned meanwhile waits until it is gone.
 //! - Nothing is ever restarted here, and nothing needs a manager, with one exception: a task that its service wants stopped when its
 //!   node is cut off starts only while a leader is heard of, and is stopped when none was for too long ([`Contact`]).
 
@@ -19,6 +19,7 @@ use crate::assignment::{Orders, TaskAssignment};
 use crate::contact::Contact;
 use crate::order::{Recovered, TaskOrder, Template, TemplateKey};
 use crate::task::{self, Input, TaskMachine};
+use stray::Strays;
 
 /// Templates that no task refers to, kept for the rest of the session. A service that is updated every minute reaches it in four
 /// hours; the oldest spec versions are dropped then, and if the manager names one, a new session fetches it.
@@ -87,7 +88,7 @@ pub struct Worker {
     specs: BTreeMap<TemplateKey, Spec>,
     named: Option<BTreeSet<TaskId>>,
     timers: BTreeSet<(Moment, TaskId)>,
-    strays: BTreeSet<TaskId>,
+    strays: Strays,
     contact: Contact,
     /// Tasks that stop on a cut-off node.
     guarded: BTreeSet<TaskId>,
@@ -103,7 +104,7 @@ impl Worker {
             specs: BTreeMap::new(),
             named: None,
             timers: BTreeSet::new(),
-            strays: BTreeSet::new(),
+            strays: Strays::default(),
             contact: Contact::default(),
             guarded: BTreeSet::new(),
         }
@@ -139,12 +140,6 @@ impl Worker {
         }
         effects.extend(self.step(now, id, Input::Recovered(found)));
         effects
-    }
-
-    /// A container that no task claims is stopped, then removed.
-    fn drop_stray(&mut self, id: TaskId) -> Effect {
-        self.strays.insert(id);
-        Effect::Stop(id, Duration::ZERO)
     }
 
     /// A new session begins: the next complete set is read from its first page.
@@ -222,25 +217,20 @@ impl Worker {
         ids.into_iter().flat_map(|id| self.step(now, id, Input::Forget(true))).collect()
     }
 
-    /// Gives one task one input. An input for a task that is not held is about a stray, or too late.
+    /// Gives one task one input. What a stray has taken is for the stray; an input for a task that is not held is too late.
     pub fn step(&mut self, now: Moment, id: TaskId, input: Input) -> Vec<Effect> {
-        let Some(held) = self.tasks.get_mut(&id) else { return self.stray_step(id, &input) };
+        if let Some(effects) = self.stray_step(id, &input) {
+            return effects;
+        }
+        let Some(held) = self.tasks.get_mut(&id) else { return Vec::new() };
         let effects = held.machine.step(now, input);
         effects.into_iter().filter_map(|effect| self.translate(id, effect)).collect()
     }
 
-    fn stray_step(&mut self, id: TaskId, input: &Input) -> Vec<Effect> {
-        match input {
-            Input::Stopped(_) if self.strays.contains(&id) => vec![Effect::Remove(id)],
-            Input::Removed(_) => {
-                self.strays.remove(&id);
-                Vec::new()
-            }
-            _ => Vec::new(),
-        }
-    }
-
     fn translate(&mut self, id: TaskId, effect: task::Effect) -> Option<Effect> {
+        if self.waits_for_stray(id, effect) {
+            return None;
+        }
         Some(match effect {
             task::Effect::Prepare => return self.prepare(id),
             task::Effect::Start => Effect::Start(id),
@@ -358,5 +348,6 @@ fn record(task: TaskId, held: &Held) -> Record {
 }
 
 mod guard;
+mod stray;
 #[cfg(test)]
 mod tests;

@@ -196,6 +196,34 @@ fn a_restart_takes_up_what_runs_and_removes_what_nobody_claims() {
 }
 
 #[test]
+fn a_task_that_comes_again_waits_until_its_old_container_is_gone() {
+    let id = TaskId::new(1);
+    let mut worker = Worker::new(NODE);
+    let effects = worker.restore(NOW, TaskList::default(), vec![(id, Recovered::Created)]);
+    assert_eq!(effects, [Effect::Stop(id, Duration::ZERO)]);
+    let effects = worker.order(NOW, page(1, &[task(1, 1)], true));
+    assert!(effects.iter().all(|effect| matches!(effect, Effect::Persist(_) | Effect::Report(..))), "{effects:?}");
+    assert_eq!(worker.step(NOW, id, Input::Stopped(Ok(None))), [Effect::Remove(id)]);
+    let effects = worker.step(NOW, id, Input::Removed(Ok(())));
+    assert!(matches!(effects.as_slice(), [Effect::Prepare(_)]), "{effects:?}");
+    let done = settle(&mut worker, effects);
+    assert!(!done.contains(&Effect::Remove(id)), "{done:?}");
+    assert_eq!(state(&worker, 1), Some(TaskState::Running));
+}
+
+#[test]
+fn a_task_that_came_again_and_went_while_its_old_container_was_there_is_forgotten() {
+    let id = TaskId::new(1);
+    let mut worker = Worker::new(NODE);
+    let stop = worker.restore(NOW, TaskList::default(), vec![(id, Recovered::Created)]);
+    worker.order(NOW, page(1, &[task(1, 1)], true));
+    worker.order(NOW, delta(&[], &[1]));
+    let done = settle(&mut worker, stop);
+    assert!(!done.contains(&Effect::Start(id)) && done.contains(&Effect::Forget(id)), "{done:?}");
+    assert!(worker.is_empty());
+}
+
+#[test]
 fn leaving_kills_and_removes_everything() {
     let mut worker = running(&[task(1, 1), task(2, 1)]);
     let effects = worker.leave(NOW);
