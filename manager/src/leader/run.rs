@@ -81,6 +81,7 @@ fn start(ground: &Ground, won: Leadership, token: &CancellationToken) -> JoinSet
     loops.spawn(membership::run(store.clone(), Arc::clone(&ground.consensus), token.clone()));
     let (dialer, own) = (ground.dialer.clone(), ground.consensus.own_id());
     loops.spawn(membership::run::former::run(store.clone(), dialer, own, token.clone()));
+    loops.spawn(membership::run::unheard::run(store.clone(), token.clone()));
     loops.spawn(ca::run::rotation::run(store.clone(), token.clone()));
     loops.spawn(allocator::run(store.clone(), token.clone()));
     loops.spawn(scheduler::run(store.clone(), token.clone()));

@@ -11,8 +11,8 @@
 //!   is to go hands leadership over first; its successor does the rest.
 //! - **Invariants.** No step takes a voter away while those that remain could not decide. A Raft id that was removed never comes back: ids
 //!   are random numbers, and a machine that lost its log joins under a new one, whereupon the old one is removed.
-//! - **Crash, leader change.** Nothing is kept in memory: the two lists are durable, and the next leader's plan continues with the
-//!   difference.
+//! - **Crash, leader change.** Nothing that matters is kept in memory: the two lists are durable, and the next leader's plan continues with the
+//!   difference. A join that nobody could answer leaves a node that never comes; it is removed after an hour ([`unheard`]).
 //! - **Why not change the group in the RPC** that asks for it: the RPC's manager may die in between, and then somebody must look at the
 //!   difference anyway. So only the loop does.
 //!
@@ -33,6 +33,7 @@ pub mod plan;
 pub mod record;
 pub mod run;
 pub mod service;
+pub mod unheard;
 
 pub use error::MembershipError;
 pub use run::run;

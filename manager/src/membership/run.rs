@@ -1,6 +1,7 @@
 //! The leader's loop.
 
 pub mod former;
+pub mod unheard;
 
 use std::sync::Arc;
 use std::time::Duration;
