@@ -187,13 +187,77 @@ fn a_manager_that_was_away_opens_with_the_key_that_it_was_locked_with_and_follow
     assert!(first.skep(&["swarm", "unlock-key"]).refused(1).contains("autolock is off"));
 }
 
-/// The files that a machine's keys lie in.
+/// The files that a machine's keys lie in, in the order in which they are sealed.
 fn key_files(machine: &Machine) -> [PathBuf; 3] {
     ["lock.json", "certificates/node.pem", "manager/key"].map(|name| machine.data_dir().join(name))
 }
 
+/// Switches autolock on, and ends the daemon when it has got as far as where `stone` lies, which nothing can be written over. Gives the
+/// unlock key.
+fn end_on_the_way_in(machine: &mut Machine, stone: &Path) -> String {
+    fs::create_dir(stone).unwrap();
+    let key = std::thread::scope(|scope| {
+        let switching = scope.spawn(|| machine.skep(&["swarm", "update", "--autolock"]));
+        wait_for("it to get so far", SOON, || {
+            let tries = machine.log().matches("do not lie as the swarm wants it").count();
+            (tries > 0 && !lies_under(machine).is_empty()).then_some(())
+        });
+        let key = key(machine);
+        machine.signal(nix::sys::signal::Signal::SIGKILL);
+        switching.join().unwrap();
+        key
+    });
+    machine.kill();
+    fs::remove_dir(stone).unwrap();
+    key
+}
+
+/// The machine's key has been replaced since it lay in clear.
+fn until_replaced(machine: &Machine) {
+    let pair = machine.data_dir().join("certificates/node.pem");
+    wait_for("another TLS key", SOON, || (!fs::read_to_string(&pair).unwrap().contains("Lay-In-Clear")).then_some(()));
+}
+
 #[test]
-fn a_crash_between_two_files_is_taken_up_where_it_was() {
+fn a_crash_on_the_way_in_is_taken_up_where_it_was_and_no_key_that_lay_in_clear_stays_in_use() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new();
+    let mut machine = world.machine();
+    machine.init();
+    // Nothing is sealed yet; the certificate's key is; the log's is, too, and the certificate is yet to be replaced.
+    for (round, stone) in ["certificates/node.new", "manager/key.tmp"].into_iter().enumerate() {
+        let stone = machine.data_dir().join(stone);
+        let clear = key_files(&machine).map(|path| fs::read(path).unwrap_or_default());
+        let tls_key = String::from_utf8_lossy(&clear[1]).lines().nth(1).unwrap().to_owned();
+        let key = end_on_the_way_in(&mut machine, &stone);
+        let pair = fs::read_to_string(&key_files(&machine)[1]).unwrap();
+        assert_eq!((pair.contains("Lay-In-Clear"), pair.contains(&tls_key)), (round == 1, round == 0));
+        machine.start();
+        if round == 1 {
+            assert_eq!(state(&machine), "locked");
+            unlock(&machine, &key).ok();
+        }
+        until_sealed(&machine, &[CLEAR, &clear[2]]);
+        until_replaced(&machine);
+        wait_for("the log's old key to go", SOON, || {
+            key_files(&machine)[2].metadata().is_ok_and(|meta| meta.len() == 68).then_some(())
+        });
+        assert_eq!(state(&machine), "active");
+        restart(&mut machine);
+        unlock(&machine, &key).ok();
+        machine
+            .skep(&["service", "create", "-d", "--replicas", "0", "--name", &format!("s{round}"), "skep/hello"])
+            .ok();
+        machine.skep(&["swarm", "update", "--autolock=false"]).ok();
+        until_clear(&machine);
+        assert!(fs::read(&key_files(&machine)[2]).unwrap() != clear[2], "the log has another key");
+    }
+}
+
+#[test]
+fn a_crash_on_the_way_out_is_taken_up_where_it_was() {
     if !can_run() {
         return;
     }
@@ -201,28 +265,11 @@ fn a_crash_between_two_files_is_taken_up_where_it_was() {
     let mut machine = world.machine();
     machine.init();
     let paths = key_files(&machine);
-    let clear = paths.clone().map(|path| fs::read(path).ok());
     machine.skep(&["swarm", "update", "--autolock"]).ok();
     until_sealed(&machine, &[CLEAR]);
+    until_replaced(&machine);
     let key = key(&machine);
-    // The certificate is replaced once more.
-    wait_for("the new certificate", SOON, || machine.log().contains("certificate renewed").then_some(()));
-    let sealed = paths.clone().map(|path| fs::read(path).ok());
-    // Which of the files were written when it ended, on the way in.
-    for written in [1, 2] {
-        machine.kill();
-        for (place, path) in paths.iter().enumerate() {
-            let content = if place < written { &sealed[place] } else { &clear[place] };
-            fs::write(path, content.as_ref().unwrap()).unwrap();
-        }
-        machine.start();
-        if written == 2 {
-            assert_eq!(state(&machine), "locked");
-            unlock(&machine, &key).ok();
-        }
-        until_sealed(&machine, &[CLEAR, clear[2].as_ref().unwrap()]);
-        assert_eq!(state(&machine), "active");
-    }
+    wait_for("the log's old key to go", SOON, || paths[2].metadata().is_ok_and(|meta| meta.len() == 68).then_some(()));
     let sealed = paths.clone().map(|path| fs::read(path).ok());
     machine.skep(&["swarm", "update", "--autolock=false"]).ok();
     until_clear(&machine);

@@ -19,13 +19,23 @@ const KEY_END: &str = "-----END PRIVATE KEY-----\n";
 /// What stands around a sealed key.
 const SEALED: (&str, &str) = ("-----BEGIN SKEP SEALED KEY-----\n", "\n-----END SKEP SEALED KEY-----\n");
 
+/// Stands in the first line of a sealed key that lay in clear before: it is to be replaced, and this outlasts the daemon that has not got to it.
+const EXPOSED: &str = "Lay-In-Clear: yes\n";
+
 /// What the vault seals.
 const PURPOSE: &str = "skep tls key";
 
 /// The key as it lies in the file.
 enum Lying<'a> {
     Clear(&'a str),
-    Sealed(Vec<u8>),
+    Sealed { bytes: Vec<u8>, exposed: bool },
+}
+
+/// How a key is to lie there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Clear,
+    Sealed { exposed: bool },
 }
 
 fn dir(data_dir: &Path) -> PathBuf {
@@ -44,9 +54,35 @@ pub fn store(vault: &Vault, identity: &Identity) -> Result<(), IdentityError> {
     let dir = dir(vault.data_dir());
     make_private_dir(&dir).map_err(|source| IdentityError::Write { path: dir.clone(), source })?;
     write(&dir.join("root.pem"), &identity.root, 0o644)?;
-    let held = vault.hold();
-    let seals = held.seals() && identity.role == NodeRole::Manager;
-    write_pair(&held, seals, &node_path(vault), (&identity.key, &identity.certificate))
+    let (held, path) = (vault.hold(), node_path(vault));
+    let form = if held.seals() && identity.role == NodeRole::Manager {
+        Form::Sealed { exposed: lies_exposed(&held, &path, &identity.key) }
+    } else {
+        Form::Clear
+    };
+    write_pair(&held, form, &path, (&identity.key, &identity.certificate))
+}
+
+/// Whether that key lies or lay there in clear. What cannot be read is replaced in any case.
+fn lies_exposed(held: &Held<'_>, path: &Path, key: &str) -> bool {
+    let Ok(Some(pair)) = read(path) else { return false };
+    match parts(&pair) {
+        Ok((Lying::Clear(there), _)) => there == key,
+        Ok((Lying::Sealed { bytes, exposed: true }, _)) => {
+            held.open(PURPOSE, &bytes).is_some_and(|there| *there == key.as_bytes())
+        }
+        _ => false,
+    }
+}
+
+/// Whether the key of the pair is sealed by now and lay in clear before: a copy may be anywhere.
+///
+/// # Errors
+/// When the file cannot be read or is damaged.
+pub fn is_exposed(vault: &Vault) -> Result<bool, IdentityError> {
+    let _held = vault.hold();
+    let Some(pair) = read(&node_path(vault))? else { return Ok(false) };
+    Ok(matches!(parts(&pair)?.0, Lying::Sealed { exposed: true, .. }))
 }
 
 /// Reads the identity; `None` when this machine is no node.
@@ -59,8 +95,8 @@ pub fn load(vault: &Vault) -> Result<Option<Identity>, IdentityError> {
     let (lying, certificate) = parts(&pair)?;
     let key = match lying {
         Lying::Clear(key) => key.to_owned(),
-        Lying::Sealed(sealed) => {
-            let opened = held.open(PURPOSE, &sealed).ok_or(IdentityError::Sealed { path: node_path(vault) })?;
+        Lying::Sealed { bytes, .. } => {
+            let opened = held.open(PURPOSE, &bytes).ok_or(IdentityError::Sealed { path: node_path(vault) })?;
             String::from_utf8(opened.to_vec())
                 .map_err(|_| IdentityError::Certificate { problem: "its key is no text" })?
         }
@@ -84,7 +120,7 @@ pub fn load_public(vault: &Vault) -> Result<Option<Identity>, IdentityError> {
 /// When the file cannot be read or is damaged.
 pub fn is_sealed(vault: &Vault) -> Result<bool, IdentityError> {
     let Some(pair) = read(&node_path(vault))? else { return Ok(false) };
-    Ok(matches!(parts(&pair)?, (Lying::Sealed(_), _)))
+    Ok(matches!(parts(&pair)?, (Lying::Sealed { .. }, _)))
 }
 
 /// Has the key lie there sealed or in clear; what was there in clear is overwritten.
@@ -96,12 +132,14 @@ pub fn keep(vault: &Vault, sealed: bool) -> Result<(), IdentityError> {
     let path = node_path(vault);
     let Some(pair) = read(&path)? else { return Ok(()) };
     match parts(&pair)? {
-        (Lying::Clear(key), certificate) if sealed => write_pair(&held, true, &path, (key, certificate)),
-        (Lying::Sealed(bytes), certificate) if !sealed => {
+        (Lying::Clear(key), certificate) if sealed => {
+            write_pair(&held, Form::Sealed { exposed: true }, &path, (key, certificate))
+        }
+        (Lying::Sealed { bytes, .. }, certificate) if !sealed => {
             let key = held.open(PURPOSE, &bytes).ok_or(IdentityError::Sealed { path: path.clone() })?;
             let key =
                 std::str::from_utf8(&key).map_err(|_| IdentityError::Certificate { problem: "its key is no text" })?;
-            write_pair(&held, false, &path, (key, certificate))
+            write_pair(&held, Form::Clear, &path, (key, certificate))
         }
         _ => Ok(()),
     }
@@ -138,9 +176,10 @@ fn read_files(vault: &Vault) -> Result<Option<(String, String)>, IdentityError> 
 /// The key and the certificate of a pair.
 fn parts(pair: &str) -> Result<(Lying<'_>, &str), IdentityError> {
     if let Some((sealed, certificate)) = pair.strip_prefix(SEALED.0).and_then(|rest| rest.split_once(SEALED.1)) {
+        let (sealed, exposed) = sealed.strip_prefix(EXPOSED).map_or((sealed, false), |sealed| (sealed, true));
         let bytes = unhex(&sealed.replace('\n', ""))
             .ok_or(IdentityError::Certificate { problem: "its sealed key is damaged" })?;
-        return Ok((Lying::Sealed(bytes), certificate));
+        return Ok((Lying::Sealed { bytes, exposed }, certificate));
     }
     let end = pair.find(KEY_END).map(|at| at + KEY_END.len());
     let (key, certificate) =
@@ -148,21 +187,15 @@ fn parts(pair: &str) -> Result<(Lying<'_>, &str), IdentityError> {
     Ok((Lying::Clear(key), certificate))
 }
 
-fn write_pair(
-    held: &Held<'_>,
-    sealed: bool,
-    path: &Path,
-    (key, certificate): (&str, &str),
-) -> Result<(), IdentityError> {
+fn write_pair(held: &Held<'_>, form: Form, path: &Path, (key, certificate): (&str, &str)) -> Result<(), IdentityError> {
     let failed = |source| IdentityError::Write { path: path.to_owned(), source };
-    match held.seal(PURPOSE, key.as_bytes()).filter(|_| sealed) {
-        Some(bytes) => {
-            let text = format!("{}{}{}{certificate}", SEALED.0, lines(&hex(&bytes)), SEALED.1);
-            replace_and_wipe(path, text.as_bytes(), 0o600).map_err(failed)
-        }
-        None if sealed => Err(IdentityError::Sealed { path: path.to_owned() }),
-        None => replace(path, format!("{key}{certificate}").as_bytes(), 0o600).map_err(failed),
-    }
+    let Form::Sealed { exposed } = form else {
+        return replace(path, format!("{key}{certificate}").as_bytes(), 0o600).map_err(failed);
+    };
+    let bytes = held.seal(PURPOSE, key.as_bytes()).ok_or(IdentityError::Sealed { path: path.to_owned() })?;
+    let mark = if exposed { EXPOSED } else { "" };
+    let text = format!("{}{mark}{}{}{certificate}", SEALED.0, lines(&hex(&bytes)), SEALED.1);
+    replace_and_wipe(path, text.as_bytes(), 0o600).map_err(failed)
 }
 
 /// In lines of 64 characters, as keys are written.
@@ -182,5 +215,46 @@ fn read(path: &Path) -> Result<Option<String>, IdentityError> {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(IdentityError::Read { path: path.to_owned(), source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use skep_proto::model::{Autolock, ClusterId, NodeId, UnlockKey};
+
+    use super::*;
+
+    fn identity(key: &str, certificate: &str) -> Identity {
+        Identity {
+            node: NodeId::new(1),
+            cluster: ClusterId::new(2),
+            role: NodeRole::Manager,
+            certificate: format!("-----BEGIN CERTIFICATE-----\n{certificate}\n-----END CERTIFICATE-----\n"),
+            key: format!("-----BEGIN PRIVATE KEY-----\n{key}\n{KEY_END}"),
+            root: "-----BEGIN CERTIFICATE-----\nroot\n-----END CERTIFICATE-----\n".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_key_that_lay_in_clear_is_marked_until_another_one_takes_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let vault = Vault::at(dir.path());
+        store(&vault, &identity("one", "a")).unwrap();
+        assert!(!is_exposed(&vault).unwrap(), "it lies in clear, and is meant to");
+        vault.engage(&Autolock::default().with(Some(UnlockKey::new([1; 32])))).unwrap();
+        keep(&vault, true).unwrap();
+        assert!(is_exposed(&vault).unwrap() && is_sealed(&vault).unwrap());
+        keep(&vault, true).unwrap();
+        // The same key with another certificate, as when other roots are trusted, or a manager made it itself.
+        store(&vault, &identity("one", "b")).unwrap();
+        assert!(is_exposed(&vault).unwrap());
+        store(&vault, &identity("two", "c")).unwrap();
+        assert!(!is_exposed(&vault).unwrap() && is_sealed(&vault).unwrap());
+        keep(&vault, false).unwrap();
+        keep(&vault, true).unwrap();
+        assert!(is_exposed(&vault).unwrap(), "it lay in clear again");
+        let worker = Identity { role: NodeRole::Worker, ..identity("two", "d") };
+        store(&vault, &worker).unwrap();
+        assert!(!is_exposed(&vault).unwrap() && !is_sealed(&vault).unwrap());
     }
 }

@@ -10,13 +10,15 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use ring::rand::{SecureRandom, SystemRandom};
 use skep_proto::seal::NodeKey;
 
 use super::error::RaftError;
-use super::seal::{DataKey, KEY_LEN};
+use super::seal::{KEY_LEN, Keys};
 use crate::sys;
 
 /// What an empty directory becomes.
@@ -44,11 +46,18 @@ pub(super) struct Identity {
 pub(super) struct RaftDir {
     path: PathBuf,
     pub(super) member: Identity,
-    pub(super) key: DataKey,
+    ring: Mutex<Ring>,
     /// What was written before must be there.
     pub(super) resumes: bool,
     /// Held open: the lock ends with it.
     _lock: Lock,
+}
+
+/// What opens its files, and what that lies under.
+#[derive(Debug)]
+struct Ring {
+    keys: Arc<Keys>,
+    node_key: Option<NodeKey>,
 }
 
 impl RaftDir {
@@ -62,15 +71,41 @@ impl RaftDir {
             made.map_err(RaftError::file("create", &dir))?;
         }
         let lock = lock(&path.join("lock"))?;
-        let key = key::open(path, node_key)?;
+        let ring = Mutex::new(Ring { keys: Arc::new(key::open(path, node_key)?), node_key: node_key.cloned() });
         let member = read_member(path)?.map_or_else(|| make_member(path, birth), Ok)?;
         snapshot::delete_unfinished(&path.join("snap"))?;
-        Ok(Self { path: path.to_owned(), member, key, resumes: birth == Birth::Resume, _lock: lock })
+        Ok(Self { path: path.to_owned(), member, ring, resumes: birth == Birth::Resume, _lock: lock })
     }
 
     /// The directory.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What its files are under at present.
+    pub(super) fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.ring.lock().keys)
+    }
+
+    /// Has the key lie there sealed or in clear. `true`: files that are begun from now on are under another one, because the old one lay
+    /// there in clear; the log is to go on in a new file, and a new snapshot is to be made.
+    pub(super) fn keep_key(&self, node_key: &NodeKey, sealed: bool) -> Result<bool, RaftError> {
+        let mut ring = self.ring.lock();
+        let replaced = if sealed { key::replace(&self.path, node_key)? } else { None };
+        if !sealed {
+            key::keep(&self.path, node_key, false)?;
+        }
+        ring.node_key = Some(node_key.clone());
+        let is_new = replaced.is_some();
+        ring.keys = replaced.map_or_else(|| Arc::clone(&ring.keys), Arc::new);
+        Ok(is_new)
+    }
+
+    /// Forgets keys that no file is under any more.
+    pub(super) fn retire_keys(&self) -> Result<(), RaftError> {
+        let mut ring = self.ring.lock();
+        ring.keys = Arc::new(key::retire(&self.path, ring.node_key.as_ref())?);
+        Ok(())
     }
 
     /// What is undamaged does not open.

@@ -21,6 +21,8 @@
 //!   successor, it is damage, and the manager refuses to start and changes nothing.
 //! - A record is never written twice under one key and nonce, because no file is continued after a start or a failed write (`seal.rs`).
 //!   A new file's header says which ordinal comes next; whatever an older file has from there on does not count.
+//! - A key that lay on the disk in clear seals nothing any more once it is sealed itself: another one takes its place (`disk/key.rs`), the log goes
+//!   on in a new file, and a snapshot puts an end to what is under the old one, which stays readable until then.
 //! - A file goes only when a durable snapshot holds all its entries and term and vote have been written to a file that stays.
 //!
 //! # When writing fails

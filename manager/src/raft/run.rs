@@ -22,6 +22,7 @@ use super::disk::{Birth, RaftDir};
 use super::error::RaftError;
 use super::member::ChangeReply;
 use super::net::{Book, Links, Wiring};
+use super::seal::Keys;
 use crate::group::{ChangeError, Group, Leadership, MemberChange};
 use crate::store::{Proposal, State, Store};
 use crate::sys::Consensus;
@@ -122,6 +123,8 @@ pub(super) struct Received {
     pub(super) state: Box<State>,
     /// Its size.
     pub(super) bytes: u64,
+    /// What it is under.
+    pub(super) keys: Arc<Keys>,
 }
 
 /// What the thread is told besides proposals.
@@ -143,6 +146,8 @@ pub(super) enum Command {
     Snapshot(Result<Snapshotted, RaftError>),
     /// The group is to change.
     Change(MemberChange, ChangeReply),
+    /// The data key is to lie sealed under this key, or in clear.
+    KeepKey(NodeKey, bool, oneshot::Sender<Result<(), RaftError>>),
     /// Leadership is to go to this member, or to whichever is best.
     Transfer(Option<u64>),
 }
@@ -235,6 +240,17 @@ impl Raft {
 }
 
 impl Handle {
+    /// Has the data key lie sealed under the node's, or in clear. One that lay in clear is replaced: everything from then on is under another.
+    ///
+    /// # Errors
+    /// When the disk refuses, or the member ends.
+    pub async fn keep_key(&self, node_key: NodeKey, sealed: bool) -> Result<(), RaftError> {
+        let (reply, answer) = oneshot::channel();
+        // A member that ends keeps what it has; the next one is told again.
+        drop(self.commands.send(Command::KeepKey(node_key, sealed, reply)).await);
+        answer.await.unwrap_or(Ok(()))
+    }
+
     /// Where members are.
     pub(super) fn book(&self) -> &Book {
         &self.book

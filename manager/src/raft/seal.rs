@@ -16,6 +16,10 @@ pub(super) const TAG_LEN: usize = 16;
 /// The manager's data key, from which each file's is derived.
 pub(super) struct DataKey(Prk);
 
+/// The data keys of a directory: that of files that are begun now, then those that files may still be under, the newest first.
+#[derive(Debug)]
+pub(super) struct Keys(Vec<DataKey>);
+
 /// One file's key.
 pub(super) struct FileKey(LessSafeKey);
 
@@ -42,6 +46,29 @@ impl DataKey {
         let info = [salt.as_slice()];
         let okm = self.0.expand(&info, &AES_256_GCM).expect("one key is within what HKDF gives");
         FileKey(LessSafeKey::new(UnboundKey::from(okm)))
+    }
+}
+
+impl Keys {
+    /// From the bytes of the key file; `None` when they are no keys.
+    pub(super) fn new(bytes: &[u8]) -> Option<Self> {
+        let (keys, rest) = bytes.as_chunks::<KEY_LEN>();
+        (!keys.is_empty() && rest.is_empty()).then(|| Self(keys.iter().map(DataKey::new).collect()))
+    }
+
+    /// The key of a file with this salt that is begun now.
+    pub(super) fn file_key(&self, salt: &[u8; KEY_LEN]) -> FileKey {
+        self.0[0].file_key(salt)
+    }
+
+    /// The keys that a file with this salt may be under, the likeliest first.
+    pub(super) fn candidates(&self, salt: &[u8; KEY_LEN]) -> Vec<FileKey> {
+        self.0.iter().map(|key| key.file_key(salt)).collect()
+    }
+
+    /// Files may be under another key than those that are begun now.
+    pub(super) fn has_old(&self) -> bool {
+        self.0.len() > 1
     }
 }
 

@@ -289,6 +289,19 @@ impl Manager {
         renewed_by_itself(&self.store.read(), identity)
     }
 
+    /// Has the key of the log lie sealed under this node's, or in clear. One that lay in clear is replaced.
+    ///
+    /// # Errors
+    /// When the disk refuses; to be tried again.
+    pub fn keep_key(
+        &self,
+        node_key: NodeKey,
+        sealed: bool,
+    ) -> impl Future<Output = Result<(), ManagerError>> + Send + use<> {
+        let raft = self.raft.handle();
+        async move { raft.keep_key(node_key, sealed).await.map_err(ManagerError::Raft) }
+    }
+
     /// After a renewal: connections from now on see the new certificate.
     ///
     /// # Errors

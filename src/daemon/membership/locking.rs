@@ -8,11 +8,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use skep_agent::identity::{self, Identity};
 use skep_manager::raft;
+use skep_manager::run::Manager;
 use skep_manager::store::{Store, Subscription};
 use skep_proto::model::{Autolock, KeyId, NodeRole, UnlockKey};
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Membership, State};
@@ -20,6 +22,9 @@ use crate::daemon::disk::{self, SwarmFile};
 
 /// Wait after a disk refused to have the keys changed.
 const AGAIN: Duration = Duration::from_secs(5);
+
+/// How long Raft may take to change its key: some writes. It goes on if it takes longer.
+const KEEP_MAX: Duration = Duration::from_secs(10);
 
 /// A missed wake-up costs so much time and nothing else.
 const FULL_LOOK: Duration = Duration::from_secs(30);
@@ -127,7 +132,7 @@ impl Membership {
             while let Some(membership) = membership.upgrade() {
                 let wait = membership.look_at_lock(&store).await;
                 drop(membership);
-                let _ = tokio::time::timeout(wait, cluster_changed(&mut subscription)).await;
+                let _ = timeout(wait, cluster_changed(&mut subscription)).await;
             }
         })));
     }
@@ -139,7 +144,8 @@ impl Membership {
         let lock = store.read().cluster().map(|cluster| cluster.lock.clone());
         let Some(lock) = lock.filter(|_| active.manager.is_some()) else { return FULL_LOOK };
         let before = self.vault.locked_with();
-        if let Err(error) = self.bring_in_line(&lock) {
+        let manager = active.manager.as_ref();
+        if let Err(error) = self.bring_in_line(&lock, manager).await {
             tracing::error!(error = %format!("{error:#}"), "this manager's keys do not lie as the swarm wants it; it tries again");
             return AGAIN;
         }
@@ -149,15 +155,19 @@ impl Membership {
         if before != after {
             tracing::info!(unlock_key = ?after, "this manager's keys follow the swarm's autolock");
         }
-        if before.is_none() && after.is_some() {
+        match identity::disk::is_exposed(&self.vault) {
             // The key that it has was on the disk in clear, and who knows where that was copied to.
-            active.agent.renew().await;
+            Ok(true) => active.agent.renew().await,
+            Ok(false) => {}
+            Err(error) => {
+                tracing::error!(error = %skep_proto::chain::chain(&error), "this manager's certificate cannot be looked at")
+            }
         }
         FULL_LOOK
     }
 
     /// On the way in the vault comes first, on the way out last: see there.
-    fn bring_in_line(&self, lock: &Autolock) -> anyhow::Result<()> {
+    async fn bring_in_line(&self, lock: &Autolock, manager: Option<&Manager>) -> anyhow::Result<()> {
         let course = course(lock, self.vault.version());
         if course == Course::Seal {
             self.open_by_itself(lock)?;
@@ -165,9 +175,14 @@ impl Membership {
             identity::disk::keep(&self.vault, true)?;
         }
         if let Some(node_key) = self.vault.node_key().filter(|_| course != Course::Stay) {
-            let dir = self.state_dir();
-            for dir in raft::siblings(&dir).iter().chain([&dir]) {
-                raft::keep_key(dir, &node_key, course == Course::Seal)?;
+            let sealed = course == Course::Seal;
+            for dir in &raft::siblings(&self.state_dir()) {
+                raft::keep_key(dir, &node_key, sealed)?;
+            }
+            if let Some(manager) = manager {
+                timeout(KEEP_MAX, manager.keep_key(node_key, sealed))
+                    .await
+                    .context("wait for the log's key to be changed")??;
             }
         }
         if course == Course::Clear {

@@ -1,4 +1,7 @@
 //! The data key's file: 32 bytes in clear, or sealed with the node's key while managers lock themselves.
+//!
+//! A key that lay there in clear may have been copied, so that sealing it draws another one for all files from then on. The old one stays
+//! beside it, sealed too, until no file is under it any more: 32 bytes for each, the newest first.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -9,7 +12,7 @@ use skep_proto::seal::{self, CHANCE_LEN, NodeKey};
 use zeroize::Zeroizing;
 
 use super::super::error::RaftError;
-use super::super::seal::{DataKey, KEY_LEN};
+use super::super::seal::{KEY_LEN, Keys};
 use super::{list, random, write_file};
 
 /// What a sealed key's file begins with.
@@ -21,19 +24,50 @@ const PURPOSE: &str = "skep raft data key";
 /// Longest file that is looked at; a sealed key has 68 bytes.
 const FILE_LEN_MAX: u64 = 1024;
 
-/// The key as it lies there.
+/// Keys that are kept. Each replacement ends with a snapshot, after which the old ones go; so many of them without one between mean a disk that
+/// takes none, and then the newest key is as good as another.
+const KEYS_MAX: usize = 16;
+
+/// The keys as they lie there.
 #[derive(Debug)]
 enum Lying {
-    Clear(Zeroizing<[u8; KEY_LEN]>),
+    Clear(Zeroizing<Vec<u8>>),
     Sealed(Vec<u8>),
 }
 
 /// Reads the data key; makes it if nothing was encrypted yet. With a node's key a new one is sealed from its first byte on.
-pub(super) fn open(dir: &Path, node_key: Option<&NodeKey>) -> Result<DataKey, RaftError> {
+pub(super) fn open(dir: &Path, node_key: Option<&NodeKey>) -> Result<Keys, RaftError> {
     match read(dir)? {
-        Some(lying) => Ok(DataKey::new(&*unsealed(dir, lying, node_key)?)),
+        Some(lying) => keys(dir, &unsealed(dir, lying, node_key)?),
         None => make(dir, node_key),
     }
+}
+
+/// Seals what lies there in clear, and draws another key for all that is written from now on; `None`: it is sealed already.
+pub(super) fn replace(dir: &Path, node_key: &NodeKey) -> Result<Option<Keys>, RaftError> {
+    let Some(Lying::Clear(before)) = read(dir)? else { return Ok(None) };
+    let fresh = if before.len() < KEYS_MAX * KEY_LEN { random().to_vec() } else { Vec::new() };
+    let all = Zeroizing::new([fresh.as_slice(), before.as_slice()].concat());
+    seal_over(dir, &all, node_key)?;
+    keys(dir, &all).map(Some)
+}
+
+/// No file is under an old key any more: they go, and the newest lies there as it did.
+pub(super) fn retire(dir: &Path, node_key: Option<&NodeKey>) -> Result<Keys, RaftError> {
+    let lying = read(dir)?.ok_or(RaftError::Key { path: path(dir), why: "it is missing" })?;
+    let is_sealed = matches!(lying, Lying::Sealed(_));
+    let mut all = unsealed(dir, lying, node_key)?;
+    all.truncate(KEY_LEN);
+    match node_key.filter(|_| is_sealed) {
+        Some(node_key) => write_file(dir, "key", &encode(&all, node_key))?,
+        None => write_file(dir, "key", &all)?,
+    }
+    keys(dir, &all)
+}
+
+fn keys(dir: &Path, bytes: &[u8]) -> Result<Keys, RaftError> {
+    Keys::new(bytes)
+        .ok_or(RaftError::Key { path: path(dir), why: "what is in it is not 32 bytes long, nor several times that" })
 }
 
 /// Whether the key lies there sealed; a directory without one has none that is.
@@ -44,28 +78,31 @@ pub fn is_sealed(dir: &Path) -> Result<bool, RaftError> {
     Ok(matches!(read(dir)?, Some(Lying::Sealed(_))))
 }
 
-/// Has the key lie there sealed or in clear. The log that is open goes on with it. What was there in clear is overwritten.
+/// Has the keys of a directory that nobody writes to any more lie there sealed or in clear. What was there in clear is overwritten.
 ///
 /// # Errors
 /// When the disk is full or broken, or the key was sealed with another node's.
 pub fn keep(dir: &Path, node_key: &NodeKey, sealed: bool) -> Result<(), RaftError> {
     match read(dir)? {
-        Some(Lying::Clear(key)) if sealed => {
-            let before = OpenOptions::new().write(true).open(path(dir)).map_err(RaftError::file("open", &path(dir)))?;
-            write_file(dir, "key", &encode(&key, node_key))?;
-            wipe(before).map_err(RaftError::file("overwrite", &path(dir)))
-        }
+        Some(Lying::Clear(all)) if sealed => seal_over(dir, &all, node_key),
         Some(lying @ Lying::Sealed(_)) if !sealed => {
             let key = unsealed(dir, lying, Some(node_key))?;
-            write_file(dir, "key", &*key)
+            write_file(dir, "key", &key)
         }
         _ => Ok(()),
     }
 }
 
 /// A rename alone leaves what was there on the device until its blocks are needed.
+fn seal_over(dir: &Path, all: &[u8], node_key: &NodeKey) -> Result<(), RaftError> {
+    let before = OpenOptions::new().write(true).open(path(dir)).map_err(RaftError::file("open", &path(dir)))?;
+    write_file(dir, "key", &encode(all, node_key))?;
+    wipe(before).map_err(RaftError::file("overwrite", &path(dir)))
+}
+
 fn wipe(mut before: File) -> std::io::Result<()> {
-    before.write_all(&[0; KEY_LEN])?;
+    let len = usize::try_from(before.metadata()?.len().min(FILE_LEN_MAX)).unwrap_or_default();
+    before.write_all(&vec![0; len])?;
     before.sync_all()
 }
 
@@ -85,37 +122,35 @@ fn read(dir: &Path) -> Result<Option<Lying>, RaftError> {
     if let Some(sealed) = bytes.strip_prefix(MAGIC) {
         return Ok(Some(Lying::Sealed(sealed.to_vec())));
     }
-    let key: Result<[u8; KEY_LEN], _> = bytes.as_slice().try_into();
-    let key = key.map_err(|_| RaftError::Key { path, why: "it is neither 32 bytes long nor sealed" })?;
-    Ok(Some(Lying::Clear(Zeroizing::new(key))))
+    if bytes.is_empty() || bytes.len() % KEY_LEN != 0 {
+        return Err(RaftError::Key { path, why: "it is neither 32 bytes long nor sealed" });
+    }
+    Ok(Some(Lying::Clear(bytes)))
 }
 
-fn unsealed(dir: &Path, lying: Lying, node_key: Option<&NodeKey>) -> Result<Zeroizing<[u8; KEY_LEN]>, RaftError> {
+fn unsealed(dir: &Path, lying: Lying, node_key: Option<&NodeKey>) -> Result<Zeroizing<Vec<u8>>, RaftError> {
     let sealed = match lying {
         Lying::Clear(key) => return Ok(key),
         Lying::Sealed(sealed) => sealed,
     };
     let wrong = |why| RaftError::Key { path: path(dir), why };
     let node_key = node_key.ok_or(wrong("it is sealed, and this manager is not unlocked"))?;
-    let key = seal::open(node_key.as_bytes(), PURPOSE, &sealed)
-        .ok_or(wrong("it was sealed on another machine, or damaged"))?;
-    let key = key.as_slice().try_into().map_err(|_| wrong("what is sealed in it is not 32 bytes long"))?;
-    Ok(Zeroizing::new(key))
+    seal::open(node_key.as_bytes(), PURPOSE, &sealed).ok_or(wrong("it was sealed on another machine, or damaged"))
 }
 
-fn make(dir: &Path, node_key: Option<&NodeKey>) -> Result<DataKey, RaftError> {
+fn make(dir: &Path, node_key: Option<&NodeKey>) -> Result<Keys, RaftError> {
     if !list(&dir.join("wal"))?.is_empty() || !list(&dir.join("snap"))?.is_empty() {
         return Err(RaftError::Key { path: path(dir), why: "it is missing" });
     }
     let bytes = Zeroizing::new(random());
     match node_key {
-        Some(node_key) => write_file(dir, "key", &encode(&bytes, node_key))?,
+        Some(node_key) => write_file(dir, "key", &encode(&*bytes, node_key))?,
         None => write_file(dir, "key", &*bytes)?,
     }
-    Ok(DataKey::new(&bytes))
+    keys(dir, &*bytes)
 }
 
-fn encode(key: &[u8; KEY_LEN], node_key: &NodeKey) -> Vec<u8> {
+fn encode(key: &[u8], node_key: &NodeKey) -> Vec<u8> {
     let mut chance = [0; CHANCE_LEN];
     SystemRandom::new().fill(&mut chance).expect("the kernel's random source does not fail once it is up");
     [MAGIC.as_slice(), &seal::seal(node_key.as_bytes(), PURPOSE, chance, key)].concat()
@@ -156,6 +191,39 @@ mod tests {
         keep(dir, &node_key, false).unwrap();
         assert_eq!(bytes(dir), clear);
         drop(RaftDir::open(dir, Birth::Resume, Some(&node_key)).unwrap());
+    }
+
+    #[test]
+    fn what_lay_in_clear_is_replaced_when_it_is_sealed_and_stays_until_it_is_not_needed() {
+        let temp = tempfile::tempdir().unwrap();
+        let (dir, node_key) = (temp.path(), NodeKey::new([7; 32]));
+        drop(RaftDir::open(dir, Birth::Found, None).unwrap());
+        let first = bytes(dir);
+        let lies = |sealed: bool| {
+            let lying = read(dir).unwrap().unwrap();
+            assert_eq!(matches!(lying, Lying::Sealed(_)), sealed);
+            unsealed(dir, lying, Some(&node_key)).unwrap().to_vec()
+        };
+        assert!(replace(dir, &node_key).unwrap().unwrap().has_old());
+        let second = lies(true);
+        assert!(second.len() == 64 && second[32..] == first && second[..32] != first);
+        assert!(replace(dir, &node_key).unwrap().is_none(), "it is sealed");
+        keep(dir, &node_key, false).unwrap();
+        assert_eq!(lies(false), second);
+        replace(dir, &node_key).unwrap();
+        let third = lies(true);
+        assert!(third.len() == 96 && third[32..] == second);
+        assert!(!retire(dir, Some(&node_key)).unwrap().has_old());
+        assert_eq!(lies(true), third[..32]);
+        keep(dir, &node_key, false).unwrap();
+        retire(dir, Some(&node_key)).unwrap();
+        assert_eq!(lies(false), third[..32]);
+        for _ in 0..2 * KEYS_MAX {
+            replace(dir, &node_key).unwrap();
+            keep(dir, &node_key, false).unwrap();
+        }
+        assert_eq!(lies(false).len(), KEYS_MAX * KEY_LEN);
+        drop(RaftDir::open(dir, Birth::Resume, None).unwrap());
     }
 
     #[test]

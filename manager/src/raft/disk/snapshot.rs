@@ -5,12 +5,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use raft::eraftpb::SnapshotMetadata;
 
 use super::super::error::RaftError;
 use super::super::record::{self, Found, frame, framed_len, read_at};
-use super::super::seal::FileKey;
+use super::super::seal::{FileKey, Keys};
 use super::super::snapshot::{Frame, HEADER_LEN, Header, index_of, name};
 use super::{RaftDir, list, random, sync_dir};
 use crate::store::{Past, Rebuild, State};
@@ -41,7 +42,7 @@ fn write_file(dir: &RaftDir, path: &Path, about: &SnapshotMetadata, past: Past) 
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     let file = file.map_err(RaftError::file("create", path))?;
     let header = Header { index: about.index, salt: random() };
-    let key = dir.key.file_key(&header.salt);
+    let key = dir.keys().file_key(&header.salt);
     let frames = std::iter::once(Frame::About(about.clone())).chain(past.map(Frame::Chunk)).chain([Frame::End]);
     let bytes = write_frames(&file, &header, &key, frames).map_err(RaftError::file("write", path))?;
     file.sync_all().map_err(RaftError::file("sync", path))?;
@@ -126,6 +127,8 @@ pub(in super::super) struct Intake {
     path: PathBuf,
     out: BufWriter<File>,
     key: FileKey,
+    /// What the directory's files were under when it began.
+    keys: Arc<Keys>,
     index: u64,
     ordinal: u64,
     bytes: u64,
@@ -144,8 +147,9 @@ impl Intake {
         let header = Header { index, salt };
         let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
         out.write_all(&header.encode()).map_err(RaftError::file("write", &path))?;
-        let (key, bytes) = (dir.key.file_key(&header.salt), HEADER_LEN as u64);
-        Ok(Self { path, out, key, index, ordinal: 0, bytes, rebuild: Rebuild::default(), ended: false })
+        let (keys, bytes) = (dir.keys(), HEADER_LEN as u64);
+        let key = keys.file_key(&header.salt);
+        Ok(Self { path, out, key, keys, index, ordinal: 0, bytes, rebuild: Rebuild::default(), ended: false })
     }
 
     /// Takes the next frame.
@@ -167,15 +171,15 @@ impl Intake {
         Ok(())
     }
 
-    /// It is whole: makes it durable, though not yet under its name. Gives its path, state and size.
-    pub(in super::super) fn finish(mut self) -> Result<(PathBuf, State, u64), RaftError> {
+    /// It is whole: makes it durable, though not yet under its name. Gives its path, state and size, and what it is under.
+    pub(in super::super) fn finish(mut self) -> Result<(PathBuf, State, u64, Arc<Keys>), RaftError> {
         if !self.ended {
             return Err(self.damaged("it was cut short"));
         }
         let synced = self.out.flush().and_then(|()| self.out.get_ref().sync_all());
         synced.map_err(RaftError::file("write", &self.path))?;
         let state = std::mem::take(&mut self.rebuild).finish(self.index);
-        Ok((std::mem::take(&mut self.path), state, self.bytes))
+        Ok((std::mem::take(&mut self.path), state, self.bytes, Arc::clone(&self.keys)))
     }
 
     fn damaged(&self, why: &'static str) -> RaftError {
@@ -194,7 +198,8 @@ impl Drop for Intake {
 struct Reader {
     path: PathBuf,
     file: BufReader<File>,
-    key: FileKey,
+    /// One of these, until the first frame tells which.
+    keys: Vec<FileKey>,
     index: u64,
     offset: u64,
     ordinal: u64,
@@ -209,8 +214,8 @@ impl Reader {
         let read = file.read_exact(&mut bytes).ok();
         let header = read.and_then(|()| Header::decode(&bytes)).filter(|header| header.index == index);
         let damaged = || RaftError::Snapshot { path: path.clone(), offset: 0, why: "its header cannot be read" };
-        let key = dir.key.file_key(&header.ok_or_else(damaged)?.salt);
-        Ok(Self { path, file, key, index, offset: HEADER_LEN as u64, ordinal: 0 })
+        let keys = dir.keys().candidates(&header.ok_or_else(damaged)?.salt);
+        Ok(Self { path, file, keys, index, offset: HEADER_LEN as u64, ordinal: 0 })
     }
 
     fn read(mut self) -> Result<Loaded, RaftError> {
@@ -239,7 +244,12 @@ impl Reader {
         let Found::Record { body, next } = read_at(&bytes, 0, self.ordinal) else {
             return Err(self.damaged("a frame cannot be read"));
         };
-        let opened = self.key.open(self.ordinal, &mut bytes[body]).map(<[u8]>::to_vec);
+        if self.keys.len() > 1 {
+            let ordinal = self.ordinal;
+            self.keys.retain(|key| key.open(ordinal, &mut bytes[body.clone()].to_vec()).is_some());
+        }
+        let key = self.keys.first();
+        let opened = key.and_then(|key| key.open(self.ordinal, &mut bytes[body]).map(<[u8]>::to_vec));
         let opened = opened.ok_or_else(|| self.damaged("a frame was not written with this manager's key"))?;
         self.offset += next as u64;
         self.ordinal += 1;

@@ -25,6 +25,8 @@ const ZEROS: u64 = 1 << 20;
 struct Closed {
     path: PathBuf,
     last_index: u64,
+    /// It is under another key than files that are begun now.
+    is_old: bool,
 }
 
 /// The file that is written to.
@@ -39,6 +41,8 @@ struct Active {
     /// Zeros reach to here.
     zeroed: u64,
     last_index: u64,
+    /// As in [`Closed`].
+    is_old: bool,
 }
 
 /// The log's files.
@@ -86,9 +90,9 @@ impl Past {
     }
 
     fn add(&mut self, dir: &RaftDir, mut file: Recovered) -> Result<(), RaftError> {
-        let records = read(dir, &file)?;
+        let (records, is_old) = read(dir, &file)?;
         let last_index = records.iter().map(Saved::last_index).max().unwrap_or(0);
-        self.closed.push(Closed { path: file.path.clone(), last_index });
+        self.closed.push(Closed { path: file.path.clone(), last_index, is_old });
         self.next = file.header.first + records.len() as u64;
         self.saved.extend(records);
         file.bytes = Vec::new();
@@ -128,8 +132,20 @@ impl Wal {
     pub(in super::super) fn reopen(&mut self, dir: &RaftDir) -> Result<(), RaftError> {
         let active = Active::create(dir, self.active.sequence + 1, self.next)?;
         let before = std::mem::replace(&mut self.active, active);
-        self.closed.push(Closed { path: before.path, last_index: before.last_index });
+        self.closed.push(Closed { path: before.path, last_index: before.last_index, is_old: before.is_old });
         Ok(())
+    }
+
+    /// The same after the key was replaced.
+    pub(in super::super) fn reopen_anew(&mut self, dir: &RaftDir) -> Result<(), RaftError> {
+        self.active.is_old = true;
+        self.closed.iter_mut().for_each(|file| file.is_old = true);
+        self.reopen(dir)
+    }
+
+    /// Some of what is there is under an old key.
+    pub(in super::super) fn has_old(&self) -> bool {
+        self.active.is_old || self.closed.iter().any(|file| file.is_old)
     }
 
     /// How many files there are.
@@ -158,8 +174,8 @@ impl Active {
         bytes[..HEADER_LEN].copy_from_slice(&header.encode());
         file.write_all_at(&bytes, 0).and_then(|()| file.sync_all()).map_err(RaftError::file("write", &path))?;
         sync_dir(&dir.wal())?;
-        let key = dir.key.file_key(&header.salt);
-        Ok(Self { file, path, key, sequence, end: HEADER_LEN as u64, zeroed: ZEROS, last_index: 0 })
+        let key = dir.keys().file_key(&header.salt);
+        Ok(Self { file, path, key, sequence, end: HEADER_LEN as u64, zeroed: ZEROS, last_index: 0, is_old: false })
     }
 
     fn write(&mut self, record: &[u8]) -> Result<(), RaftError> {
@@ -212,16 +228,21 @@ fn recover(dir: &Path) -> Result<Vec<Recovered>, RaftError> {
     Ok(files)
 }
 
-/// Decrypts a file's records.
-fn read(dir: &RaftDir, file: &Recovered) -> Result<Vec<Saved>, RaftError> {
-    let key = dir.key.file_key(&file.header.salt);
+/// Decrypts a file's records. Also tells whether they are under an old key; one that has none is under no key yet.
+fn read(dir: &RaftDir, file: &Recovered) -> Result<(Vec<Saved>, bool), RaftError> {
+    let Some((ordinal, body)) = file.scan.records.first() else { return Ok((Vec::new(), false)) };
+    let opens = |key: &FileKey| key.open(*ordinal, &mut file.bytes[body.clone()].to_vec()).is_some();
+    let candidates = dir.keys().candidates(&file.header.salt);
+    let place = candidates.iter().position(opens).ok_or_else(|| dir.wrong_key())?;
+    let key = &candidates[place];
     let read = |(ordinal, body): &(u64, std::ops::Range<usize>)| {
         let mut bytes = file.bytes[body.clone()].to_vec();
         // The checksum was right, so this is what was written; it does not open because the key is another.
         let plain = key.open(*ordinal, &mut bytes).ok_or_else(|| dir.wrong_key())?;
         Saved::decode(plain).ok_or_else(|| RaftError::Damaged { path: file.path.clone(), offset: body.start })
     };
-    file.scan.records.iter().map(read).collect()
+    let records: Result<_, _> = file.scan.records.iter().map(read).collect();
+    Ok((records?, place > 0))
 }
 
 /// Cuts zeros and a torn write off the last file: it is never written to again, and small files are what many restarts leave.

@@ -130,8 +130,8 @@ fn write(dir: &RaftDir, message: Message, mut frames: mpsc::Receiver<Vec<u8>>) -
     while let Some(frame) = frames.blocking_recv() {
         intake.add(frame)?;
     }
-    let (path, state, bytes) = intake.finish()?;
-    Ok(Received { message, path, state: Box::new(state), bytes })
+    let (path, state, bytes, keys) = intake.finish()?;
+    Ok(Received { message, path, state: Box::new(state), bytes, keys })
 }
 
 /// A message of the library. `from`: who sent it, unless that is not known yet.

@@ -59,6 +59,8 @@ pub(super) struct Driver {
     pub(super) snapshotting: Option<JoinHandle<()>>,
     /// No snapshot is begun before: the last one failed.
     pub(super) snapshot_after: Instant,
+    /// The newest snapshot, or the one on its way, was begun under the key that files are begun under now.
+    pub(super) is_anew: bool,
     /// Leadership is not handed over before: it was tried.
     pub(super) stay_until: Instant,
     pub(super) options: Options,
@@ -96,6 +98,7 @@ impl Driver {
             snapshot_bytes,
             snapshotting: None,
             snapshot_after: now,
+            is_anew: false,
             stay_until: now,
             options,
             raft_id,

@@ -14,6 +14,7 @@ use super::driver::{Condition, Driver};
 use super::{Command, Snapshotted};
 use crate::raft::member::World;
 use crate::store::Past;
+use skep_proto::seal::NodeKey;
 
 /// Wait after a snapshot that failed: it will hardly go better at once.
 const SNAPSHOT_RETRY: Duration = Duration::from_secs(10);
@@ -29,7 +30,9 @@ impl Driver {
             files: self.shore.wal.files(),
             snapshot_bytes: self.snapshot_bytes,
         };
-        let wanted = since.is_due() || (log.wants_snapshot() && since.entries > 0);
+        let wanted = since.is_due()
+            || (log.wants_snapshot() && since.entries > 0)
+            || (applied.0 > 0 && self.is_under_an_old_key(since.entries));
         if self.snapshotting.is_some() || !wanted || Instant::now() < self.snapshot_after {
             return;
         }
@@ -41,7 +44,7 @@ impl Driver {
             drop(commands.blocking_send(Command::Snapshot(write(&dir, &about, past))));
         });
         match thread {
-            Ok(thread) => self.snapshotting = Some(thread),
+            Ok(thread) => (self.snapshotting, self.is_anew) = (Some(thread), true),
             Err(error) => self.snapshot_failed(&RaftError::Thread(error)),
         }
     }
@@ -50,10 +53,51 @@ impl Driver {
     pub(super) fn snapshotted(&mut self, result: Result<Snapshotted, RaftError>) {
         self.snapshotting = None;
         match result {
-            Ok(done) => self.compact(&done),
-            Err(error) => self.snapshot_failed(&error),
+            Ok(done) => {
+                self.compact(&done);
+                self.retire_keys();
+            }
+            Err(error) => {
+                self.is_anew = false;
+                self.snapshot_failed(&error);
+            }
         }
         self.report();
+    }
+
+    /// A snapshot puts an end to what is under an old key; another one if there were entries on their way meanwhile.
+    fn is_under_an_old_key(&self, entries: u64) -> bool {
+        self.shore.dir.keys().has_old() && (!self.is_anew || (entries > 0 && self.shore.wal.has_old()))
+    }
+
+    /// Has the key lie as it is wanted.
+    ///
+    /// # Errors
+    /// When the disk refuses. What was written then is read all the same, because the keys before lie there, too.
+    pub(super) fn keep_key(&mut self, node_key: &NodeKey, sealed: bool) -> Result<(), RaftError> {
+        if !self.shore.dir.keep_key(node_key, sealed)? {
+            return Ok(());
+        }
+        tracing::info!("the log's key lay in clear; another one takes its place");
+        self.is_anew = false;
+        let begun = self.shore.wal.reopen_anew(&self.shore.dir);
+        if let Err(error) = &begun {
+            self.go_read_only(error);
+        }
+        self.begin_snapshot();
+        begun
+    }
+
+    /// Old keys go with the last file that is under them.
+    fn retire_keys(&mut self) {
+        let is_needed = !self.is_anew || self.shore.wal.has_old();
+        if is_needed || !self.shore.dir.keys().has_old() {
+            return;
+        }
+        match self.shore.dir.retire_keys() {
+            Ok(()) => tracing::info!("everything of the log is under its new key"),
+            Err(error) => self.snapshot_failed(&error),
+        }
     }
 
     /// Forgets what the snapshot holds: in memory, then on disk. A record is appended first, so that term and vote are in a file that
@@ -64,7 +108,7 @@ impl Driver {
             Condition::ReadOnly { log, .. } => &mut **log,
         };
         // Meanwhile another member's snapshot may have come that holds more.
-        if done.index <= log.snapshot_about().index {
+        if done.index < log.snapshot_about().index {
             return;
         }
         log.compact(done.about.clone());

@@ -9,6 +9,7 @@ use std::time::Instant;
 use skep_proto::model::{Cluster, Meta};
 
 use super::*;
+use crate::raft::disk::{snapshot, wal};
 use crate::store::fixture::{node, node_id, service, task, task_id, transaction};
 use crate::store::{Change, ProposeError, Transaction};
 
@@ -260,4 +261,61 @@ async fn a_full_disk_makes_it_read_only_until_there_is_room_again() {
     let there: Vec<u128> = store.read().nodes().map(|node| node.id.bits()).collect();
     assert_eq!(there, [0, 3], "what was refused was not made");
     raft.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_key_that_lay_in_clear_opens_nothing_of_what_was_written_since_it_is_sealed() {
+    let temp = tempfile::tempdir().unwrap();
+    let (store, raft) = started(temp.path()).await;
+    store.propose(with_node(1)).await.unwrap();
+    let path = temp.path().join("key");
+    let clear = std::fs::read(&path).unwrap();
+    let node_key = NodeKey::new([7; 32]);
+    raft.handle().keep_key(node_key.clone(), true).await.unwrap();
+    store.propose(with_node(2)).await.unwrap();
+    // One key with what sealing adds, and no other beside it.
+    until(|| std::fs::metadata(&path).unwrap().len() == 68, "the old key to go").await;
+    store.propose(with_node(3)).await.unwrap();
+    raft.handle().keep_key(node_key.clone(), true).await.unwrap();
+    raft.shutdown().await;
+    let home = || Home { dir: temp.path().to_owned(), node_key: Some(node_key.clone()) };
+    let open = |home: Home| {
+        let (store, proposals) = Store::new();
+        let raft = Raft::start(home, Birth::Resume, store.clone(), proposals, (Options::default(), None));
+        raft.map(|raft| (store, raft))
+    };
+    let (store, raft) = open(home()).unwrap();
+    until(|| store.read().nodes().count() == 3, "all to be there").await;
+    raft.shutdown().await;
+    std::fs::write(&path, &clear).unwrap();
+    let dir = RaftDir::open(temp.path(), Birth::Resume, None).unwrap();
+    let refused = snapshot::read_newest(&dir).unwrap_err().to_string();
+    assert!(refused.contains("not written with this manager's key"), "{refused}");
+    let refused = wal::Past::read(&dir, true).unwrap_err().to_string();
+    assert!(refused.contains("not the one that wrote the log"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_change_of_key_that_was_cut_short_is_brought_to_its_end() {
+    let temp = tempfile::tempdir().unwrap();
+    let (store, raft) = started(temp.path()).await;
+    store.propose(with_node(1)).await.unwrap();
+    raft.shutdown().await;
+    let (path, node_key) = (temp.path().join("key"), NodeKey::new([7; 32]));
+    // The key is replaced, and everything else is yet to be done.
+    let dir = RaftDir::open(temp.path(), Birth::Resume, Some(&node_key)).unwrap();
+    assert!(dir.keep_key(&node_key, true).unwrap());
+    drop(dir);
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 100);
+    for _ in 0..2 {
+        let (store, proposals) = Store::new();
+        let home = Home { dir: temp.path().to_owned(), node_key: Some(node_key.clone()) };
+        let raft = Raft::start(home, Birth::Resume, store.clone(), proposals, (Options::default(), None)).unwrap();
+        until(|| store.read().node(node_id(1)).is_some(), "what was written before").await;
+        let mut leadership = raft.leadership();
+        leadership.wait_for(|leadership| leadership.is_leader).await.unwrap();
+        drop(store.propose(with_node(2)).await);
+        until(|| std::fs::metadata(&path).unwrap().len() == 68, "the old key to go").await;
+        raft.shutdown().await;
+    }
 }

@@ -1,10 +1,12 @@
 //! One round: take what waits, drive the member, and see to what follows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::super::disk::snapshot;
 use super::super::loss::Loss;
 use super::driver::{Condition, Driver};
 use super::{Command, Received};
@@ -83,6 +85,7 @@ impl Driver {
             Command::SnapshotSent { to, arrived } => {
                 self.with_member(|member| member.machine_mut().snapshot_sent(to, arrived));
             }
+            Command::KeepKey(node_key, sealed, reply) => drop(reply.send(self.keep_key(&node_key, sealed))),
             Command::Shutdown => {}
         }
         0
@@ -109,6 +112,10 @@ impl Driver {
     /// A snapshot is a round of its own, so that the file and the message about it cannot be taken for others'.
     fn receive(&mut self, received: Box<Received>) {
         self.drive();
+        if !Arc::ptr_eq(&received.keys, &self.shore.dir.keys()) {
+            // The old key goes soon. Whoever sent it sends it again, because this member goes on asking.
+            return snapshot::discard(&received.path);
+        }
         let message = received.message.clone();
         let from = message.from;
         self.shore.expect(received);
