@@ -1,12 +1,14 @@
 //! Certificates whose time is over, and a root that is replaced, with real daemons.
 
 use std::fs;
+use std::path::PathBuf;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
 
+use crate::locking::{end_on_the_way_in, unlock, until_replaced};
 use crate::support::{Machine, SOON, World, can_run, wait_for};
 
 fn root(machine: &Machine) -> String {
@@ -32,10 +34,23 @@ fn own_root() -> (CertificateParams, KeyPair) {
 
 /// Gives the machine's own key a certificate that was good until long ago.
 fn age(machine: &Machine, ou: &str, issuer: &Issuer<'_, KeyPair>, (node, cluster): (&str, &str)) {
-    let path = machine.data_dir().join("certificates/node.pem");
-    let pair = fs::read_to_string(&path).unwrap();
+    let key = clear_key(machine);
+    fs::write(pair(machine), format!("{key}{}", aged(&key, ou, issuer, (node, cluster)))).unwrap();
+}
+
+fn pair(machine: &Machine) -> PathBuf {
+    machine.data_dir().join("certificates/node.pem")
+}
+
+/// The machine's own key, which lies in clear.
+fn clear_key(machine: &Machine) -> String {
+    let pair = fs::read_to_string(pair(machine)).unwrap();
     let end = "-----END PRIVATE KEY-----\n";
-    let key = pair[..pair.find(end).unwrap() + end.len()].to_owned();
+    pair[..pair.find(end).unwrap() + end.len()].to_owned()
+}
+
+/// A certificate for that key that was good until long ago.
+fn aged(key: &str, ou: &str, issuer: &Issuer<'_, KeyPair>, (node, cluster): (&str, &str)) -> String {
     let mut params = CertificateParams::new(vec![node.to_owned(), ou.to_owned()]).unwrap();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, cluster);
@@ -43,8 +58,56 @@ fn age(machine: &Machine, ou: &str, issuer: &Issuer<'_, KeyPair>, (node, cluster
     params.distinguished_name.push(DnType::CommonName, node);
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     (params.not_before, params.not_after) = (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(2020, 4, 1));
-    let certificate = params.signed_by(&KeyPair::from_pem(&key).unwrap(), issuer).unwrap();
-    fs::write(&path, format!("{key}{}", certificate.pem())).unwrap();
+    params.signed_by(&KeyPair::from_pem(key).unwrap(), issuer).unwrap().pem()
+}
+
+/// Has the swarm trust a root whose key we have.
+fn with_own_root(manager: &Machine) -> Issuer<'static, KeyPair> {
+    let (params, key) = own_root();
+    let certificate = params.self_signed(&key).unwrap().pem();
+    let (cert_file, key_file) = (manager.scratch("ca.pem"), manager.scratch("ca.key"));
+    fs::write(&cert_file, &certificate).unwrap();
+    fs::write(&key_file, key.serialize_pem()).unwrap();
+    let (cert_file, key_file) = (cert_file.display().to_string(), key_file.display().to_string());
+    let shown = manager.skep(&["swarm", "ca", "--rotate", "--ca-cert", &cert_file, "--ca-key", &key_file]).ok();
+    assert_eq!((&shown, &root(manager)), (&certificate, &certificate));
+    Issuer::new(params, key)
+}
+
+/// Ids of the machine's node and of its cluster.
+fn ids(machine: &Machine) -> (String, String) {
+    let ids = machine.skep(&["info", "--format", "{{.Swarm.NodeID}} {{.Swarm.Cluster.ID}}"]).ok();
+    let (node, cluster) = ids.trim().split_once(' ').unwrap();
+    (node.to_owned(), cluster.to_owned())
+}
+
+#[test]
+fn a_locked_manager_that_was_off_for_longer_than_its_certificate_lives_wants_its_key_and_nothing_else() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new();
+    let (mut manager, worker) = (world.machine(), world.machine());
+    manager.init();
+    worker.join(&manager);
+    until_ready(&manager, 2);
+    let issuer = with_own_root(&manager);
+    let ((node, cluster), key) = (ids(&manager), clear_key(&manager));
+    // The certificate's key is the one that we have seen, and is sealed.
+    let stone = manager.data_dir().join("manager/key.tmp");
+    let unlock_key = end_on_the_way_in(&mut manager, &stone);
+    let sealed = fs::read_to_string(pair(&manager)).unwrap();
+    let (sealed, _) = sealed.split_once("-----BEGIN CERTIFICATE-----").unwrap();
+    let old = aged(&key, "swarm-manager", &issuer, (&node, &cluster));
+    fs::write(pair(&manager), format!("{sealed}{old}")).unwrap();
+    manager.start();
+    assert!(manager.skep(&["node", "ls"]).refused(1).contains("this manager is locked"));
+    unlock(&manager, &unlock_key).ok();
+    until_ready(&manager, 2);
+    assert!(manager.log().contains("this manager renewed its certificate by itself"), "{}", manager.log());
+    until_replaced(&manager);
+    assert!(!fs::read_to_string(pair(&manager)).unwrap().contains("BEGIN PRIVATE KEY"));
+    manager.skep(&["service", "create", "-d", "--replicas", "0", "--name", "there", "skep/hello"]).ok();
 }
 
 #[test]
@@ -58,24 +121,11 @@ fn a_swarm_that_was_off_for_longer_than_its_certificates_live_comes_back_by_itse
     worker.join(&manager);
     until_ready(&manager, 2);
     manager.skep(&["service", "create", "--name", "web", "--replicas", "4", "skep/hello"]).ok();
-    let (params, key) = own_root();
-    let certificate = params.self_signed(&key).unwrap().pem();
-    let (cert_file, key_file) = (manager.scratch("ca.pem"), manager.scratch("ca.key"));
-    fs::write(&cert_file, &certificate).unwrap();
-    fs::write(&key_file, key.serialize_pem()).unwrap();
-    let (cert_file, key_file) = (cert_file.display().to_string(), key_file.display().to_string());
-    let shown = manager.skep(&["swarm", "ca", "--rotate", "--ca-cert", &cert_file, "--ca-key", &key_file]).ok();
-    assert_eq!((&shown, &root(&manager)), (&certificate, &certificate));
-    let ids = |machine: &Machine| {
-        let ids = machine.skep(&["info", "--format", "{{.Swarm.NodeID}} {{.Swarm.Cluster.ID}}"]).ok();
-        let (node, cluster) = ids.trim().split_once(' ').unwrap();
-        (node.to_owned(), cluster.to_owned())
-    };
+    let issuer = with_own_root(&manager);
     let ((first, cluster), (second, _)) = (ids(&manager), ids(&worker));
     let before = (manager.container_pids(), worker.container_pids());
     manager.stop();
     worker.stop();
-    let issuer = Issuer::new(params, key);
     age(&manager, "swarm-manager", &issuer, (&first, &cluster));
     age(&worker, "swarm-worker", &issuer, (&second, &cluster));
     worker.start();

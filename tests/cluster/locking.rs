@@ -41,7 +41,7 @@ fn key(machine: &Machine) -> String {
     machine.skep(&["swarm", "unlock-key", "-q"]).ok().trim().to_owned()
 }
 
-fn unlock(machine: &Machine, key: &str) -> Said {
+pub(crate) fn unlock(machine: &Machine, key: &str) -> Said {
     machine.skep_with(&["swarm", "unlock"], key.as_bytes())
 }
 
@@ -194,7 +194,7 @@ fn key_files(machine: &Machine) -> [PathBuf; 3] {
 
 /// Switches autolock on, and ends the daemon when it has got as far as where `stone` lies, which nothing can be written over. Gives the
 /// unlock key.
-fn end_on_the_way_in(machine: &mut Machine, stone: &Path) -> String {
+pub(crate) fn end_on_the_way_in(machine: &mut Machine, stone: &Path) -> String {
     fs::create_dir(stone).unwrap();
     let key = std::thread::scope(|scope| {
         let switching = scope.spawn(|| machine.skep(&["swarm", "update", "--autolock"]));
@@ -213,7 +213,7 @@ fn end_on_the_way_in(machine: &mut Machine, stone: &Path) -> String {
 }
 
 /// The machine's key has been replaced since it lay in clear.
-fn until_replaced(machine: &Machine) {
+pub(crate) fn until_replaced(machine: &Machine) {
     let pair = machine.data_dir().join("certificates/node.pem");
     wait_for("another TLS key", SOON, || (!fs::read_to_string(&pair).unwrap().contains("Lay-In-Clear")).then_some(()));
 }
@@ -364,4 +364,35 @@ fn a_survivor_that_goes_on_alone_stays_locked_and_who_comes_back_follows_it() {
 fn unlock_id(machine: &Machine, key: &str) -> bool {
     let id = lies_under(machine);
     machine.skep(&["swarm", "unlock-key", "-q", "--id", &id]).out.trim() == key
+}
+
+#[test]
+fn a_backup_of_locked_managers_is_restored_locked_and_with_the_same_key() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new();
+    let mut first = world.machine();
+    first.skep(&["swarm", "init", "--autolock", "--advertise-addr", &first.address]).ok();
+    first.skep(&["service", "create", "-d", "--replicas", "0", "--name", "there", "skep/hello"]).ok();
+    let (unlock_key, file) = (key(&first), first.scratch("backup").display().to_string());
+    let recovery = first.scratch("recovery");
+    fs::write(&recovery, first.skep(&["backup", "-q", &file]).ok()).unwrap();
+    first.kill();
+    let mut fresh = world.machine();
+    let said = fresh.skep(&["restore", "--key-file", &recovery.display().to_string(), &file]).ok();
+    assert!(!said.contains(&unlock_key[9..]), "{said}");
+    assert_eq!(holding(&fresh, &[CLEAR, unlock_key.as_bytes()]), Vec::<PathBuf>::new(), "it never lay there in clear");
+    restart(&mut fresh);
+    assert_eq!(state(&fresh), "locked");
+    unlock(&fresh, &unlock_key).ok();
+    until_listed(&fresh, "m2 Ready Leader");
+    assert_eq!(fresh.column(&["service", "ls"], "{{.Name}}"), ["there"]);
+    // The old manager is told as soon as it can hear: it is locked until then.
+    first.start();
+    assert_eq!(state(&first), "locked");
+    unlock(&first, &unlock_key).ok();
+    until_listed(&fresh, "m1 Ready Reachable");
+    assert_eq!(holding(&first, &[CLEAR]), Vec::<PathBuf>::new());
+    assert!(unlock_id(&first, &unlock_key) && unlock_id(&fresh, &unlock_key));
 }
