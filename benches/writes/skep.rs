@@ -4,14 +4,17 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use hyper_util::rt::TokioIo;
-use skep_proto::model::{Mode, ServiceName, ServiceSpec, TaskSpec};
 use skep_proto::pb;
 use skep_proto::pb::control_client::ControlClient;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
 
 #[derive(Clone)]
-pub(crate) struct Writer(ControlClient<Channel>);
+pub(crate) struct Writer {
+    control: ControlClient<Channel>,
+    /// All but its name.
+    spec: pb::ServiceSpec,
+}
 
 impl Writer {
     pub(crate) async fn new(socket: &str) -> anyhow::Result<Self> {
@@ -21,22 +24,24 @@ impl Writer {
             async move { UnixStream::connect(path).await.map(TokioIo::new) }
         });
         let channel = Endpoint::from_static("http://skep").connect_with_connector(connector).await;
-        Ok(Self(ControlClient::new(channel.with_context(|| format!("connect to {socket}"))?)))
+        let control = ControlClient::new(channel.with_context(|| format!("connect to {socket}"))?);
+        Ok(Self { control, spec: spec() })
     }
 
     pub(crate) async fn write(&mut self, key: String) -> anyhow::Result<()> {
-        let mut task = TaskSpec::default();
-        task.container.image = "skep/hello".to_owned();
-        let spec = ServiceSpec {
-            name: ServiceName::new(key)?,
-            labels: [("value".to_owned(), "x".repeat(super::etcd::VALUE_BYTES))].into(),
-            task,
-            mode: Mode::Replicated { replicas: 0 },
-            ports: Vec::new(),
-            update: Default::default(),
-            min_available: Default::default(),
-        };
-        self.0.create_service(pb::CreateServiceRequest { spec: Some((&spec).into()) }).await?;
+        let spec = pb::ServiceSpec { name: key, ..self.spec.clone() };
+        self.control.create_service(pb::CreateServiceRequest { spec: Some(spec) }).await?;
         Ok(())
+    }
+}
+
+fn spec() -> pb::ServiceSpec {
+    let container = pb::ContainerSpec { image: "skep/hello".to_owned(), ..pb::ContainerSpec::default() };
+    let task = pb::TaskSpec { container: Some(container), ..pb::TaskSpec::default() };
+    pb::ServiceSpec {
+        labels: [("value".to_owned(), "x".repeat(super::etcd::VALUE_BYTES))].into(),
+        task: Some(task),
+        mode: Some(pb::service_spec::Mode::Replicated(pb::Replicated { replicas: 0 })),
+        ..pb::ServiceSpec::default()
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use skep_manager::store::{Change, Placed, Reported, State, Touched, Transaction};
 use skep_proto::model::{
     Availability, DesiredState, Meta, MinAvailable, Mode, Moment, Node, NodeDescription, NodeId, NodeRole, NodeSpec,
-    NodeState, NodeStatus, Seed, Service, ServiceId, ServiceName, ServiceSpec, Slot, Task, TaskId, TaskSpec, TaskState,
+    NodeState, NodeStatus, Seed, ServiceId, ServiceName, ServiceSpec, Slot, Task, TaskId, TaskSpec, TaskState,
     TaskStatus, UpdateConfig,
 };
 
@@ -39,7 +39,7 @@ impl Bench {
     }
 
     fn create(&mut self, service: ServiceId) -> (Vec<TaskId>, Duration) {
-        self.apply(vec![Change::CreateService(Box::new(self::service(service)))]);
+        self.apply(vec![self::service(service)]);
         let ids: Vec<TaskId> = (0..PER_SERVICE).map(|_| TaskId::new(self.seed.draw())).collect();
         let tasks = ids.iter().zip(1..).map(|(&id, slot)| Change::CreateTask(Box::new(task(id, service, slot))));
         let took = self.apply(tasks.collect());
@@ -84,7 +84,7 @@ fn node(id: NodeId) -> Node {
     }
 }
 
-fn service(id: ServiceId) -> Service {
+fn service(id: ServiceId) -> Change {
     let spec = ServiceSpec {
         name: ServiceName::new(format!("s{id}")).unwrap(),
         labels: BTreeMap::new(),
@@ -94,17 +94,7 @@ fn service(id: ServiceId) -> Service {
         update: UpdateConfig::default(),
         min_available: MinAvailable::default(),
     };
-    Service {
-        id,
-        meta: Meta::default(),
-        spec,
-        spec_version: 1,
-        previous_spec: None,
-        ports: vec![],
-        revisions: BTreeMap::new(),
-        removing: false,
-        update_status: None,
-    }
+    Change::CreateService { service: id, spec: Box::new(spec) }
 }
 
 fn task(id: TaskId, service: ServiceId, slot: u32) -> Task {

@@ -13,7 +13,7 @@ use skep_manager::store::{Change, State, Touched, Transaction};
 use skep_manager::{orchestrator, scheduler};
 use skep_proto::model::{
     Availability, Constraint, Meta, MinAvailable, Mode, Moment, Node, NodeDescription, NodeId, NodeRole, NodeSpec,
-    NodeState, NodeStatus, Resources, Seed, Service, ServiceId, ServiceName, ServiceSpec, TaskSpec, UpdateConfig,
+    NodeState, NodeStatus, Resources, Seed, ServiceId, ServiceName, ServiceSpec, TaskSpec, UpdateConfig,
 };
 
 const RUNS: usize = 5;
@@ -108,7 +108,7 @@ impl Bench {
 
     fn create(&mut self, shape: &Shape, number: u32) -> ServiceId {
         let id = ServiceId::new(self.seed.draw());
-        let change = Change::CreateService(Box::new(service(id, shape, number)));
+        let change = service(id, shape, number);
         self.apply(vec![Transaction { changes: vec![change], at: Moment(1) }]);
         id
     }
@@ -177,7 +177,7 @@ fn node(number: u32) -> Change {
     }))
 }
 
-fn service(id: ServiceId, shape: &Shape, number: u32) -> Service {
+fn service(id: ServiceId, shape: &Shape, number: u32) -> Change {
     let constraint = |key: &str, equal, value: &str| Constraint { key: key.to_owned(), equal, value: value.to_owned() };
     let reservations = Resources { nano_cpus: 10_000_000, memory_bytes: 64 << 20, pids: 0 };
     let mut task = TaskSpec { reservations, ..TaskSpec::default() };
@@ -197,15 +197,5 @@ fn service(id: ServiceId, shape: &Shape, number: u32) -> Service {
         update: UpdateConfig::default(),
         min_available: MinAvailable::default(),
     };
-    Service {
-        id,
-        meta: Meta::default(),
-        spec,
-        spec_version: 1,
-        previous_spec: None,
-        ports: Vec::new(),
-        revisions: BTreeMap::new(),
-        removing: false,
-        update_status: None,
-    }
+    Change::CreateService { service: id, spec: Box::new(spec) }
 }

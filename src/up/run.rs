@@ -18,6 +18,7 @@ use super::plan::{self, BRIDGE, Node, Place, Plan, TABLE};
 use super::{daemon, namespace};
 use crate::cli::connect::Daemon;
 use crate::cli::list::collect;
+use crate::cli::service;
 use crate::cli::wait::{self, WaitFlags};
 use crate::daemon::disk;
 use crate::daemon::run::leave_no_trace;
@@ -277,13 +278,12 @@ async fn wait_for_nodes(plan: &Plan, manager: &Daemon) -> anyhow::Result<()> {
 
 /// Deploys the service unless it is there.
 async fn deploy(plan: &Plan, manager: &Daemon) -> anyhow::Result<pb::Service> {
-    let there = manager.control().get_service(pb::RefRequest { r#ref: SERVICE.to_owned() }).await;
-    if let Ok(reply) = there {
-        return reply.into_inner().service.context("read the service");
+    if let Ok(there) = service::get(manager, SERVICE).await {
+        return Ok(there);
     }
-    let spec = hello_spec(free_port(plan));
-    let created = manager.control().create_service(pb::CreateServiceRequest { spec: Some(spec) }).await?;
-    created.into_inner().service.context("read the service")
+    let request = pb::CreateServiceRequest { spec: Some(hello_spec(free_port(plan))) };
+    manager.control().create_service(request).await?;
+    service::get(manager, SERVICE).await
 }
 
 /// A port that nobody on this machine listens on; nodes in namespaces have all of them.

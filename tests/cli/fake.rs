@@ -169,11 +169,11 @@ impl Control for Answers {
     async fn create_service(
         &self,
         request: Request<pb::CreateServiceRequest>,
-    ) -> Result<Response<pb::ServiceReply>, Status> {
+    ) -> Result<Response<pb::CreateServiceReply>, Status> {
         let spec = request.into_inner().spec.unwrap_or_default();
         let made = service(&spec.name.clone(), Some(spec));
         self.table().services.insert(name(&made), made.clone());
-        Ok(reply(made))
+        Ok(Response::new(pb::CreateServiceReply { meta: made.meta, warnings: Vec::new() }))
     }
 
     async fn update_service(

@@ -8,7 +8,7 @@ use skep_manager::group::Group;
 use skep_manager::store::{Change, State};
 use skep_proto::model::{
     Availability, Constraint, Meta, Mode, Moment, Node, NodeDescription, NodeId, NodeRole, NodeSpec, NodeState,
-    NodeStatus, PortConfig, Protocol, PublishMode, Service, ServiceId, ServiceSpec, UpdateConfig,
+    NodeStatus, PortConfig, Protocol, PublishMode, ServiceId, ServiceSpec, UpdateConfig,
 };
 
 use super::time::Us;
@@ -112,7 +112,7 @@ pub(crate) fn change(ask: &Ask, state: &State, group: &Group) -> Result<Change, 
     match ask {
         Ask::Create(id, spec) => {
             validate::service(spec).map_err(|_| Answer::Failed)?;
-            Ok(Change::CreateService(Box::new(new_service(*id, (**spec).clone()))))
+            Ok(Change::CreateService { service: *id, spec: spec.clone() })
         }
         Ask::Scale(id, _) | Ask::Edit(id, _) => {
             let service = state.service(*id).filter(|service| !service.removing).ok_or(refused.clone())?;
@@ -158,20 +158,6 @@ fn apply(edit: &Edit, spec: &mut ServiceSpec) {
         Edit::HostPort(0) => spec.ports.clear(),
         Edit::HostPort(number) => spec.ports = vec![port(*number, PublishMode::Host)],
         Edit::Max(max) => spec.task.placement.max_replicas_per_node = *max,
-    }
-}
-
-fn new_service(id: ServiceId, spec: ServiceSpec) -> Service {
-    Service {
-        id,
-        meta: Meta::default(),
-        spec,
-        spec_version: 1,
-        previous_spec: None,
-        ports: Vec::new(),
-        revisions: BTreeMap::new(),
-        removing: false,
-        update_status: None,
     }
 }
 

@@ -20,5 +20,5 @@ mod run;
 mod turn;
 
 pub use plan::{Plan, plan, waiting};
-pub use run::run;
+pub use run::{TOPICS, run};
 pub use turn::{FULL_SCAN_EVERY, RETRY_AFTER, Turn};

@@ -7,12 +7,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::turn::{RETRY_AFTER, Turn};
-use crate::store::{ProposeError, Store, Touched};
+use crate::store::{ProposeError, Store, Topics, Touched};
 use crate::sys;
+
+/// What the loop is woken for.
+pub const TOPICS: Topics = Topics { services: true, ..Topics::NONE };
 
 /// Gives out published ports until this manager leads no more or is told to stop.
 pub async fn run(store: Store, shutdown: CancellationToken) {
-    let mut subscription = store.subscribe();
+    let mut subscription = store.subscribe_to(TOPICS);
     let mut due = Instant::now();
     info!("allocator started");
     loop {

@@ -12,7 +12,7 @@ use super::batch::{Batch, Input, Told};
 use super::keeper::{Effect, Event, Keeper, Settings};
 use super::registry::Line;
 use super::service::{Desk, Dispatcher};
-use crate::store::{ProposeError, Subscription};
+use crate::store::{ProposeError, Subscription, Topics};
 use crate::sys;
 
 /// Reports and node states that wait for the next proposal. At the bound sessions stop reading, see [`super`].
@@ -109,6 +109,9 @@ fn fill(batch: &mut Batch, waiting: &mut mpsc::Receiver<Input>) {
     }
 }
 
+/// What the keeper looks at.
+pub const TOPICS: Topics = Topics { nodes: true, cluster: true, ..Topics::NONE };
+
 /// The loop around the machine that keeps the nodes' states.
 struct Keeping {
     dispatcher: Dispatcher,
@@ -120,7 +123,7 @@ struct Keeping {
 
 impl Keeping {
     fn new(dispatcher: Dispatcher, inputs: mpsc::Sender<Input>) -> Self {
-        let subscription = dispatcher.store.subscribe();
+        let subscription = dispatcher.store.subscribe_to(TOPICS);
         let keeper = Keeper::new(&dispatcher.store.read(), dispatcher.clock.now(), dispatcher.before);
         let settings = watch::Sender::new(keeper.settings().clone());
         Self { dispatcher, keeper, subscription, inputs, settings }

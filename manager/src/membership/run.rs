@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{Plan, Step, plan};
-use crate::store::{Store, Subscription, Transaction};
+use crate::store::{Store, Topics, Transaction};
 use crate::sys;
 use crate::sys::Consensus;
 
@@ -19,9 +19,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Wait after a step that came to nothing: somebody else wrote, or leadership is in question.
 const RETRY: Duration = Duration::from_millis(100);
 
+/// Tasks come and go by the thousand and make no manager.
+pub(super) const TOPICS: Topics = Topics { nodes: true, ..Topics::NONE };
+
 /// Makes the group what the state wants it to be, until `stop`.
 pub async fn run(store: Store, consensus: Arc<dyn Consensus>, stop: CancellationToken) {
-    let mut subscription = store.subscribe();
+    let mut subscription = store.subscribe_to(TOPICS);
     let mut group = consensus.group();
     let mut said = Vec::new();
     loop {
@@ -41,21 +44,11 @@ pub async fn run(store: Store, consensus: Arc<dyn Consensus>, stop: Cancellation
         };
         tokio::select! {
             () = stop.cancelled() => return,
-            () = nodes_change(&mut subscription), if wait.is_none() => {}
+            _ = subscription.touched(), if wait.is_none() => {}
             changed = group.changed(), if wait.is_none() => if changed.is_err() { return },
             () = tokio::time::sleep(pause) => {}
         }
         if stop.is_cancelled() {
-            return;
-        }
-    }
-}
-
-/// Waits until a node's record changed. Tasks come and go by the thousand and make no manager.
-async fn nodes_change(subscription: &mut Subscription) {
-    loop {
-        let touched = subscription.touched().await;
-        if touched.all || !touched.nodes.is_empty() {
             return;
         }
     }

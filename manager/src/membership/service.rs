@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::error::MembershipError;
 use super::record::{joined, leaving, seat};
+use super::run::TOPICS;
 use crate::caller::{Caller, CallerError, Identity, Peer};
 use crate::group::Group;
 use crate::net::Dialer;
@@ -147,7 +148,7 @@ impl MembershipService {
 
     /// Waits until the loop has made it so.
     async fn until(&self, is_so: impl Fn(&Group, &State) -> bool) -> Result<(), MembershipError> {
-        let (mut group, mut subscription) = (self.consensus.group(), self.store.subscribe());
+        let (mut group, mut subscription) = (self.consensus.group(), self.store.subscribe_to(TOPICS));
         let waiting = async {
             loop {
                 if is_so(&group.borrow_and_update(), &self.store.read()) {

@@ -48,6 +48,6 @@ pub use agenda::{FULL_SCAN_EVERY, REST_FACTOR, REST_FROM};
 pub use courtesy::PLACE_TIME_MAX;
 pub use plan::{CHANGES_MAX, PROPOSED_MAX, Plan, REASONS_MAX, plan};
 pub use reaper::{ORPHANED_AFTER, plan_nodes};
-pub use run::run;
+pub use run::{TOPICS, run};
 pub use slot::STOP_MARGIN;
 pub use turn::{Look, Planner, Proposal, RETRY_AFTER, Turn};

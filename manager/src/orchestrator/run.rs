@@ -7,12 +7,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::turn::{Planner, Proposal, RETRY_AFTER};
-use crate::store::{ProposeError, Store};
+use crate::store::{ProposeError, Store, Topics};
 use crate::sys::{SteadyClock, seed};
+
+/// What the loop is woken for.
+pub const TOPICS: Topics = Topics { services: true, nodes: true, cluster: true, ..Topics::NONE };
 
 /// Keeps services as their specs say until this manager leads no more or is told to stop.
 pub async fn run(store: Store, shutdown: CancellationToken) {
-    let mut subscription = store.subscribe();
+    let mut subscription = store.subscribe_to(TOPICS);
     let mut planner = Planner::default();
     let mut clock = SteadyClock::start();
     info!("orchestrator started");

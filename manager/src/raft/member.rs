@@ -12,7 +12,7 @@ use super::pending::{Pending, answer};
 use super::reads::Reads;
 use super::saved::Saved;
 use crate::group::{ChangeError, Group, Leadership, MemberChange};
-use crate::store::{Outcome, Proposal, ProposeError, Refusal, State, Store, codec};
+use crate::store::{Outcome, Proposal, ProposeError, Refusal, State, Store, Touched, codec};
 
 /// Largest entry: some 500,000 placements. A larger change is to be made in steps.
 const ENTRY_BYTES_MAX: usize = 32 << 20;
@@ -50,6 +50,8 @@ pub(super) struct Member {
     change: Option<(u64, u64, ChangeReply)>,
     /// Index and term of the last applied entry.
     applied: (u64, u64),
+    /// Whom the entries concern that are being applied: they are woken once for all of them.
+    touched: Touched,
     /// What could not be read of a committed entry: for the log.
     unread: Option<(u64, String)>,
 }
@@ -58,7 +60,8 @@ impl Member {
     /// The member with that id, whose state has everything up to `applied`.
     pub(super) fn new(id: u64, machine: Machine, store: Store, applied: (u64, u64)) -> Self {
         let (pending, reads) = (Pending::default(), Reads::default());
-        Self { machine, store, id, pending, reads, change: None, applied, unread: None }
+        let touched = Touched::default();
+        Self { machine, store, id, pending, reads, change: None, applied, touched, unread: None }
     }
 
     /// The machine.
@@ -78,6 +81,7 @@ impl Member {
 
     /// What is durable, for a new member; whoever waits is told why.
     pub(super) fn into_log(mut self, error: &ProposeError) -> Log {
+        self.store.note_sole(false);
         self.fail(error);
         self.machine.into_log()
     }
@@ -135,6 +139,7 @@ impl Member {
         if !self.machine.leads() {
             self.fail(&ProposeError::NotLeader);
         }
+        self.store.note_sole(self.machine.is_alone() && self.leadership().is_leader);
         Ok(())
     }
 
@@ -159,6 +164,7 @@ impl Member {
         let done = self.machine.finish(turn);
         world.send(done.messages);
         done.committed.iter().for_each(|entry| self.apply(entry));
+        self.store.publish(&std::mem::take(&mut self.touched));
         self.machine.applied();
         self.reads.open(self.applied.0);
         Ok(())
@@ -194,7 +200,8 @@ impl Member {
         });
         let refused: Vec<Option<Refusal>> = transactions.iter().map(|one| one.as_ref().err().cloned()).collect();
         let known: Vec<_> = transactions.into_iter().filter_map(Result::ok).collect();
-        let mut outcomes = self.store.apply(entry.index, &known).into_iter();
+        let outcomes = self.store.apply_quietly(entry.index, &known, &mut self.touched);
+        let mut outcomes = outcomes.into_iter();
         let outcome = |refused: Option<Refusal>| match refused {
             Some(refusal) => Err(refusal),
             None => outcomes.next().expect("each transaction has an outcome"),
@@ -205,7 +212,7 @@ impl Member {
     fn apply_change(&mut self, entry: &Entry) -> Vec<Outcome> {
         let change = ConfChange::parse_from_bytes(&entry.data);
         let made = change.is_ok_and(|change| self.machine.apply_change(&change));
-        self.store.apply(entry.index, &[]);
+        self.store.apply_quietly(entry.index, &[], &mut self.touched);
         match self.change.take() {
             Some((index, term, reply)) if (index, term) == (entry.index, entry.term) => {
                 reply_to(reply, if made { Ok(()) } else { Err(ChangeError::Busy) });

@@ -50,16 +50,25 @@ impl Header {
 
 /// A record ready to be written.
 pub(super) fn frame(ordinal: u64, body: &[u8]) -> Vec<u8> {
-    let len = u32::try_from(body.len()).expect("a body is at most 64 MiB");
     let mut record = Vec::with_capacity(framed_len(body.len()));
-    record.extend(len.to_le_bytes());
-    record.extend(crc32fast::hash(body).to_le_bytes());
-    record.extend(ordinal.to_le_bytes());
-    record.extend(crc32fast::hash(&record).to_le_bytes());
-    record.extend([0; 4]);
+    record.extend([0; HEADER_LEN]);
     record.extend(body);
-    record.resize(framed_len(body.len()), 0);
+    finish(ordinal, &mut record);
     record
+}
+
+/// Makes a record of a body that stands behind room for its header.
+pub(super) fn finish(ordinal: u64, record: &mut Vec<u8>) {
+    let (header, body) = record.split_at_mut(HEADER_LEN);
+    let len = u32::try_from(body.len()).expect("a body is at most 64 MiB");
+    header[..4].copy_from_slice(&len.to_le_bytes());
+    header[4..8].copy_from_slice(&crc32fast::hash(body).to_le_bytes());
+    header[8..16].copy_from_slice(&ordinal.to_le_bytes());
+    let checksum = crc32fast::hash(&header[..16]);
+    header[16..20].copy_from_slice(&checksum.to_le_bytes());
+    header[20..].fill(0);
+    let len = framed_len(body.len());
+    record.resize(len, 0);
 }
 
 /// Bytes that a body takes in a file.

@@ -21,9 +21,14 @@ impl Saved {
     /// As it is sealed.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        write(&mut bytes, &self.hard_state);
-        self.entries.iter().for_each(|entry| write(&mut bytes, entry));
+        self.encode_into(&mut bytes);
         bytes
+    }
+
+    /// The same behind what is there.
+    pub(super) fn encode_into(&self, bytes: &mut Vec<u8>) {
+        write(bytes, &self.hard_state);
+        self.entries.iter().for_each(|entry| write(bytes, entry));
     }
 
     /// Reads it back; `None` when it is not of this form.

@@ -75,9 +75,13 @@ impl Keys {
 impl FileKey {
     /// Seals a body in place.
     pub(super) fn seal(&self, ordinal: u64, body: &mut Vec<u8>) {
-        self.0
-            .seal_in_place_append_tag(nonce(ordinal), Aad::empty(), body)
-            .expect("a body is far below what GCM takes");
+        self.seal_from(0, ordinal, body);
+    }
+
+    /// Seals in place what stands from an offset on.
+    pub(super) fn seal_from(&self, from: usize, ordinal: u64, bytes: &mut Vec<u8>) {
+        let sealed = self.0.seal_in_place_separate_tag(nonce(ordinal), Aad::empty(), &mut bytes[from..]);
+        bytes.extend(sealed.expect("a body is far below what GCM takes").as_ref());
     }
 
     /// Opens a body in place; `None` when it was sealed with another key or ordinal, or changed.

@@ -33,5 +33,5 @@ mod tests;
 mod turn;
 
 pub use plan::{Group, PLACED_MAX, Plan, plan};
-pub use run::run;
+pub use run::{TOPICS, run};
 pub use turn::{FULL_SCAN_EVERY, Placer, RETRY_AFTER, Turn};

@@ -9,12 +9,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::turn::{Placer, RETRY_AFTER, Turn};
-use crate::store::{ProposeError, Store};
+use crate::store::{ProposeError, Store, Topics};
 use crate::sys::{SteadyClock, seed};
+
+/// What the loop is woken for.
+pub const TOPICS: Topics = Topics { scheduling: true, nodes: true, ..Topics::NONE };
 
 /// Gives waiting tasks their nodes until this manager leads no more or is told to stop.
 pub async fn run(store: Store, shutdown: CancellationToken) {
-    let mut subscription = store.subscribe();
+    let mut subscription = store.subscribe_to(TOPICS);
     let mut placer = Placer::default();
     let mut clock = SteadyClock::start();
     let mut due = Instant::now();

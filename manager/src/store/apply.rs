@@ -107,7 +107,7 @@ impl<'a> Work<'a> {
                 self.set_node_status(*node, status, description.as_deref())
             }
             Change::RemoveNode { node, if_version } => self.remove_node(*node, *if_version),
-            Change::CreateService(service) => self.create_service(service),
+            Change::CreateService { service, spec } => self.create_service(*service, spec),
             Change::UpdateService { service, if_version, spec } => self.update_service(*service, *if_version, spec),
             Change::RemoveService { service, if_version } => self.remove_service(*service, *if_version),
             Change::SetServicePorts { service, if_version, ports } => {

@@ -1,7 +1,7 @@
 //! What may be proposed. Everything that needed a clock, chance or a choice was settled before.
 
 use skep_proto::model::{
-    Cluster, DesiredState, Moment, Node, NodeDescription, NodeId, NodeSpec, NodeStatus, PortConfig, Service, ServiceId,
+    Cluster, DesiredState, Moment, Node, NodeDescription, NodeId, NodeSpec, NodeStatus, PortConfig, ServiceId,
     ServiceSpec, Task, TaskId, TaskStatus, TokenText, UpdateStatus,
 };
 
@@ -50,7 +50,12 @@ pub enum Change {
         if_version: u64,
     },
     /// Refused when the name or a published port is taken.
-    CreateService(Box<Service>),
+    CreateService {
+        /// The new service.
+        service: ServiceId,
+        /// What is wanted; the rest of a new service follows from it.
+        spec: Box<ServiceSpec>,
+    },
     /// A new spec: `spec_version` grows, the old spec becomes `previous_spec`. Refused when name or mode differ, or a port is taken.
     UpdateService {
         /// The service.

@@ -4,12 +4,10 @@
 //! because a value did not survive the way. A change that this version does not know refuses its transaction; it cannot be passed over,
 //! because the rest of the transaction may rely on it.
 
-use std::sync::Arc;
-
 use prost::Message;
 
 use skep_proto::convert::{ConvertError, required};
-use skep_proto::model::{NodeId, Revision, Service, ServiceId, TaskId, TokenText};
+use skep_proto::model::{NodeId, ServiceId, ServiceSpec, TaskId, TokenText};
 use skep_proto::pb::{self, change::Change as Wire};
 
 use super::change::{Change, Placed, Reported, Transaction};
@@ -65,7 +63,7 @@ impl From<&Change> for Wire {
                 description: description.as_deref().map(Into::into),
             }),
             Change::RemoveNode { node, if_version } => Self::RemoveNode(reference(node.to_bytes(), *if_version)),
-            Change::CreateService(service) => Self::CreateService((&whole(service)).into()),
+            Change::CreateService { service, spec } => Self::CreateService(create_service(*service, spec)),
             Change::UpdateService { service, if_version, spec } => Self::UpdateService(pb::ServiceUpdate {
                 r#ref: refer(service.to_bytes(), *if_version),
                 spec: Some((&**spec).into()),
@@ -108,7 +106,7 @@ impl TryFrom<Wire> for Change {
             Wire::RemoveNode(node) => {
                 Self::RemoveNode { node: NodeId::from_bytes(&node.id)?, if_version: node.if_version }
             }
-            Wire::CreateService(service) => Self::CreateService(Box::new(service.try_into()?)),
+            Wire::CreateService(service) => created_service(service)?,
             Wire::UpdateService(update) => update_service(update)?,
             Wire::RemoveService(service) => {
                 Self::RemoveService { service: ServiceId::from_bytes(&service.id)?, if_version: service.if_version }
@@ -126,12 +124,16 @@ impl TryFrom<Wire> for Change {
     }
 }
 
-/// A new service with its first revision, which `apply` makes and a proposer may leave out, but without which none is read.
-fn whole(service: &Service) -> Service {
-    let mut service = service.clone();
-    let first = || Arc::new(Revision { task: service.spec.task.clone(), ports: Vec::new() });
-    service.revisions.entry(service.spec_version).or_insert_with(first);
-    service
+/// A new service is its id and its spec.
+fn create_service(id: ServiceId, spec: &ServiceSpec) -> pb::Service {
+    let meta = pb::Meta { id: id.to_bytes(), ..pb::Meta::default() };
+    pb::Service { meta: Some(meta), spec: Some(spec.into()), ..pb::Service::default() }
+}
+
+fn created_service(wire: pb::Service) -> Result<Change, ConvertError> {
+    let id = required(wire.meta, "service", "meta")?.id;
+    let spec = Box::new(required(wire.spec, "service", "spec")?.try_into()?);
+    Ok(Change::CreateService { service: ServiceId::from_bytes(&id)?, spec })
 }
 
 impl From<&Placed> for pb::Placed {

@@ -21,7 +21,50 @@ pub struct Touched {
     pub all: bool,
 }
 
+/// What somebody wants to hear of. That the state was replaced everybody hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Topics {
+    /// [`Touched::services`].
+    pub services: bool,
+    /// [`Touched::assignments`].
+    pub assignments: bool,
+    /// [`Touched::nodes`].
+    pub nodes: bool,
+    /// [`Touched::scheduling`].
+    pub scheduling: bool,
+    /// [`Touched::cluster`].
+    pub cluster: bool,
+}
+
+impl Topics {
+    /// To be said what is left out, or what is meant.
+    pub const NONE: Self =
+        Self { services: false, assignments: false, nodes: false, scheduling: false, cluster: false };
+    /// Everything.
+    pub const ALL: Self = Self { services: true, assignments: true, nodes: true, scheduling: true, cluster: true };
+}
+
 impl Touched {
+    /// Adds what another says about these topics; `false`: nothing.
+    pub fn hear(&mut self, other: &Self, topics: Topics) -> bool {
+        let of = |wanted: bool, is_there: bool| wanted && is_there;
+        let news = [
+            of(topics.services, !other.services.is_empty()),
+            of(topics.assignments, !other.assignments.is_empty()),
+            of(topics.nodes, !other.nodes.is_empty()),
+            of(topics.scheduling, other.scheduling),
+            of(topics.cluster, other.cluster),
+        ];
+        let [services, assignments, nodes, scheduling, cluster] = news;
+        self.services.extend(other.services.iter().filter(|_| services));
+        self.assignments.extend(other.assignments.iter().filter(|_| assignments));
+        self.nodes.extend(other.nodes.iter().filter(|_| nodes));
+        self.scheduling |= scheduling;
+        self.cluster |= cluster;
+        self.all |= other.all;
+        other.all || news.contains(&true)
+    }
+
     /// Adds what another says.
     pub fn merge(&mut self, other: Self) {
         self.services.extend(other.services);

@@ -75,6 +75,11 @@ pub(crate) fn service(number: u128, name: &str) -> Service {
     }
 }
 
+/// Makes that service.
+pub(crate) fn create(service: Service) -> Change {
+    Change::CreateService { service: service.id, spec: Box::new(service.spec) }
+}
+
 /// A pending task of the first revision.
 pub(crate) fn task(number: u128, service: u128, slot: u32) -> Task {
     Task {

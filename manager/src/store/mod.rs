@@ -68,7 +68,7 @@ pub use backup::{BackupError, Restoration};
 pub use change::{Change, Placed, Reported, Transaction};
 pub use chunk::{Rebuild, RebuildError};
 pub use error::{ProposeError, Refusal};
-pub use event::Touched;
+pub use event::{Topics, Touched};
 pub use index::Usage;
 pub use look::Look;
 pub use over::Over;

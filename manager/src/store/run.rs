@@ -5,6 +5,7 @@ mod publish;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -14,7 +15,7 @@ use skep_proto::model::{Era, NodeId, ServiceId, TaskId, TaskStatus};
 use super::apply::Effects;
 use super::change::Transaction;
 use super::error::{ProposeError, Refusal};
-use super::event::Touched;
+use super::event::{Topics, Touched};
 use super::look::Look;
 use super::over::Over;
 use super::rotation::{Presented, RotationProgress};
@@ -55,6 +56,8 @@ struct Inner {
     state: RwLock<State>,
     soft: RwLock<Soft>,
     proposals: mpsc::Sender<Proposal>,
+    /// This manager leads and is alone: nobody else can acknowledge anything.
+    is_sole: AtomicBool,
     subscribers: Arc<Subscribers>,
     services: Arc<Registry<ServiceId>>,
     nodes: Arc<Registry<NodeId>>,
@@ -74,6 +77,7 @@ impl Store {
             state: RwLock::default(),
             soft: RwLock::default(),
             proposals,
+            is_sole: AtomicBool::default(),
             subscribers: Arc::default(),
             services: Arc::default(),
             nodes: Arc::default(),
@@ -136,13 +140,28 @@ impl Store {
     /// # Errors
     /// When this manager does not lead, or cannot make sure that it does.
     pub async fn barrier(&self) -> Result<(), ProposeError> {
+        if self.term.is_none() && self.inner.is_sole.load(Ordering::Acquire) {
+            return Ok(());
+        }
         self.propose_all(Vec::new()).await.map(drop)
+    }
+
+    /// For `raft`: whether this manager leads, alone, and has applied all that it must know for that. Taken back before anybody else can
+    /// be elected: a barrier that passes on the old word then belongs to the moment before.
+    pub fn note_sole(&self, is_sole: bool) {
+        self.inner.is_sole.store(is_sole, Ordering::Release);
     }
 
     /// Everything that is stored from now on, merged. Soft states are not: they come by the thousand and no decision waits for one.
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
-        Subscribers::subscribe(&self.inner.subscribers)
+        self.subscribe_to(Topics::ALL)
+    }
+
+    /// The same of these topics: for the loops that are always there, which would else be woken by the thousand for nothing.
+    #[must_use]
+    pub fn subscribe_to(&self, topics: Topics) -> Subscription {
+        Subscribers::subscribe(&self.inner.subscribers, topics)
     }
 
     /// Wake-ups about one service and its tasks, soft states included.
@@ -262,6 +281,14 @@ impl Store {
 
     /// For `raft`: applies a committed entry and wakes whom it concerns.
     pub fn apply(&self, index: u64, transactions: &[Transaction]) -> Vec<Outcome> {
+        let mut touched = Touched::default();
+        let outcomes = self.apply_quietly(index, transactions, &mut touched);
+        self.publish(&touched);
+        outcomes
+    }
+
+    /// For `raft`: applies one committed entry of several and adds whom it concerns; [`Store::publish`] is to follow the last one.
+    pub fn apply_quietly(&self, index: u64, transactions: &[Transaction], touched: &mut Touched) -> Vec<Outcome> {
         let mut effects = Effects::default();
         let mut state = self.inner.state.write();
         let outcomes = state.apply_with(index, transactions, &mut effects);
@@ -271,7 +298,7 @@ impl Store {
             self.inner.soft.write().settle(&state, &effects.settled);
         }
         drop(state);
-        self.publish(&effects.touched);
+        touched.merge(effects.touched);
         outcomes
     }
 
@@ -291,7 +318,8 @@ impl Store {
         Past::hold(self)
     }
 
-    fn publish(&self, touched: &Touched) {
+    /// For `raft`: wakes whom it concerns.
+    pub fn publish(&self, touched: &Touched) {
         if !touched.is_empty() {
             self.inner.subscribers.publish(touched);
             self.inner.services.wake(&touched.services);

@@ -7,7 +7,7 @@ use skep_proto::model::{
     PublishMode, ServiceSpec, Slot, Task, TaskState, TaskStatus, TokenText, UpdateStatus,
 };
 
-use super::fixture::{node, node_id, port, service, service_id, spec, status, task, task_id, transaction};
+use super::fixture::{create, node, node_id, port, service, service_id, spec, status, task, task_id, transaction};
 use super::{Change, Placed, Refusal, Reported, State, Touched};
 
 /// A state and the index of its last entry.
@@ -66,7 +66,7 @@ impl Play {
         let mut play = Self::default();
         let nodes = [1, 2].map(|number| Change::PutNode(Box::new(node(number))));
         play.with(nodes.into());
-        play.with(vec![Change::CreateService(Box::new(service(1, "web")))]);
+        play.with(vec![create(service(1, "web"))]);
         let tasks = [1, 2].map(|number| Change::CreateTask(Box::new(task(number, 1, u32::try_from(number).unwrap()))));
         play.with(tasks.into());
         play.with(vec![play.place(1, 1)]);
@@ -120,10 +120,7 @@ fn what_is_not_there_or_already_there_is_refused() {
         (Change::CreateTask(Box::new(task(1, 1, 1))), Refusal::Exists(format!("task {}", task_id(1)))),
         (Change::CreateTask(Box::new(task(9, 9, 1))), Refusal::NoService(service_id(9))),
         (Change::CreateTask(Box::new(Task { node: Some(node_id(9)), ..task(9, 1, 1) })), Refusal::NoNode(node_id(9))),
-        (
-            Change::CreateService(Box::new(service(2, "WEB"))),
-            Refusal::NameTaken { name: "WEB".into(), by: service_id(1) },
-        ),
+        (create(service(2, "WEB")), Refusal::NameTaken { name: "WEB".into(), by: service_id(1) }),
     ];
     for (change, refusal) in cases {
         assert_eq!(play.refused(vec![change]), refusal);
@@ -208,11 +205,11 @@ fn an_ingress_port_is_given_out_once() {
     let mut other = service(2, "other");
     other.spec.ports = vec![port(90, 8080, PublishMode::Ingress)];
     let taken = Refusal::PortTaken { port: 8080, protocol: skep_proto::model::Protocol::Tcp, by: "web".into() };
-    assert_eq!(play.refused(vec![Change::CreateService(Box::new(other.clone()))]), taken);
+    assert_eq!(play.refused(vec![create(other.clone())]), taken);
     other.spec.ports = vec![port(90, 8080, PublishMode::Host)];
-    assert_eq!(play.refused(vec![Change::CreateService(Box::new(other.clone()))]), taken);
+    assert_eq!(play.refused(vec![create(other.clone())]), taken);
     other.spec.ports = vec![port(90, 8081, PublishMode::Host), port(91, 0, PublishMode::Ingress)];
-    play.with(vec![Change::CreateService(Box::new(other.clone()))]);
+    play.with(vec![create(other.clone())]);
     assert!(!play.state.service(service_id(2)).unwrap().ports_allocated());
     let choose = |ports, if_version| Change::SetServicePorts { service: service_id(2), if_version, ports };
     let ports = |chosen| vec![port(90, 8081, PublishMode::Host), port(91, chosen, PublishMode::Ingress)];
@@ -229,7 +226,7 @@ fn a_port_that_tasks_take_on_their_nodes_is_not_given_to_the_whole_cluster() {
     for number in [2, 3] {
         let mut other = service(number, &format!("other{number}"));
         other.spec.ports = vec![host];
-        play.with(vec![Change::CreateService(Box::new(other))]);
+        play.with(vec![create(other)]);
     }
     assert_eq!(play.state.port_taken_by(tcp, 8080, service_id(2)), Some(service_id(3)));
     let ingress = update(&play, |it| it.ports = vec![port(80, 8080, PublishMode::Ingress)]);
@@ -250,7 +247,7 @@ fn a_removed_service_frees_its_name_and_ports_and_goes_with_its_last_task() {
     assert!(play.state.service(service_id(1)).unwrap().removing);
     let mut again = service(2, "web");
     again.spec.ports = vec![port(80, 8080, PublishMode::Ingress)];
-    play.with(vec![Change::CreateService(Box::new(again))]);
+    play.with(vec![create(again)]);
     assert_eq!(play.state.service_by_name("Web").unwrap().id, service_id(2));
     assert_eq!(play.refused(vec![Change::CreateTask(Box::new(task(5, 1, 5)))]), Refusal::NoService(service_id(1)));
     play.with(vec![play.forget(1)]);
@@ -382,7 +379,7 @@ fn a_node_change_touches_its_services_only_if_a_decision_may_differ() {
     let mut play = Play::begun();
     let mut everywhere = service(2, "everywhere");
     everywhere.spec = spec("everywhere", Mode::Global);
-    play.with(vec![Change::CreateService(Box::new(everywhere))]);
+    play.with(vec![create(everywhere)]);
     let moved = skep_proto::model::NodeStatus { address: "10.0.0.1:7".into(), ..status(NodeState::Ready) };
     let set = |status| Change::SetNodeStatus { node: node_id(1), status, description: None };
     let touched = play.with(vec![set(moved.clone())]);

@@ -1,10 +1,11 @@
 //! Services as the managers keep them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::error::ConvertError;
 use super::fields::{each, meta, meta_out, moment, moment_ms, required};
-use crate::model::{Moment, Revision, Service, ServiceId, UpdateStatus};
+use crate::model::{Moment, PortConfig, Revision, Service, ServiceId, ServiceSpec, UpdateStatus};
 use crate::pb;
 
 impl TryFrom<pb::Service> for Service {
@@ -12,20 +13,23 @@ impl TryFrom<pb::Service> for Service {
 
     fn try_from(service: pb::Service) -> Result<Self, ConvertError> {
         let (id, meta) = meta(service.meta, "service")?;
-        let previous = service.previous_spec.map(crate::model::ServiceSpec::try_from).transpose()?;
-        let service_out = Self {
+        let previous = service.previous_spec.map(ServiceSpec::try_from).transpose()?;
+        let spec = ServiceSpec::try_from(required(service.spec, "service", "spec")?)?;
+        let ports: Vec<PortConfig> = each(service.ports)?;
+        let mut revisions: BTreeMap<_, _> = service.revisions.into_iter().map(revision).collect::<Result<_, _>>()?;
+        let newest = || Arc::new(Revision { task: spec.task.clone(), ports: ports.clone() });
+        revisions.entry(service.spec_version).or_insert_with(newest);
+        Ok(Self {
             id: ServiceId::from_bytes(&id)?,
             meta,
-            spec: required(service.spec, "service", "spec")?.try_into()?,
+            spec,
             spec_version: service.spec_version,
             previous_spec: previous.map(Box::new),
-            ports: each(service.ports)?,
-            revisions: service.revisions.into_iter().map(revision).collect::<Result<_, _>>()?,
+            ports,
+            revisions,
             removing: service.removing,
             update_status: service.update_status.map(Into::into),
-        };
-        let newest = service_out.revisions.contains_key(&service_out.spec_version);
-        required(newest.then_some(service_out), "service", "its newest revision")
+        })
     }
 }
 
@@ -37,11 +41,16 @@ impl From<&Service> for pb::Service {
             spec_version: service.spec_version,
             previous_spec: service.previous_spec.as_deref().map(Into::into),
             ports: service.ports.iter().map(Into::into).collect(),
-            revisions: service.revisions.iter().map(revision_out).collect(),
+            revisions: older(service).map(revision_out).collect(),
             removing: service.removing,
             update_status: service.update_status.as_ref().map(Into::into),
         }
     }
+}
+
+/// The newest revision is what spec and ports say, and not written a second time.
+fn older(service: &Service) -> impl Iterator<Item = (&u64, &Arc<Revision>)> {
+    service.revisions.iter().filter(|(version, _)| **version != service.spec_version)
 }
 
 fn revision(part: pb::Revision) -> Result<(u64, Arc<Revision>), ConvertError> {
@@ -81,13 +90,8 @@ impl From<&UpdateStatus> for pb::UpdateStatus {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::model::{
-        ContainerSpec, MinAvailable, Mode, PortConfig, Protocol, PublishMode, ServiceName, ServiceSpec, TaskSpec,
-        UpdateConfig,
-    };
+    use crate::model::{ContainerSpec, MinAvailable, Mode, Protocol, PublishMode, ServiceName, TaskSpec, UpdateConfig};
 
     fn service() -> Service {
         let task = TaskSpec {
@@ -124,10 +128,15 @@ mod tests {
     }
 
     #[test]
-    fn a_service_without_its_newest_revision_is_refused() {
-        let mut wire = pb::Service::from(&service());
-        wire.revisions.clear();
-        assert!(Service::try_from(wire).is_err());
+    fn only_older_revisions_are_written() {
+        let mut service = service();
+        assert!(pb::Service::from(&service).revisions.is_empty());
+        let mut older = Revision::clone(service.current());
+        older.task.container.image = "web:0".into();
+        service.revisions.insert(1, Arc::new(older));
+        let wire = pb::Service::from(&service);
+        assert_eq!(wire.revisions.iter().map(|it| it.spec_version).collect::<Vec<_>>(), [1]);
+        assert_eq!(Service::try_from(wire), Ok(service));
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub struct Service {
     pub previous_spec: Option<Box<ServiceSpec>>,
     /// The spec's ports with the allocator's choices; empty while a choice is still to be made.
     pub ports: Vec<PortConfig>,
-    /// By spec version, what tasks that still exist run, the newest always among them.
+    /// By spec version, what tasks that still exist run, the newest always among them, which is the spec's task with `ports`.
     pub revisions: BTreeMap<u64, Arc<Revision>>,
     /// Deleted by the user; kept until its last task is gone.
     pub removing: bool,

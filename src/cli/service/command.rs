@@ -58,6 +58,15 @@ pub(crate) fn required(reply: pb::ServiceReply) -> anyhow::Result<pb::Service> {
     reply.service.context("read the daemon's answer: it holds no service; are both of the same version?")
 }
 
+/// The service that was just made as that spec says.
+///
+/// # Errors
+/// When the daemon did not say which.
+pub(crate) fn created(reply: pb::CreateServiceReply, spec: pb::ServiceSpec) -> anyhow::Result<pb::Service> {
+    let meta = reply.meta.context("read the daemon's answer: it names no service; are both of the same version?")?;
+    Ok(pb::Service { meta: Some(meta), spec: Some(spec), spec_version: 1, ..pb::Service::default() })
+}
+
 /// Its id.
 pub(crate) fn id(service: &pb::Service) -> String {
     meta_id(service.meta.as_ref())

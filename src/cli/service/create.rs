@@ -166,12 +166,13 @@ pub(super) async fn run(daemon: &Daemon, flags: &CreateFlags) -> anyhow::Result<
         file_variables: read_files(&flags.container.env_file)?,
         fallback_name: names::name(Uuid::new_v4().as_u128()),
     })?;
-    let request = pb::CreateServiceRequest { spec: Some((&spec).into()) };
+    let spec = pb::ServiceSpec::from(&spec);
+    let request = pb::CreateServiceRequest { spec: Some(spec.clone()) };
     let reply = daemon.control().create_service(request).await?.into_inner();
     for warning in &reply.warnings {
         note(&format!("WARNING: {warning}"))?;
     }
-    let created = service::required(reply)?;
+    let created = service::created(reply, spec)?;
     print(&format!("{}\n", service::id(&created)))?;
     converge(daemon, &created, &flags.wait).await
 }

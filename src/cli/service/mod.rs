@@ -23,4 +23,4 @@ pub(crate) mod settings;
 pub(crate) mod tasks;
 pub(crate) mod update;
 
-pub(crate) use command::{ServiceCommand, get, id, name, required, run};
+pub(crate) use command::{ServiceCommand, created, get, id, name, required, run};

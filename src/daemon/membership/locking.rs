@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use skep_agent::identity::{self, Identity};
 use skep_manager::raft;
 use skep_manager::run::Manager;
-use skep_manager::store::{Store, Subscription};
+use skep_manager::store::{Store, Topics};
 use skep_proto::model::{Autolock, KeyId, NodeRole, UnlockKey};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
@@ -127,12 +127,12 @@ impl Membership {
         let State::Active(active) = state else { return };
         let Some(manager) = &active.manager else { return };
         let (membership, store) = (Arc::downgrade(self), manager.store().clone());
-        let mut subscription = store.subscribe();
+        let mut subscription = store.subscribe_to(Topics { cluster: true, ..Topics::NONE });
         active.locking = Some(AbortOnDropHandle::new(tokio::spawn(async move {
             while let Some(membership) = membership.upgrade() {
                 let wait = membership.look_at_lock(&store).await;
                 drop(membership);
-                let _ = timeout(wait, cluster_changed(&mut subscription)).await;
+                let _ = timeout(wait, subscription.touched()).await;
             }
         })));
     }
@@ -202,15 +202,6 @@ impl Membership {
             None => self.vault.forget()?,
         }
         Ok(())
-    }
-}
-
-async fn cluster_changed(subscription: &mut Subscription) {
-    loop {
-        let touched = subscription.touched().await;
-        if touched.cluster || touched.all {
-            return;
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use skep_manager::dispatcher::batch::{Batch, Input};
 use skep_manager::dispatcher::keeper::{Keeper, Settings};
 use skep_manager::dispatcher::registry::Registry;
 use skep_manager::store::{Store, Subscription};
-use skep_manager::{allocator, orchestrator, scheduler};
+use skep_manager::{allocator, dispatcher, orchestrator, scheduler};
 use skep_proto::model::{Moment, NodeId};
 
 use super::super::queue::{ConnId, Event, Loop};
@@ -83,24 +83,24 @@ pub(crate) struct Term {
 impl Term {
     /// Begins: subscriptions first, so that nothing is missed.
     pub(crate) fn new(lead: Lead, store: &Store, steady: Moment) -> Self {
-        let subscription = store.subscribe();
+        let subscription = store.subscribe_to(dispatcher::run::TOPICS);
         let keeper = Keeper::new(&store.read(), steady, None);
         let settings = keeper.settings().clone();
         Self {
             lead,
             orchestrating: Orchestrating {
                 planner: orchestrator::Planner::default(),
-                subscription: store.subscribe(),
+                subscription: store.subscribe_to(orchestrator::TOPICS),
                 next: VecDeque::new(),
                 proposed: None,
             },
             placing: Placing {
                 placer: scheduler::Placer::default(),
-                subscription: store.subscribe(),
+                subscription: store.subscribe_to(scheduler::TOPICS),
                 due: 0,
                 proposed: None,
             },
-            allocating: Allocating { subscription: store.subscribe(), due: 0, turn: None },
+            allocating: Allocating { subscription: store.subscribe_to(allocator::TOPICS), due: 0, turn: None },
             dispatching: Dispatching {
                 keeper,
                 subscription,

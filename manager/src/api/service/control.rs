@@ -123,7 +123,7 @@ impl Control for ControlService {
     type WatchNodeStream = Answers<pb::NodeProgress>;
     type GetBackupStream = Answers<pb::BackupPart>;
 
-    async fn create_service(&self, request: Request<pb::CreateServiceRequest>) -> Answer<pb::ServiceReply> {
+    async fn create_service(&self, request: Request<pb::CreateServiceRequest>) -> Answer<pb::CreateServiceReply> {
         Ok(Response::new(self.create(self.admit(request)?).await?))
     }
 

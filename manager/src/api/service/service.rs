@@ -1,11 +1,9 @@
 //! Services.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use skep_proto::convert::required;
-use skep_proto::model::{Meta, Revision, Service, ServiceId, ServiceSpec};
+use skep_proto::model::{ServiceId, ServiceSpec};
 use skep_proto::pb;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -15,7 +13,7 @@ use super::control::{Answers, ControlService};
 use super::list::listed;
 use crate::api::progress::{count, progress};
 use crate::api::{ApiError, lookup, validate};
-use crate::store::{Change, Soft, State, Store};
+use crate::store::{Change, Soft, State, Store, Transaction};
 use crate::sys;
 
 /// Services counted under one look at the state: each may have a hundred thousand tasks.
@@ -26,11 +24,14 @@ pub(super) const PROGRESS_MAX: usize = 1;
 const WATCH_SHARE: u32 = 10;
 
 impl ControlService {
-    pub(super) async fn create(&self, request: pb::CreateServiceRequest) -> Result<pb::ServiceReply, ApiError> {
-        let spec = checked(request.spec, "create service request")?;
-        let id = ServiceId::new(sys::random_bits());
-        self.propose(Change::CreateService(Box::new(new_service(id, spec)))).await?;
-        self.reply(id)
+    pub(super) async fn create(&self, request: pb::CreateServiceRequest) -> Result<pb::CreateServiceReply, ApiError> {
+        let spec = Box::new(checked(request.spec, "create service request")?);
+        let service = ServiceId::new(sys::random_bits());
+        let at = sys::now();
+        let change = Change::CreateService { service, spec };
+        let version = self.store.propose(Transaction { changes: vec![change], at }).await?;
+        let meta = pb::Meta { id: service.to_bytes(), version, created_at: at.0, updated_at: at.0 };
+        Ok(pb::CreateServiceReply { meta: Some(meta), warnings: Vec::new() })
     }
 
     pub(super) async fn update(&self, request: pb::UpdateServiceRequest) -> Result<pb::ServiceReply, ApiError> {
@@ -100,21 +101,6 @@ fn checked(spec: Option<pb::ServiceSpec>, message: &'static str) -> Result<Servi
     let spec = ServiceSpec::try_from(required(spec, message, "spec")?)?;
     validate::service(&spec)?;
     Ok(spec)
-}
-
-fn new_service(id: ServiceId, spec: ServiceSpec) -> Service {
-    let revision = Revision { task: spec.task.clone(), ports: spec.ports.clone() };
-    Service {
-        id,
-        meta: Meta::default(),
-        spec_version: 1,
-        previous_spec: None,
-        ports: Vec::new(),
-        revisions: BTreeMap::from([(1, Arc::new(revision))]),
-        removing: false,
-        update_status: None,
-        spec,
-    }
 }
 
 fn entry(state: &State, _: &Soft, id: ServiceId) -> Option<pb::ServiceEntry> {

@@ -9,15 +9,18 @@ use tokio_util::sync::CancellationToken;
 use super::super::rotation::{Goal, Plan, finished, left_behind, members, plan};
 use super::super::token;
 use super::draw_token;
-use crate::store::{Change, Store, Transaction};
+use crate::store::{Change, Store, Topics, Transaction};
 use crate::sys;
 
 /// What a node is told by whoever lists it after it was left behind.
 const LEFT_BEHIND: &str = "left behind when the swarm's root certificate was replaced; it must leave and join again";
 
+/// Who proves itself how is in the nodes, whom they are to trust in the cluster.
+const TOPICS: Topics = Topics { nodes: true, cluster: true, ..Topics::NONE };
+
 /// Looks whenever something that matters has changed, until `stop`.
 pub async fn run(store: Store, stop: CancellationToken) {
-    let mut subscription = store.subscribe();
+    let mut subscription = store.subscribe_to(TOPICS);
     let mut presented = store.watch_presented();
     let mut told = BTreeMap::new();
     loop {

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::super::error::RaftError;
-use super::super::record::{BODY_LEN_MAX, frame, framed_len};
+use super::super::record::{self, BODY_LEN_MAX, framed_len};
 use super::super::saved::Saved;
 use super::super::seal::{FileKey, TAG_LEN};
 use super::super::segment::{self, HEADER_LEN, Header, Scan};
@@ -19,6 +19,9 @@ const SEGMENT_BYTES: u64 = 16 << 20;
 /// How far ahead zeros are written. A record then overwrites blocks that the file has already, and its sync need not commit a new
 /// size through the file system's journal: half the bytes to the device. One record in some thousand pays a millisecond for it.
 const ZEROS: u64 = 1 << 20;
+
+/// The buffer in which records are made is kept up to this size; larger ones are rare and their memory is better given back.
+const BUFFER_KEPT_MAX: usize = 1 << 20;
 
 /// A file that is no longer written to.
 #[derive(Debug)]
@@ -53,6 +56,8 @@ pub(in super::super) struct Wal {
     active: Active,
     /// Ordinal of the next record; that of the last durable one is one less.
     next: u64,
+    /// Where records are made: fresh memory for each would cost more than its encryption.
+    buffer: Vec<u8>,
 }
 
 /// One file as recovered.
@@ -109,21 +114,28 @@ impl Wal {
         }
         let sequence = past.files.last().map_or(0, |file| file.header.sequence + 1);
         let active = Active::create(dir, sequence, past.next)?;
-        Ok(Self { dir: dir.wal(), closed: past.closed, active, next: past.next })
+        Ok(Self { dir: dir.wal(), closed: past.closed, active, next: past.next, buffer: Vec::new() })
     }
 
     /// Makes one record durable. After an error the file's state is unknown: call [`Wal::reopen`] before the next one.
     pub(in super::super) fn append(&mut self, dir: &RaftDir, saved: &Saved) -> Result<(), RaftError> {
-        let mut body = saved.encode();
-        assert!(body.len() + TAG_LEN <= BODY_LEN_MAX, "batches are cut far below what a record takes");
-        let len = framed_len(body.len() + TAG_LEN) as u64;
-        if self.active.end > HEADER_LEN as u64 && self.active.end + len > SEGMENT_BYTES {
+        let mut record = std::mem::take(&mut self.buffer);
+        record.clear();
+        record.extend([0; record::HEADER_LEN]);
+        saved.encode_into(&mut record);
+        let body = record.len() - record::HEADER_LEN + TAG_LEN;
+        assert!(body <= BODY_LEN_MAX, "batches are cut far below what a record takes");
+        if self.active.end > HEADER_LEN as u64 && self.active.end + framed_len(body) as u64 > SEGMENT_BYTES {
             self.reopen(dir)?;
         }
-        self.active.key.seal(self.next, &mut body);
-        self.active.write(&frame(self.next, &body))?;
+        self.active.key.seal_from(record::HEADER_LEN, self.next, &mut record);
+        record::finish(self.next, &mut record);
+        self.active.write(&record)?;
         self.active.last_index = self.active.last_index.max(saved.last_index());
         self.next += 1;
+        if record.capacity() <= BUFFER_KEPT_MAX {
+            self.buffer = record;
+        }
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use skep_proto::model::{Cluster, Meta};
 
 use super::*;
 use crate::raft::disk::{snapshot, wal};
-use crate::store::fixture::{node, node_id, service, task, task_id, transaction};
+use crate::store::fixture::{create, node, node_id, service, task, task_id, transaction};
 use crate::store::{Change, ProposeError, Transaction};
 
 /// Longest that a test waits for what must come.
@@ -129,7 +129,7 @@ async fn an_entry_that_is_too_large_is_refused_and_the_next_one_goes_in() {
 async fn a_snapshot_shortens_the_log_and_a_restart_has_it_all() {
     let temp = tempfile::tempdir().unwrap();
     let (store, raft) = started(temp.path()).await;
-    store.propose(transaction(1, vec![Change::CreateService(Box::new(service(1, "web")))])).await.unwrap();
+    store.propose(transaction(1, vec![create(service(1, "web"))])).await.unwrap();
     let create = |number: u32| transaction(1, vec![Change::CreateTask(Box::new(task(number.into(), 1, number)))]);
     let mut made = 0;
     let begun = Instant::now();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::FutureExt;
 use skep_proto::model::{Moment, NodeId, Seed};
 use tokio::sync::{mpsc, oneshot};
 
@@ -280,6 +281,19 @@ fn a_read_waits_for_a_majority_and_a_plan_of_another_term_is_refused() {
     (0..20).for_each(|_| group.round());
     assert_eq!(read.try_recv(), Ok(Ok(Vec::new())));
     assert!(matches!(good.try_recv(), Ok(Ok(_))));
+}
+
+#[test]
+fn only_a_leader_that_is_alone_reads_without_asking() {
+    let mut group = Group::new(10);
+    let at_once = |group: &Group, id: u64| group.stores[&id].barrier().now_or_never().is_some();
+    assert!(at_once(&group, 1), "nobody else can have acknowledged anything");
+    group.join(2);
+    let leader = group.leader();
+    assert!(!at_once(&group, 1) && !at_once(&group, 2), "the other one may lead by now");
+    group.change(MemberChange::Remove(3 - leader));
+    group.write(100);
+    assert!(at_once(&group, leader) && !at_once(&group, 3 - leader));
 }
 
 #[test]

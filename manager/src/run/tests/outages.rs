@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::client::{Member, World, channel, request, session};
 use super::group::{Seat, end, founded, group_of_three, has, joined, leader, until, write};
 use super::services::{obey, replicated};
-use crate::store::fixture::{node, service};
+use crate::store::fixture::{self, node, service};
 use crate::store::{Change, Store, Transaction};
 use crate::{Manager, sys};
 
@@ -101,7 +101,7 @@ async fn five_thousand_services_are_no_burden_to_the_next_one() {
     let mut agents = JoinSet::new();
     agents.spawn(obey(agent));
     for hundred in 0..50 {
-        let create = |number| Change::CreateService(Box::new(service(number, &format!("s{number}"))));
+        let create = |number| fixture::create(service(number, &format!("s{number}")));
         world.propose((hundred * 100..(hundred + 1) * 100).map(create).collect()).await;
     }
     until("all of them to run", || running(&world.store) == 5_000).await;

@@ -27,13 +27,13 @@ async fn control(world: &World) -> ControlClient<tonic::transport::Channel> {
     ControlClient::new(world.connect(Some(&world.founder())).await)
 }
 
-pub(super) async fn create(world: &World, spec: pb::ServiceSpec) -> pb::Service {
+pub(super) async fn create(world: &World, spec: pb::ServiceSpec) -> pb::CreateServiceReply {
     try_create(world, spec).await.unwrap()
 }
 
-async fn try_create(world: &World, spec: pb::ServiceSpec) -> Result<pb::Service, Status> {
+async fn try_create(world: &World, spec: pb::ServiceSpec) -> Result<pb::CreateServiceReply, Status> {
     let reply = control(world).await.create_service(pb::CreateServiceRequest { spec: Some(spec) }).await?;
-    Ok(reply.into_inner().service.unwrap())
+    Ok(reply.into_inner())
 }
 
 /// Does at once what it is told.

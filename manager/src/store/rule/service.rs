@@ -11,17 +11,16 @@ use super::super::port::{claims, host_claims, settled};
 use super::in_sequence;
 
 impl Work<'_> {
-    /// Only id and spec of what is given count: the rest of a new service follows from them.
-    pub(in super::super) fn create_service(&mut self, given: &Service) -> Result<(), Refusal> {
-        if self.state.service(given.id).is_some() {
-            return Err(Refusal::Exists(format!("service {}", given.id)));
+    pub(in super::super) fn create_service(&mut self, id: ServiceId, spec: &ServiceSpec) -> Result<(), Refusal> {
+        if self.state.service(id).is_some() {
+            return Err(Refusal::Exists(format!("service {id}")));
         }
-        let ports = settled(&given.spec.ports, &[]);
-        let revision = Revision { task: given.spec.task.clone(), ports: ports.clone() };
+        let ports = settled(&spec.ports, &[]);
+        let revision = Revision { task: spec.task.clone(), ports: ports.clone() };
         let service = Service {
-            id: given.id,
+            id,
             meta: self.stamp(None),
-            spec: given.spec.clone(),
+            spec: spec.clone(),
             spec_version: 1,
             previous_spec: None,
             ports,
@@ -31,7 +30,7 @@ impl Work<'_> {
         };
         self.name_is_free(&service)?;
         self.ports_are_free(&service)?;
-        self.write_service(given.id, Some(service));
+        self.write_service(id, Some(service));
         Ok(())
     }
 

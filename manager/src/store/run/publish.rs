@@ -8,11 +8,12 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use super::super::event::Touched;
+use super::super::event::{Topics, Touched};
 
 /// What one loop has not yet looked at.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inbox {
+    topics: Topics,
     touched: Mutex<Touched>,
     arrived: Notify,
 }
@@ -30,18 +31,19 @@ pub struct Subscription {
 }
 
 impl Subscribers {
-    pub(super) fn subscribe(this: &Arc<Self>) -> Subscription {
-        let inbox = Arc::new(Inbox::default());
+    pub(super) fn subscribe(this: &Arc<Self>, topics: Topics) -> Subscription {
+        let inbox = Arc::new(Inbox { topics, touched: Mutex::default(), arrived: Notify::default() });
         this.inboxes.lock().push(Arc::downgrade(&inbox));
         Subscription { inbox }
     }
 
-    /// Merges into each inbox; one whose subscription was dropped goes.
+    /// Merges into each inbox what it is for; one whose subscription was dropped goes.
     pub(super) fn publish(&self, touched: &Touched) {
         self.inboxes.lock().retain(|inbox| {
             let Some(inbox) = inbox.upgrade() else { return false };
-            inbox.touched.lock().merge(touched.clone());
-            inbox.arrived.notify_one();
+            if inbox.touched.lock().hear(touched, inbox.topics) {
+                inbox.arrived.notify_one();
+            }
             true
         });
     }

@@ -3,18 +3,15 @@
 use futures_util::FutureExt;
 
 use super::*;
-use crate::store::fixture::{node, node_id, service, service_id, task, task_id, transaction};
+use crate::store::fixture::{create, node, node_id, service, service_id, task, task_id, transaction};
 use crate::store::{Change, Placed, Reported, testing};
 use skep_proto::model::{Moment, TaskState};
 
 /// One node, one service, one task assigned to the node.
 fn begun() -> Store {
     let (store, _) = Store::new();
-    let made = [
-        Change::PutNode(Box::new(node(1))),
-        Change::CreateService(Box::new(service(1, "web"))),
-        Change::CreateTask(Box::new(task(1, 1, 1))),
-    ];
+    let made =
+        [Change::PutNode(Box::new(node(1))), create(service(1, "web")), Change::CreateTask(Box::new(task(1, 1, 1)))];
     apply(&store, made.into());
     apply(&store, vec![Change::Assign(vec![Placed { task: task_id(1), if_version: 1, node: node_id(1) }])]);
     store
@@ -45,6 +42,21 @@ fn a_subscription_merges_until_it_is_looked_at() {
     assert!(subscription.touched().now_or_never().is_none());
     store.install(State::default());
     assert!(subscription.touched().now_or_never().unwrap().all);
+}
+
+#[test]
+fn a_subscription_hears_of_its_topics_and_of_a_replaced_state() {
+    let store = begun();
+    let mut nodes = store.subscribe_to(Topics { nodes: true, ..Topics::NONE });
+    let mut services = store.subscribe_to(Topics { services: true, ..Topics::NONE });
+    apply(&store, reported(TaskState::Running));
+    assert!(nodes.touched().now_or_never().is_none());
+    let touched = services.touched().now_or_never().unwrap();
+    assert_eq!((touched.services.len(), touched.nodes.len(), touched.scheduling), (1, 0, false));
+    apply(&store, vec![Change::PutNode(Box::new(node(2)))]);
+    assert_eq!(nodes.touched().now_or_never().unwrap().nodes, [node_id(2)].into());
+    store.install(State::default());
+    assert!(nodes.take().all && services.take().all);
 }
 
 #[test]

@@ -139,7 +139,7 @@ impl Wish {
             0 | 1 => self.put_node(state),
             2 => Change::RemoveNode { node, if_version: self.version(state.node(node).map(|it| it.meta.version)) },
             3 | 4 => self.set_node(state),
-            5 | 6 => Change::CreateService(Box::new(self.service())),
+            5 | 6 => Change::CreateService { service, spec: Box::new(self.service().spec) },
             7 => Change::UpdateService {
                 service,
                 if_version: self.service_version(state),

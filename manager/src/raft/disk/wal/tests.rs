@@ -36,7 +36,7 @@ fn bounds(file: &Path) -> Vec<usize> {
     let bytes = fs::read(file).unwrap();
     let header = Header::decode(&bytes).unwrap();
     let scan = segment::scan(&bytes, &header, None).unwrap();
-    let starts = scan.records.iter().map(|(_, body)| body.start - super::super::super::record::HEADER_LEN);
+    let starts = scan.records.iter().map(|(_, body)| body.start - record::HEADER_LEN);
     starts.chain([scan.end]).collect()
 }
 
