@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::former::{Answer, Calls};
 use crate::net::Dialer;
-use crate::store::{Change, State, Store, Transaction};
+use crate::store::{Change, State, Store, Topics, Transaction};
 use crate::sys;
 
 /// How long whoever is called may take to answer.
@@ -23,7 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Calls all whom the state names, until `stop`. `own`: this manager's Raft id.
 pub async fn run(store: Store, dialer: Dialer, own: u64, stop: CancellationToken) {
     let (mut calls, clock) = (Calls::default(), sys::Clock::start());
-    let mut subscription = store.subscribe();
+    let mut subscription = store.subscribe_to(Topics { cluster: true, ..Topics::NONE });
     loop {
         let word = Word::of(&store.read(), own);
         let due = calls.due(&word.former, clock.now());
@@ -44,23 +44,13 @@ pub async fn run(store: Store, dialer: Dialer, own: u64, stop: CancellationToken
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(wait.max(LOOK_AFTER)) => {}
-            () = cluster_changes(&mut subscription) => {}
+            _ = subscription.touched() => {}
         }
     }
 }
 
 /// Shortest wait between two rounds.
 const LOOK_AFTER: Duration = Duration::from_millis(100);
-
-/// Waits until the cluster's record changed.
-async fn cluster_changes(subscription: &mut crate::store::Subscription) {
-    loop {
-        let touched = subscription.touched().await;
-        if touched.all || touched.cluster {
-            return;
-        }
-    }
-}
 
 /// What is told, and to whom.
 struct Word {
