@@ -21,7 +21,7 @@ const CONNECTIONS_MAX: usize = 8;
 /// A way to write.
 #[derive(Clone)]
 enum Way {
-    Skep(skep::Writer),
+    Skep(Box<skep::Writer>),
     Etcd(etcd::Writer),
 }
 
@@ -52,7 +52,7 @@ async fn run(words: &[String]) -> anyhow::Result<()> {
     let mut ways = Vec::new();
     for _ in 0..clients.min(CONNECTIONS_MAX) {
         ways.push(match side.as_str() {
-            "skep" => Way::Skep(skep::Writer::new(place).await?),
+            "skep" => Way::Skep(Box::new(skep::Writer::new(place).await?)),
             "etcd" => Way::Etcd(etcd::Writer::new(place).await?),
             other => bail!("measure {other}: give skep or etcd"),
         });
