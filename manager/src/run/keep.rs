@@ -1,4 +1,4 @@
-//! How a manager that hears of no leader finds out what has become of its seat. One that was taken out of the group while it was cut off, and
+//! How a manager that hears of no leader, or has no vote, finds out what has become of its seat. One that was taken out of the group while it was cut off, and
 //! perhaps let in again by its node's role, is told nothing by Raft: those that remain do not write to it any more.
 
 use std::time::Duration;
@@ -11,10 +11,11 @@ use tonic::Status;
 
 use super::entry::Crier;
 use super::manager::Manager;
+use crate::group::Group;
 use crate::store::Over;
 use crate::sys::Consensus as _;
 
-/// How long no leader must be known before anybody is asked: some elections. It doubles with every round, since those who are asked may be
+/// How long it must be so before anybody is asked: some elections. It doubles with every round, since those who are asked may be
 /// without a leader themselves.
 const LEADERLESS: Duration = Duration::from_secs(3);
 const LEADERLESS_MAX: Duration = Duration::from_secs(24);
@@ -44,10 +45,10 @@ impl Crier {
 
     /// Looks after the seat until it is gone, or Raft ends.
     pub(super) async fn keep_seat(self) {
-        let mut group = self.raft().group();
+        let (mut group, own) = (self.raft().group(), self.raft().own_id());
         let mut wait = LEADERLESS;
-        while group.wait_for(|group| group.leadership.leader.is_none()).await.is_ok() {
-            let led = group.wait_for(|group| group.leadership.leader.is_some());
+        while group.wait_for(|group| !is_in_touch(group, own)).await.is_ok() {
+            let led = group.wait_for(|group| is_in_touch(group, own));
             match timeout(wait, led).await.map(|led| led.is_ok()) {
                 Ok(true) => wait = LEADERLESS,
                 Ok(false) => return,
@@ -88,6 +89,12 @@ impl Crier {
     }
 }
 
+/// Whether this member would notice if the others went on without it: it votes, and follows somebody. One that does not vote stands for no
+/// election, and takes whom it followed last for the leader for ever.
+fn is_in_touch(group: &Group, own: u64) -> bool {
+    group.leadership.leader.is_some() && group.member(own).is_some_and(|member| member.is_voter)
+}
+
 /// What an answer means.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
@@ -110,6 +117,24 @@ fn end_of(ours: Option<Era>, reply: pb::RaftSeatReply, place: &str) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::group::{Leadership, MemberView};
+
+    #[test]
+    fn who_does_not_vote_may_have_been_forgotten() {
+        let member = |is_voter| MemberView { id: 1, is_voter, matched: 0, is_heard: true };
+        let group = |leader, members| {
+            let leadership = Leadership { leader, ..Leadership::default() };
+            Group { leadership, committed: 0, members }
+        };
+        for (leader, members, expected) in [
+            (Some(2), vec![member(true)], true),
+            (Some(2), vec![member(false)], false),
+            (Some(2), vec![], false),
+            (None, vec![member(true)], false),
+        ] {
+            assert_eq!(is_in_touch(&group(leader, members), 1), expected);
+        }
+    }
 
     #[test]
     fn only_who_lives_in_our_era_knows_of_our_seat() {

@@ -296,3 +296,15 @@ async fn a_joiner_that_nobody_told_how_members_behave_learns_it_with_the_state()
     assert_eq!(seat.manager().read_only(), None);
     end(vec![first, seat]).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seat_that_is_taken_away_from_who_hears_it_is_known_to_be_gone() {
+    let seats = group_of_three().await;
+    let leads = leader(&seats).await;
+    let victim = (leads + 1) % 3;
+    want(&seats[leads], seats[victim].config.identity.node, NodeRole::Worker).await;
+    let over = seats[victim].manager().store().watch_over();
+    until("it to hear of it", || *over.borrow() == Some(Over::Seat)).await;
+    write(&seats[leads], "without it").await.unwrap();
+    end(seats).await;
+}
