@@ -23,10 +23,10 @@ struct Bench {
 impl Bench {
     fn apply(&mut self, changes: Vec<Change>) -> Duration {
         self.index += 1;
-        let transaction = [Transaction { changes, at: Moment(self.index) }];
+        let transaction = vec![Transaction { changes, at: Moment(self.index) }];
         let mut touched = Touched::default();
         let started = processor();
-        let outcomes = self.state.apply(self.index, &transaction, &mut touched);
+        let outcomes = self.state.apply(self.index, transaction, &mut touched);
         let took = processor().checked_sub(started).unwrap();
         assert!(outcomes.iter().all(Result::is_ok), "{:?}", &outcomes[..1]);
         took

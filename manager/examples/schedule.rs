@@ -100,7 +100,7 @@ impl Bench {
     fn apply(&mut self, transactions: Vec<Transaction>) -> Duration {
         self.index += 1;
         let started = clock();
-        let outcomes = self.state.apply(self.index, &transactions, &mut Touched::default());
+        let outcomes = self.state.apply(self.index, transactions, &mut Touched::default());
         let took = clock() - started;
         assert!(outcomes.iter().all(Result::is_ok), "a transaction was refused");
         took

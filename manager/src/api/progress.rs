@@ -1,6 +1,7 @@
 //! How far a service is from what its spec says.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use skep_proto::model::{DesiredState, Mode, Node, NodeState, Revision, Service, ServiceId, Slot, Task, TaskState};
 use skep_proto::pb;
@@ -166,7 +167,11 @@ impl<'a> View<'a> {
     }
 }
 
-fn compare(revision: &Revision, current: &Revision) -> Fresh {
+/// Nearly always it is the current one itself.
+fn compare(revision: &Arc<Revision>, current: &Arc<Revision>) -> Fresh {
+    if Arc::ptr_eq(revision, current) {
+        return Fresh::Same;
+    }
     let same_but_place = |a: &Revision, b: &Revision| {
         let (a, b) = (&a.task, &b.task);
         (&a.container, &a.limits, &a.reservations, &a.restart, a.force_update, a.on_disconnect)

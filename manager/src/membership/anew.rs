@@ -79,7 +79,7 @@ mod tests {
         let now = Moment(5_000);
         let first = alone(&state, own, &seat(), now).unwrap();
         let index = state.index() + 100;
-        assert!(state.apply(index, &[first], &mut Touched::default())[0].is_ok());
+        assert!(state.apply(index, vec![first], &mut Touched::default())[0].is_ok());
         assert_eq!(state.managers().map(|node| node.id).collect::<Vec<_>>(), [own]);
         assert_eq!(state.node(own).unwrap().manager, Some(seat()));
         assert_eq!(state.nodes().filter(|node| node.spec.role == NodeRole::Manager).count(), 3);
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(state.cluster().unwrap().lock.version, 5_000, "newer than any in the life before");
         assert_eq!(state.cluster().unwrap().former_managers, ["10.0.0.1:2377", "10.0.0.3:2377"]);
         let again = alone(&state, own, &seat(), Moment(1)).unwrap();
-        state.apply(index + 1, &[again], &mut Touched::default())[0].clone().unwrap();
+        state.apply(index + 1, vec![again], &mut Touched::default())[0].clone().unwrap();
         assert_eq!(state.cluster().unwrap().era, Era(5_001), "a clock that is behind makes no earlier era");
         assert_eq!(state.cluster().unwrap().former_managers, ["10.0.0.1:2377", "10.0.0.3:2377"], "they still may live");
     }
@@ -109,7 +109,7 @@ mod tests {
         let newcomer = Node { id: node_id(9), meta: Meta::default(), manager: None, ..Node::clone(known) };
         let first = restored(&state, &newcomer, &seat(), Moment(7)).unwrap();
         let index = state.index() + 1;
-        assert!(state.apply(index, &[first], &mut Touched::default())[0].is_ok());
+        assert!(state.apply(index, vec![first], &mut Touched::default())[0].is_ok());
         assert_eq!(state.managers().map(|node| node.id).collect::<Vec<_>>(), [newcomer.id]);
         assert_eq!(state.nodes().count(), 3);
     }

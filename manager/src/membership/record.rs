@@ -61,7 +61,7 @@ mod tests {
         }
         let change = leaving(&state, node).unwrap();
         let transaction = crate::store::Transaction { changes: vec![change], at: skep_proto::model::Moment(9) };
-        state.apply(99, &[transaction], &mut crate::store::Touched::default())[0].clone().unwrap();
+        state.apply(99, vec![transaction], &mut crate::store::Touched::default())[0].clone().unwrap();
         assert!(seat(&state, &group, node, 2).is_to_go);
     }
 }

@@ -136,11 +136,15 @@ impl<'a> View<'a> {
     }
 }
 
-fn compare(revision: &Revision, current: &Revision) -> Freshness {
+/// Nearly always it is the current one itself.
+fn compare(revision: &Arc<Revision>, current: &Arc<Revision>) -> Freshness {
+    if Arc::ptr_eq(revision, current) {
+        return Freshness::Same;
+    }
     if revision == current {
         return Freshness::Same;
     }
-    let mut moved = revision.clone();
+    let mut moved = Revision::clone(revision);
     moved.task.placement = current.task.placement.clone();
-    if moved == *current { Freshness::Placement } else { Freshness::Outdated }
+    if moved == **current { Freshness::Placement } else { Freshness::Outdated }
 }

@@ -200,7 +200,7 @@ impl Member {
         });
         let refused: Vec<Option<Refusal>> = transactions.iter().map(|one| one.as_ref().err().cloned()).collect();
         let known: Vec<_> = transactions.into_iter().filter_map(Result::ok).collect();
-        let outcomes = self.store.apply_quietly(entry.index, &known, &mut self.touched);
+        let outcomes = self.store.apply_quietly(entry.index, known, &mut self.touched);
         let mut outcomes = outcomes.into_iter();
         let outcome = |refused: Option<Refusal>| match refused {
             Some(refusal) => Err(refusal),
@@ -212,7 +212,7 @@ impl Member {
     fn apply_change(&mut self, entry: &Entry) -> Vec<Outcome> {
         let change = ConfChange::parse_from_bytes(&entry.data);
         let made = change.is_ok_and(|change| self.machine.apply_change(&change));
-        self.store.apply_quietly(entry.index, &[], &mut self.touched);
+        self.store.apply_quietly(entry.index, Vec::new(), &mut self.touched);
         match self.change.take() {
             Some((index, term, reply)) if (index, term) == (entry.index, entry.term) => {
                 reply_to(reply, if made { Ok(()) } else { Err(ChangeError::Busy) });

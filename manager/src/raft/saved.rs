@@ -18,14 +18,7 @@ impl Saved {
         self.entries.last().map_or(0, |entry| entry.index)
     }
 
-    /// As it is sealed.
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        self.encode_into(&mut bytes);
-        bytes
-    }
-
-    /// The same behind what is there.
+    /// As it is sealed, behind what is there.
     pub(super) fn encode_into(&self, bytes: &mut Vec<u8>) {
         write(bytes, &self.hard_state);
         self.entries.iter().for_each(|entry| write(bytes, entry));
@@ -64,7 +57,8 @@ mod tests {
         let hard_state = HardState { term: 3, vote: 1, commit: 9, ..Default::default() };
         let entry = |index| Entry { index, term: 3, data: vec![7; 100].into(), ..Default::default() };
         let saved = Saved { hard_state, entries: vec![entry(10), entry(11)] };
-        let bytes = saved.encode();
+        let mut bytes = Vec::new();
+        saved.encode_into(&mut bytes);
         assert_eq!(Saved::decode(&bytes), Some(saved));
         assert_eq!(Saved::decode(&bytes[..bytes.len() - 1]), None);
         assert_eq!(Saved::decode(&[]), None);

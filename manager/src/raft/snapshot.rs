@@ -61,7 +61,7 @@ impl Since {
     /// Whether a new snapshot is due. A large state is not written again for a little log: what is written for snapshots stays within
     /// a few times what is logged.
     pub(super) fn is_due(&self) -> bool {
-        let is_worth_it = self.bytes >= self.snapshot_bytes / 2;
+        let is_worth_it = self.bytes >= self.snapshot_bytes;
         self.entries > 0
             && (self.entries >= ENTRIES_MAX
                 || self.files > FILES

@@ -52,7 +52,7 @@ impl State {
     pub fn apply(
         &mut self,
         index: u64,
-        transactions: &[Transaction],
+        transactions: Vec<Transaction>,
         touched: &mut Touched,
     ) -> Vec<Result<u64, Refusal>> {
         let mut effects = Effects::default();
@@ -65,17 +65,17 @@ impl State {
     pub(super) fn apply_with(
         &mut self,
         index: u64,
-        transactions: &[Transaction],
+        transactions: Vec<Transaction>,
         effects: &mut Effects,
     ) -> Vec<Result<u64, Refusal>> {
         self.index = index;
-        let mut apply = |transaction: &Transaction| {
-            let done = Work::new(self, transaction.at).run(&transaction.changes)?;
+        let apply = |transaction: Transaction| {
+            let done = Work::new(self, transaction.at).run(transaction.changes)?;
             effects.touched.merge(done.touched);
             effects.settled.extend(done.settled);
             Ok(index)
         };
-        transactions.iter().map(&mut apply).collect()
+        transactions.into_iter().map(apply).collect()
     }
 }
 
@@ -85,9 +85,10 @@ impl<'a> Work<'a> {
         Self { state, at, effects, freed: false, last_service: None, laid_aside, undoable: false }
     }
 
-    fn run(mut self, changes: &[Change]) -> Result<Effects, Refusal> {
-        for (place, change) in changes.iter().enumerate() {
-            self.undoable = place + 1 < changes.len();
+    fn run(mut self, changes: Vec<Change>) -> Result<Effects, Refusal> {
+        let count = changes.len();
+        for (place, change) in changes.into_iter().enumerate() {
+            self.undoable = place + 1 < count;
             if let Err(refusal) = self.make(change) {
                 self.undo();
                 return Err(refusal);
@@ -97,36 +98,34 @@ impl<'a> Work<'a> {
         Ok(self.effects)
     }
 
-    fn make(&mut self, change: &Change) -> Result<(), Refusal> {
+    fn make(&mut self, change: Change) -> Result<(), Refusal> {
         match change {
-            Change::PutCluster(cluster) => self.put_cluster(cluster),
+            Change::PutCluster(cluster) => self.put_cluster(*cluster),
             Change::UseToken(token) => self.use_token(&token.0),
-            Change::PutNode(node) => self.put_node(node),
-            Change::SetNodeSpec { node, if_version, spec } => self.set_node_spec(*node, *if_version, spec),
-            Change::SetNodeStatus { node, status, description } => {
-                self.set_node_status(*node, status, description.as_deref())
-            }
-            Change::RemoveNode { node, if_version } => self.remove_node(*node, *if_version),
-            Change::CreateService { service, spec } => self.create_service(*service, spec),
-            Change::UpdateService { service, if_version, spec } => self.update_service(*service, *if_version, spec),
-            Change::RemoveService { service, if_version } => self.remove_service(*service, *if_version),
+            Change::PutNode(node) => self.put_node(*node),
+            Change::SetNodeSpec { node, if_version, spec } => self.set_node_spec(node, if_version, spec),
+            Change::SetNodeStatus { node, status, description } => self.set_node_status(node, status, description),
+            Change::RemoveNode { node, if_version } => self.remove_node(node, if_version),
+            Change::CreateService { service, spec } => self.create_service(service, *spec),
+            Change::UpdateService { service, if_version, spec } => self.update_service(service, if_version, *spec),
+            Change::RemoveService { service, if_version } => self.remove_service(service, if_version),
             Change::SetServicePorts { service, if_version, ports } => {
-                self.set_service_ports(*service, *if_version, ports)
+                self.set_service_ports(service, if_version, ports)
             }
             Change::SetUpdateStatus { service, if_version, status } => {
-                self.set_update_status(*service, *if_version, status.as_ref())
+                self.set_update_status(service, if_version, status)
             }
-            Change::CreateTask(task) => self.create_task(task),
-            Change::SetDesired { task, if_version, desired } => self.set_desired(*task, *if_version, *desired),
+            Change::CreateTask(task) => self.create_task(*task),
+            Change::SetDesired { task, if_version, desired } => self.set_desired(task, if_version, desired),
             Change::Assign(placed) => {
-                self.assign(placed);
+                self.assign(&placed);
                 Ok(())
             }
             Change::Report(reported) => {
                 self.report(reported);
                 Ok(())
             }
-            Change::RemoveTask { task, if_version } => self.remove_task(*task, *if_version),
+            Change::RemoveTask { task, if_version } => self.remove_task(task, if_version),
         }
     }
 

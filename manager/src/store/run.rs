@@ -280,7 +280,7 @@ impl Store {
     }
 
     /// For `raft`: applies a committed entry and wakes whom it concerns.
-    pub fn apply(&self, index: u64, transactions: &[Transaction]) -> Vec<Outcome> {
+    pub fn apply(&self, index: u64, transactions: Vec<Transaction>) -> Vec<Outcome> {
         let mut touched = Touched::default();
         let outcomes = self.apply_quietly(index, transactions, &mut touched);
         self.publish(&touched);
@@ -288,7 +288,7 @@ impl Store {
     }
 
     /// For `raft`: applies one committed entry of several and adds whom it concerns; [`Store::publish`] is to follow the last one.
-    pub fn apply_quietly(&self, index: u64, transactions: &[Transaction], touched: &mut Touched) -> Vec<Outcome> {
+    pub fn apply_quietly(&self, index: u64, transactions: Vec<Transaction>, touched: &mut Touched) -> Vec<Outcome> {
         let mut effects = Effects::default();
         let mut state = self.inner.state.write();
         let outcomes = state.apply_with(index, transactions, &mut effects);

@@ -21,7 +21,7 @@ impl Play {
     fn try_with(&mut self, changes: Vec<Change>) -> (Result<u64, Refusal>, Touched) {
         self.index += 1;
         let mut touched = Touched::default();
-        let mut outcomes = self.state.apply(self.index, &[transaction(self.index * 10, changes)], &mut touched);
+        let mut outcomes = self.state.apply(self.index, vec![transaction(self.index * 10, changes)], &mut touched);
         (outcomes.remove(0), touched)
     }
 

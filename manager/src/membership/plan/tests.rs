@@ -16,7 +16,7 @@ fn manager(number: u128, wanted: NodeRole, raft_id: Option<u64>) -> Node {
 fn state(nodes: Vec<Node>) -> State {
     let mut state = State::default();
     let changes = nodes.into_iter().map(|node| Change::PutNode(Box::new(node))).collect();
-    state.apply(1, &[transaction(1, changes)], &mut Touched::default())[0].clone().unwrap();
+    state.apply(1, vec![transaction(1, changes)], &mut Touched::default())[0].clone().unwrap();
     state
 }
 

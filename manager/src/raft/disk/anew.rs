@@ -99,7 +99,7 @@ impl Heritage {
         let transaction = first(&self.store.read(), voter).ok_or_else(foreign)?;
         let index = self.store.read().index().saturating_add(LEAP);
         self.store
-            .apply(index, &[transaction])
+            .apply(index, vec![transaction])
             .into_iter()
             .try_for_each(|made| made.map(drop))
             .map_err(|_| foreign())?;
@@ -114,7 +114,7 @@ fn replay(store: &Store, entry: &Entry) {
     let holds_changes = entry.get_entry_type() == EntryType::EntryNormal && !entry.data.is_empty();
     let transactions = if holds_changes { codec::decode(&entry.data).unwrap_or_default() } else { Vec::new() };
     let known: Vec<Transaction> = transactions.into_iter().flatten().collect();
-    store.apply(entry.index, &known);
+    store.apply(entry.index, known);
 }
 
 /// Puts a directory into the place of another, or where none is.

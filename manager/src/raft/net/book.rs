@@ -45,7 +45,7 @@ mod tests {
         let manager = Some(ManagerStatus { raft_id: 7, address: "10.0.0.1:2377".into() });
         let node = skep_proto::model::Node { manager, ..node(1) };
         let put = transaction(Moment(1).0, vec![Change::PutNode(Box::new(node))]);
-        state.apply(1, &[put], &mut Touched::default())[0].clone().unwrap();
+        state.apply(1, vec![put], &mut Touched::default())[0].clone().unwrap();
         let book = Book::default();
         assert_eq!(book.places(7, &state), ["10.0.0.1:2377"]);
         book.learn(7, "10.0.0.9:2377");

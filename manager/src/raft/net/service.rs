@@ -194,7 +194,7 @@ mod tests {
         let put = |node| Change::PutNode(Box::new(node));
         let manager = skep_proto::model::Node { role: NodeRole::Manager, ..node(1) };
         let changes = vec![put(manager), put(demoted)];
-        state.apply(1, &[transaction(1, changes)], &mut Touched::default())[0].clone().unwrap();
+        state.apply(1, vec![transaction(1, changes)], &mut Touched::default())[0].clone().unwrap();
         let (ours, theirs) = (ClusterId::new(1), ClusterId::new(2));
         let key = KeyPrint::of_spki(b"key");
         let caller = |number, role, cluster| Caller::Node(Identity { node: node_id(number), role, cluster, key });

@@ -27,7 +27,8 @@ pub(super) fn survivors(records: &[Saved], remnant: Remnant) -> Vec<Saved> {
 }
 
 fn framed(key: &FileKey, ordinal: u64, saved: &Saved) -> Vec<u8> {
-    let mut body = saved.encode();
+    let mut body = Vec::new();
+    saved.encode_into(&mut body);
     key.seal(ordinal, &mut body);
     frame(ordinal, &body)
 }

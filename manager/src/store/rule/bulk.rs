@@ -27,17 +27,17 @@ impl Work<'_> {
     }
 
     /// Observed states.
-    pub(in super::super) fn report(&mut self, reported: &[Reported]) {
+    pub(in super::super) fn report(&mut self, reported: Vec<Reported>) {
         for item in reported {
             let Some(handle) = self.state.tasks.find(item.task) else { continue };
-            if !may_report(self.state.tasks.get(handle), item) {
+            if !may_report(self.state.tasks.get(handle), &item) {
                 continue;
             }
             // An agent knows what it says itself; what the managers decided over its head, it must be told.
             if item.node.is_none() {
                 self.tell_node(handle);
             }
-            let status = TaskStatus { applied_at: self.at, ..item.status.clone() };
+            let status = TaskStatus { applied_at: self.at, ..item.status };
             self.edit_task(handle, |task| task.status = status);
             self.effects.settled.push(item.task);
         }

@@ -19,7 +19,7 @@ impl Work<'_> {
         Meta { version: self.state.index, created_at, updated_at: self.at }
     }
 
-    pub(in super::super) fn put_cluster(&mut self, cluster: &Cluster) -> Result<(), Refusal> {
+    pub(in super::super) fn put_cluster(&mut self, cluster: Cluster) -> Result<(), Refusal> {
         let before = self.state.cluster().map(|there| there.meta);
         match (&before, cluster.meta.version) {
             (None, 0) => {}
@@ -28,7 +28,7 @@ impl Work<'_> {
             (Some(there), was) => in_sequence("cluster", &cluster.id, there.version, was)?,
         }
         let meta = self.stamp(before.as_ref());
-        self.write_cluster(Cluster { meta, ..cluster.clone() });
+        self.write_cluster(Cluster { meta, ..cluster });
         Ok(())
     }
 
@@ -48,7 +48,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    pub(in super::super) fn put_node(&mut self, node: &Node) -> Result<(), Refusal> {
+    pub(in super::super) fn put_node(&mut self, node: Node) -> Result<(), Refusal> {
         let before = self.state.node(node.id).cloned();
         match (&before, node.meta.version) {
             (None, 0) => {}
@@ -56,30 +56,30 @@ impl Work<'_> {
             (Some(_), 0) => return Err(Refusal::Exists(format!("node {}", node.id))),
             (Some(there), was) => in_sequence("node", &node.id, there.meta.version, was)?,
         }
-        self.replace_node(before.as_ref(), node.clone());
+        self.replace_node(before.as_ref(), node);
         Ok(())
     }
 
-    pub(in super::super) fn set_node_spec(&mut self, id: NodeId, was: u64, spec: &NodeSpec) -> Result<(), Refusal> {
+    pub(in super::super) fn set_node_spec(&mut self, id: NodeId, was: u64, spec: NodeSpec) -> Result<(), Refusal> {
         let before = self.node(id)?;
         in_sequence("node", &id, before.meta.version, was)?;
-        self.replace_node(Some(&before), Node { spec: spec.clone(), ..Node::clone(&before) });
+        self.replace_node(Some(&before), Node { spec, ..Node::clone(&before) });
         Ok(())
     }
 
     pub(in super::super) fn set_node_status(
         &mut self,
         id: NodeId,
-        status: &NodeStatus,
-        description: Option<&NodeDescription>,
+        status: NodeStatus,
+        description: Option<Box<NodeDescription>>,
     ) -> Result<(), Refusal> {
         let before = self.node(id)?;
-        let description = description.unwrap_or(&before.description);
-        let status = NodeStatus { since: before.status.since, ..status.clone() };
-        if status == before.status && *description == before.description {
+        let description = description.map_or_else(|| before.description.clone(), |told| *told);
+        let status = NodeStatus { since: before.status.since, ..status };
+        if status == before.status && description == before.description {
             return Ok(());
         }
-        let after = Node { status, description: description.clone(), ..Node::clone(&before) };
+        let after = Node { status, description, ..Node::clone(&before) };
         self.replace_node(Some(&before), after);
         Ok(())
     }

@@ -11,7 +11,7 @@ use super::super::port::{claims, host_claims, settled};
 use super::in_sequence;
 
 impl Work<'_> {
-    pub(in super::super) fn create_service(&mut self, id: ServiceId, spec: &ServiceSpec) -> Result<(), Refusal> {
+    pub(in super::super) fn create_service(&mut self, id: ServiceId, spec: ServiceSpec) -> Result<(), Refusal> {
         if self.state.service(id).is_some() {
             return Err(Refusal::Exists(format!("service {id}")));
         }
@@ -20,7 +20,7 @@ impl Work<'_> {
         let service = Service {
             id,
             meta: self.stamp(None),
-            spec: spec.clone(),
+            spec,
             spec_version: 1,
             previous_spec: None,
             ports,
@@ -38,16 +38,16 @@ impl Work<'_> {
         &mut self,
         id: ServiceId,
         was: u64,
-        spec: &ServiceSpec,
+        spec: ServiceSpec,
     ) -> Result<(), Refusal> {
         let before = self.service(id, was)?;
-        stays_what_it_is(&before.spec, spec)?;
+        stays_what_it_is(&before.spec, &spec)?;
         let ports = settled(&spec.ports, &before.ports);
         let spec_version = before.spec_version + 1;
         let revision = Revision { task: spec.task.clone(), ports: ports.clone() };
         let mut after = Service {
             meta: self.stamp(Some(&before.meta)),
-            spec: spec.clone(),
+            spec,
             spec_version,
             previous_spec: Some(Box::new(before.spec.clone())),
             ports,
@@ -74,12 +74,12 @@ impl Work<'_> {
         &mut self,
         id: ServiceId,
         was: u64,
-        ports: &[PortConfig],
+        ports: Vec<PortConfig>,
     ) -> Result<(), Refusal> {
         let before = self.service(id, was)?;
-        let revision = Revision { ports: ports.to_vec(), ..Revision::clone(before.current()) };
+        let revision = Revision { ports: ports.clone(), ..Revision::clone(before.current()) };
         let meta = self.stamp(Some(&before.meta));
-        let mut after = Service { meta, ports: ports.to_vec(), ..Service::clone(&before) };
+        let mut after = Service { meta, ports, ..Service::clone(&before) };
         after.revisions.insert(after.spec_version, Arc::new(revision));
         self.ports_are_free(&after)?;
         self.write_service(id, Some(after));
@@ -90,11 +90,11 @@ impl Work<'_> {
         &mut self,
         id: ServiceId,
         was: u64,
-        status: Option<&UpdateStatus>,
+        status: Option<UpdateStatus>,
     ) -> Result<(), Refusal> {
         let before = self.service(id, was)?;
         let meta = self.stamp(Some(&before.meta));
-        self.write_service(id, Some(Service { meta, update_status: status.cloned(), ..Service::clone(&before) }));
+        self.write_service(id, Some(Service { meta, update_status: status, ..Service::clone(&before) }));
         Ok(())
     }
 

@@ -8,9 +8,9 @@ use super::super::slab::Handle;
 use super::in_sequence;
 
 impl Work<'_> {
-    pub(in super::super) fn create_task(&mut self, given: &Task) -> Result<(), Refusal> {
-        self.may_create(given)?;
-        let handle = self.write_task(Task { meta: self.stamp(None), ..given.clone() });
+    pub(in super::super) fn create_task(&mut self, given: Task) -> Result<(), Refusal> {
+        self.may_create(&given)?;
+        let handle = self.write_task(Task { meta: self.stamp(None), ..given });
         self.tell_node(handle);
         Ok(())
     }

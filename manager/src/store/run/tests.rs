@@ -19,7 +19,7 @@ fn begun() -> Store {
 
 fn apply(store: &Store, changes: Vec<Change>) {
     let index = store.read().index() + 1;
-    assert!(store.apply(index, &[transaction(index, changes)])[0].is_ok());
+    assert!(store.apply(index, vec![transaction(index, changes)])[0].is_ok());
 }
 
 fn seen(state: TaskState) -> TaskStatus {

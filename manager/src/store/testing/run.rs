@@ -11,7 +11,7 @@ pub fn start() -> Store {
     tokio::spawn(async move {
         while let Some(proposal) = proposals.recv().await {
             let index = applied.read().index() + 1;
-            let outcomes = applied.apply(index, &proposal.transactions);
+            let outcomes = applied.apply(index, proposal.transactions);
             // The proposer may have gone; what it asked for is done all the same.
             drop(proposal.reply.send(Ok(outcomes)));
         }

@@ -261,7 +261,7 @@ proptest! {
             let made = transaction(index, changes);
             prop_assert_eq!(&recoded(&made), &made);
             let mut touched = Touched::default();
-            let outcome = state.apply(index, &[made], &mut touched).remove(0);
+            let outcome = state.apply(index, vec![made], &mut touched).remove(0);
             prop_assert_eq!(state.index(), index);
             prop_assert_eq!(seen(&state), counted(&state));
             if outcome.is_err() {
@@ -286,7 +286,7 @@ proptest! {
         let mut play = |state: &mut State, wishes: &[Wish]| for wish in wishes {
             index += 1;
             let change = wish.change(state);
-            drop(state.apply(index, &[transaction(index, vec![change])], &mut Touched::default()));
+            drop(state.apply(index, vec![transaction(index, vec![change])], &mut Touched::default()));
         };
         play(&mut state, &first);
         let (at_first, first) = (seen(&state), state.freeze());
