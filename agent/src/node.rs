@@ -328,6 +328,7 @@ impl NodeMachine {
             description: Some((&self.description).into()),
             address: self.address.clone(),
             era: self.session.era().0,
+            managers: self.session.managers().to_vec(),
             ..pb::Hello::default()
         }
     }

@@ -173,8 +173,8 @@ impl Visit {
             }
             None => return,
         };
-        if self.dispatcher.store.hear_of_era(Era(hello.era)) {
-            tracing::warn!(node.id = %self.node, "a node has heard of a later era of the cluster than this manager lives in");
+        if self.dispatcher.store.hear_rumor(Era(hello.era), hello.managers.clone()) {
+            tracing::warn!(node.id = %self.node, "a node says that it has heard of a later era of the cluster than this manager lives in");
             return refuse(&out, self.dispatcher.elsewhere());
         }
         let presented = hello.credentials.clone().map(presented);

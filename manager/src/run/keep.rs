@@ -23,6 +23,10 @@ const LEADERLESS_MAX: Duration = Duration::from_secs(24);
 /// How long one manager may take to answer: it may have to find a leader, or to wait for one.
 const ASK_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// Managers whom a node names and who are asked, and the pause after that: what nodes say costs this manager no more.
+const PLACES_MAX: usize = 16;
+const RUMOR_PAUSE: Duration = Duration::from_secs(1);
+
 impl Manager {
     /// Whether the cluster wants this node to be no manager any more, as its leader says; `false` as well when none says anything in time.
     /// Holds nothing of the manager, so that it may end meanwhile.
@@ -56,6 +60,28 @@ impl Crier {
                 Err(_) => wait = (wait * 2).min(LEADERLESS_MAX),
             }
         }
+    }
+
+    /// Finds out whether there is a later era, when a node says so: it may not be what it was when it was let in.
+    pub(super) async fn look_into_rumors(self) {
+        let mut rumors = self.store().watch_rumor();
+        while rumors.changed().await.is_ok() {
+            let Some((era, places)) = rumors.borrow_and_update().clone() else { continue };
+            for place in places.iter().take(PLACES_MAX) {
+                match timeout(ASK_TIME_MAX, self.ask_for_era(place)).await {
+                    Ok(Ok(Some(theirs))) if self.store().hear_of_era_at(theirs, vec![place.clone()]) => return,
+                    answer => tracing::debug!(place, ?answer, ?era, "nobody there lives in a later era"),
+                }
+            }
+            tokio::time::sleep(RUMOR_PAUSE).await;
+        }
+    }
+
+    /// The era that the manager there lives in.
+    async fn ask_for_era(&self, place: &str) -> Result<Option<Era>, Status> {
+        let era = self.store().era().map(|era| era.0);
+        let request = pb::RaftProbeRequest { era, managers: Vec::new() };
+        Ok(MembershipClient::new(self.dial(place).await?).probe(request).await?.into_inner().era.map(Era))
     }
 
     /// Asks one manager after the other until one knows.

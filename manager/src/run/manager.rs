@@ -142,6 +142,7 @@ impl Manager {
     /// It has its seat, and looks after it from now on.
     fn seated(mut self) -> Self {
         self.errands.push(AbortOnDropHandle::new(spawn(self.crier().keep_seat())));
+        self.errands.push(AbortOnDropHandle::new(spawn(self.crier().look_into_rumors())));
         self
     }
 

@@ -64,6 +64,8 @@ struct Inner {
     /// A node proves itself with something else.
     presented: watch::Sender<()>,
     rotation: watch::Sender<Option<RotationProgress>>,
+    /// A later era that somebody speaks of who need not be believed, and who is said to live in it.
+    rumor: watch::Sender<Option<(Era, Vec<String>)>>,
     /// What has ended for this manager.
     over: watch::Sender<Option<Over>>,
 }
@@ -83,6 +85,7 @@ impl Store {
             nodes: Arc::default(),
             presented: watch::Sender::default(),
             rotation: watch::Sender::default(),
+            rumor: watch::Sender::default(),
             over: watch::Sender::default(),
         };
         (Self { inner: Arc::new(inner), term: None }, receiver)
@@ -250,6 +253,22 @@ impl Store {
             self.end(Over::Era { era: theirs, managers });
         }
         is_later
+    }
+
+    /// Takes note of the era that a node says it has heard of, and of the managers that it knows. `true`: it is later than ours, if that is
+    /// true. A worker could end a whole cluster with it, so that only a manager's word counts: see [`Store::watch_rumor`].
+    pub fn hear_rumor(&self, theirs: Era, managers: Vec<String>) -> bool {
+        let is_later = self.era().is_some_and(|ours| ours < theirs);
+        if is_later {
+            self.inner.rumor.send_replace(Some((theirs, managers)));
+        }
+        is_later
+    }
+
+    /// What is said of later eras, for whoever finds out whether it is so.
+    #[must_use]
+    pub fn watch_rumor(&self) -> watch::Receiver<Option<(Era, Vec<String>)>> {
+        self.inner.rumor.subscribe()
     }
 
     /// This manager's seat was taken away: it must not act any more.

@@ -121,6 +121,32 @@ async fn those_who_know_nobody_of_the_new_era_are_called_and_the_new_era_rules()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_node_says_of_a_later_era_counts_only_if_a_manager_there_says_so() {
+    let mut seats = group_of_three().await;
+    let survivor = (leader(&seats).await + 1) % 3;
+    let ghosts: Vec<usize> = (0..3).filter(|&seat| seat != survivor).collect();
+    seats[survivor].stop().await;
+    let leads = leader(&seats[..]).await;
+    let store = seats[leads].manager().store().clone();
+    let (nowhere, liar) = (free().to_string(), Era(u64::MAX));
+    let others: Vec<String> = ghosts.iter().map(|&seat| seats[seat].config.advertise.clone()).collect();
+    assert!(store.hear_rumor(liar, [vec![nowhere], others].concat()), "it would be later");
+    write(&seats[leads], "still").await.unwrap();
+    let place = free();
+    (seats[survivor].config.listen, seats[survivor].config.advertise) = (place, place.to_string());
+    Manager::make_alone(&seats[survivor].config).await.unwrap();
+    // Nobody is called from there yet, and the rumor was one.
+    assert_eq!(*store.watch_over().borrow(), None);
+    seats[survivor].start().await;
+    let era = seats[survivor].manager().store().era().unwrap();
+    store.hear_rumor(era, vec![place.to_string()]);
+    let over = store.watch_over();
+    until("it to find out", || matches!(&*over.borrow(), Some(Over::Era { era: told, .. }) if *told == era)).await;
+    assert!(!store.hear_rumor(Era(0), Vec::new()));
+    end(seats).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_joins_an_earlier_era_than_he_has_heard_of() {
     let seats = group_of_three().await;
     let leads = leader(&seats).await;
