@@ -7,6 +7,8 @@ use std::time::Duration;
 use skep_proto::model::moment::millis;
 use skep_proto::model::{Moment, NodeId};
 
+use super::sight::Sight;
+
 /// Silence for so many periods is Down: two beats may be lost or late.
 const GRACE_PERIODS: u32 = 3;
 /// Nodes whose beats one period may carry. Five thousand a second cost the leader a few hundredths of a core; beyond, the period
@@ -14,9 +16,6 @@ const GRACE_PERIODS: u32 = 3;
 const NODES_PER_PERIOD: usize = 5_000;
 /// Deadlines are rounded up to this, so that thousands of nodes wake the loop twenty times a second at most.
 const SLOT_MS: u64 = 50;
-/// A deadline that comes up so late means that we were asleep (a stopped process, a moved virtual machine): the beats lie
-/// unread in our sockets, and everybody gets another grace.
-const STALL: Duration = Duration::from_millis(1_000);
 /// How long an agent may take to notice that its manager is gone without a word, and to find another one, whatever its period is:
 /// with the election before, its ping has gone unanswered by then.
 const RETURN_TIME_MIN: Duration = Duration::from_secs(3);
@@ -124,12 +123,12 @@ impl Deadlines {
     }
 
     /// Takes the nodes whose time is up. `heard` tells when a node with a session was last heard; one that was heard within the
-    /// grace is looked at again when that ends.
-    pub fn expire(&mut self, now: Moment, grace: Duration, heard: impl Fn(NodeId) -> Option<Moment>) -> Vec<NodeId> {
-        let stalled = self.next().is_some_and(|at| now.since(at) > STALL);
+    /// grace is looked at again when that ends. Whoever cannot see judges nobody.
+    pub fn expire(&mut self, sight: Sight, grace: Duration, heard: impl Fn(NodeId) -> Option<Moment>) -> Vec<NodeId> {
+        let now = sight.as_of;
         let mut silent = Vec::new();
         while let Some((_, node)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
-            let again = if stalled { Some(now + grace) } else { heard(node).map(|at| at + grace) };
+            let again = if sight.is_dim() { Some(now + grace) } else { heard(node).map(|at| at + grace) };
             match again.filter(|at| *at > now) {
                 Some(at) => self.set(node, at),
                 None => {
@@ -161,8 +160,8 @@ mod tests {
     fn silence_for_three_periods_is_noticed_within_a_slot() {
         let mut deadlines = Deadlines::default();
         deadlines.set(NodeId::new(1), Moment(0) + grace(SECOND));
-        assert!(deadlines.expire(Moment(2_999), grace(SECOND), |_| Some(Moment(0))).is_empty());
-        assert_eq!(deadlines.expire(Moment(3_050), grace(SECOND), |_| Some(Moment(0))), [NodeId::new(1)]);
+        assert!(deadlines.expire(Sight::clear(Moment(2_999)), grace(SECOND), |_| Some(Moment(0))).is_empty());
+        assert_eq!(deadlines.expire(Sight::clear(Moment(3_050)), grace(SECOND), |_| Some(Moment(0))), [NodeId::new(1)]);
         assert!(!deadlines.watches(NodeId::new(1)));
     }
 
@@ -170,16 +169,32 @@ mod tests {
     fn a_node_that_was_heard_gets_a_whole_grace_from_then() {
         let mut deadlines = Deadlines::default();
         deadlines.set(NodeId::new(1), Moment(3_000));
-        assert!(deadlines.expire(Moment(3_000), grace(SECOND), |_| Some(Moment(2_500))).is_empty());
+        let now = Sight::clear(Moment(3_000));
+        assert!(deadlines.expire(now, grace(SECOND), |_| Some(Moment(2_500))).is_empty());
         assert_eq!(deadlines.next(), Some(Moment(5_500)));
+    }
+
+    #[test]
+    fn what_was_read_while_we_caught_up_counts_and_nobody_is_judged_beyond_it() {
+        let mut deadlines = Deadlines::default();
+        [1, 2, 3]
+            .into_iter()
+            .for_each(|node| deadlines.set(NodeId::new(node), Moment(3_000 + u64::from(node == 3) * 100)));
+        // Node 2's word lay unread; the deadline of node 3 came up while we read.
+        let sight = Sight::caught_up(Moment(3_000), Moment(3_050), Moment(3_900));
+        let heard = |node| Some(if node == NodeId::new(2) { Moment(3_400) } else { Moment(0) });
+        assert_eq!(deadlines.expire(sight, grace(SECOND), heard), [NodeId::new(1)]);
+        assert_eq!(deadlines.next(), Some(Moment(3_100)));
     }
 
     #[test]
     fn our_own_sleep_is_nobodys_silence() {
         let mut deadlines = Deadlines::default();
         deadlines.set(NodeId::new(1), Moment(3_000));
-        assert!(deadlines.expire(Moment(60_000), grace(SECOND), |_| Some(Moment(0))).is_empty());
-        assert_eq!(deadlines.expire(Moment(63_000), grace(SECOND), |_| Some(Moment(0))), [NodeId::new(1)]);
+        let asleep = Sight::caught_up(Moment(3_000), Moment(60_000), Moment(60_001));
+        assert!(deadlines.expire(asleep, grace(SECOND), |_| Some(Moment(0))).is_empty());
+        let awake = Sight::clear(Moment(63_000));
+        assert_eq!(deadlines.expire(awake, grace(SECOND), |_| Some(Moment(0))), [NodeId::new(1)]);
     }
 
     #[test]
@@ -231,7 +246,7 @@ mod tests {
             }
             let mut expired = BTreeMap::new();
             for tick in (0..20_000).step_by(50) {
-                for node in deadlines.expire(Moment(tick), grace(SECOND), |n| last.get(&n).copied()) {
+                for node in deadlines.expire(Sight::clear(Moment(tick)), grace(SECOND), |n| last.get(&n).copied()) {
                     expired.insert(node, Moment(tick));
                 }
             }

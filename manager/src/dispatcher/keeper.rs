@@ -13,6 +13,7 @@ use super::batch::Input;
 use super::fence::{self, Fence};
 use super::heartbeat::{Deadlines, Rhythm, return_grace, scaled, seconds};
 use super::registry::farewell;
+use super::sight::Sight;
 use super::trust::Trust;
 use crate::group::Predecessor;
 use crate::store::{State, Touched};
@@ -48,6 +49,8 @@ pub enum Event {
         node: NodeId,
         /// How.
         parting: Parting,
+        /// When it was last heard.
+        heard: Moment,
     },
 }
 
@@ -149,15 +152,20 @@ impl Keeper {
                 ready(state, node, Some(address), description).into_iter().collect()
             }
             Event::Described { node, description } => ready(state, node, None, description).into_iter().collect(),
-            Event::Ended { node, parting } => self.ended(state, now, node, &parting),
+            Event::Ended { node, parting, heard } => self.ended(state, now, (node, heard), &parting),
         }
     }
 
-    fn ended(&mut self, state: &State, now: Moment, node: NodeId, parting: &Parting) -> Vec<Effect> {
+    fn ended(&mut self, state: &State, now: Moment, (node, heard): (NodeId, Moment), parting: &Parting) -> Vec<Effect> {
         self.heard.insert(node, now);
         match parting {
-            // Silence is what counts: the deadline runs from the last word.
-            Parting::Lost | Parting::Dismissed(_) => Vec::new(),
+            // Silence is what counts: the grace runs from the last word, which the deadline has not followed yet.
+            Parting::Lost | Parting::Dismissed(_) => {
+                if self.deadlines.watches(node) {
+                    self.deadlines.set(node, heard + self.rhythm.grace(now));
+                }
+                Vec::new()
+            }
             Parting::Goodbye => {
                 self.stopped.insert(node);
                 self.deadlines.set(node, now + GOODBYE_GRACE);
@@ -173,10 +181,11 @@ impl Keeper {
     }
 
     /// Finds the nodes that have been silent for too long, and the tasks that have stopped because of it. `heard` tells when a node
-    /// with a session was last heard.
-    pub fn expire(&mut self, state: &State, now: Moment, heard: impl Fn(NodeId) -> Option<Moment>) -> Vec<Effect> {
+    /// with a session was last heard, by what the sight says was read.
+    pub fn expire(&mut self, state: &State, sight: Sight, heard: impl Fn(NodeId) -> Option<Moment>) -> Vec<Effect> {
+        let now = sight.as_of;
         let grace = self.rhythm.grace(now);
-        let silent = self.deadlines.expire(now, grace, &heard);
+        let silent = self.deadlines.expire(sight, grace, &heard);
         let mut effects: Vec<Effect> = silent
             .into_iter()
             .flat_map(|node| {
@@ -298,9 +307,9 @@ mod tests {
     fn a_node_that_never_comes_back_to_a_new_leader_goes_down() {
         let (mut world, mut keeper) = kept();
         world.wait(SECOND * 3);
-        assert!(keeper.expire(&world.state, world.now, |_| None).is_empty());
+        assert!(keeper.expire(&world.state, Sight::clear(world.now), |_| None).is_empty());
         world.wait(SECOND);
-        let effects = keeper.expire(&world.state, world.now, |_| None);
+        let effects = keeper.expire(&world.state, Sight::clear(world.now), |_| None);
         assert_eq!(written(&effects), [(node_id(1), NodeState::Down), (node_id(2), NodeState::Down)]);
     }
 
@@ -312,10 +321,11 @@ mod tests {
             let before = Predecessor { raft_id: 7, silent: Duration::from_millis(silent) };
             let mut keeper = Keeper::new(&world.state, world.now, Some(before));
             world.wait(Duration::from_millis(left - 100));
-            assert!(written(&keeper.expire(&world.state, world.now, |_| None)).is_empty(), "{silent}");
+            assert!(written(&keeper.expire(&world.state, Sight::clear(world.now), |_| None)).is_empty(), "{silent}");
             world.wait(Duration::from_millis(200));
             assert!(
-                written(&keeper.expire(&world.state, world.now, |_| None)).contains(&(node_id(1), NodeState::Down))
+                written(&keeper.expire(&world.state, Sight::clear(world.now), |_| None))
+                    .contains(&(node_id(1), NodeState::Down))
             );
         }
     }
@@ -335,9 +345,9 @@ mod tests {
         }
         let heard = world.now;
         world.wait(SECOND * 10);
-        assert!(written(&keeper.expire(&world.state, world.now, |_| Some(heard))).is_empty());
+        assert!(written(&keeper.expire(&world.state, Sight::clear(world.now), |_| Some(heard))).is_empty());
         world.wait(SECOND * 20);
-        assert_eq!(written(&keeper.expire(&world.state, world.now, |_| Some(heard))).len(), 2);
+        assert_eq!(written(&keeper.expire(&world.state, Sight::clear(world.now), |_| Some(heard))).len(), 2);
     }
 
     #[test]
@@ -347,14 +357,14 @@ mod tests {
         let touched = Touched { all: true, ..Touched::default() };
         assert!(keeper.look(&world.state, world.now, &touched).is_empty());
         world.wait(SECOND * 2);
-        assert!(keeper.expire(&world.state, world.now, |_| None).is_empty());
+        assert!(keeper.expire(&world.state, Sight::clear(world.now), |_| None).is_empty());
     }
 
     #[test]
     fn a_goodbye_starts_a_grace_and_a_return_ends_it() {
         let (mut world, mut keeper) = kept();
         for node in [1, 2] {
-            let ended = Event::Ended { node: node_id(node), parting: Parting::Goodbye };
+            let ended = Event::Ended { node: node_id(node), parting: Parting::Goodbye, heard: world.now };
             assert!(keeper.take(&world.state, world.now, ended).is_empty());
         }
         world.wait(SECOND * 2);
@@ -362,15 +372,37 @@ mod tests {
         keeper.take(&world.state, world.now, started);
         world.wait(SECOND * 2);
         let heard = world.now;
-        let effects = keeper.expire(&world.state, world.now, |node| (node == node_id(1)).then_some(heard));
+        let effects =
+            keeper.expire(&world.state, Sight::clear(world.now), |node| (node == node_id(1)).then_some(heard));
         assert_eq!(written(&effects), [(node_id(2), NodeState::Down)]);
         assert_eq!(dismissed(&effects), [node_id(2)]);
     }
 
     #[test]
+    fn a_broken_connection_leaves_the_whole_grace_since_the_last_word() {
+        let (mut world, mut keeper) = kept();
+        for node in [1, 2] {
+            let (node, address) = (node_id(node), String::new());
+            keeper.take(&world.state, world.now, Event::Started { node, address, description: Box::default() });
+        }
+        // Its deadline is a moment away, because no beat moves it.
+        world.wait(Duration::from_millis(2_900));
+        let heard = world.now;
+        let lost = Event::Ended { node: node_id(1), parting: Parting::Lost, heard };
+        assert!(keeper.take(&world.state, world.now, lost).is_empty());
+        let expire = |keeper: &mut Keeper, world: &World| {
+            keeper.expire(&world.state, Sight::clear(world.now), |node| (node == node_id(2)).then_some(world.now))
+        };
+        world.wait(Duration::from_millis(2_900));
+        assert!(expire(&mut keeper, &world).is_empty());
+        world.wait(Duration::from_millis(150));
+        assert_eq!(written(&expire(&mut keeper, &world)), [(node_id(1), NodeState::Down)]);
+    }
+
+    #[test]
     fn a_node_that_leaves_is_down_at_once_and_one_that_was_removed_is_told_so() {
         let (mut world, mut keeper) = kept();
-        let left = Event::Ended { node: node_id(1), parting: Parting::Leaving };
+        let left = Event::Ended { node: node_id(1), parting: Parting::Leaving, heard: world.now };
         assert_eq!(written(&keeper.take(&world.state, world.now, left)), [(node_id(1), NodeState::Down)]);
         world.remove_node(2);
         let touched = Touched { nodes: [node_id(2)].into(), ..Touched::default() };
@@ -393,16 +425,16 @@ mod tests {
     #[test]
     fn what_was_assigned_while_a_node_left_has_not_run_either() {
         let (mut world, mut keeper, _) = guarded();
-        let left = Event::Ended { node: node_id(1), parting: Parting::Leaving };
+        let left = Event::Ended { node: node_id(1), parting: Parting::Leaving, heard: world.now };
         assert_eq!(verdicts(&keeper.take(&world.state, world.now, left)), 1);
         let there = crowd(&mut world, crate::fixture::replicated(8));
         world.edit_node(1, |node| node.status = NodeStatus::new(NodeState::Down, fence::LEFT, ""));
         keeper.look(&world.state, world.now, &Touched { nodes: [node_id(1)].into(), ..Touched::default() });
         assert_eq!(keeper.wake_at().map(|at| at <= world.now), Some(true));
-        assert_eq!(verdicts(&keeper.expire(&world.state, world.now, |_| Some(world.now))), there);
+        assert_eq!(verdicts(&keeper.expire(&world.state, Sight::clear(world.now), |_| Some(world.now))), there);
         let mut next = Keeper::new(&world.state, world.now, None);
         assert_eq!(
-            verdicts(&next.expire(&world.state, world.now, |_| None)),
+            verdicts(&next.expire(&world.state, Sight::clear(world.now), |_| None)),
             there,
             "nor does another leader forget it"
         );
@@ -413,14 +445,14 @@ mod tests {
         let (mut world, mut keeper, fence) = guarded();
         let silent = world.now;
         world.now = keeper.wake_at().unwrap();
-        assert_eq!(written(&keeper.expire(&world.state, world.now, |_| None)).len(), 2);
+        assert_eq!(written(&keeper.expire(&world.state, Sight::clear(world.now), |_| None)).len(), 2);
         let mut spec = crate::fixture::replicated(8);
         spec.task.on_disconnect = skep_proto::model::OnDisconnect::StopAfter(SECOND * 30);
         let there = crowd(&mut world, spec);
         world.turn(1, NodeState::Down);
         keeper.look(&world.state, world.now, &Touched { nodes: [node_id(1)].into(), ..Touched::default() });
         let now = silent + fence;
-        assert_eq!(verdicts(&keeper.expire(&world.state, now, |_| None)), there);
+        assert_eq!(verdicts(&keeper.expire(&world.state, Sight::clear(now), |_| None)), there);
     }
 
     #[test]
@@ -461,7 +493,7 @@ mod tests {
     /// Lets time pass until the keeper wants it, and brings what it writes of nodes into the state.
     fn pass(world: &mut World, keeper: &mut Keeper, heard: Option<Moment>) -> Vec<Effect> {
         world.now = keeper.wake_at().unwrap();
-        let effects = keeper.expire(&world.state, world.now, |_| heard);
+        let effects = keeper.expire(&world.state, Sight::clear(world.now), |_| heard);
         for (node, state) in written(&effects) {
             world.turn(u32::try_from(node.bits()).unwrap(), state);
         }
@@ -505,13 +537,13 @@ mod tests {
         }
         world.wait(fence * 2);
         let now = world.now;
-        assert_eq!(verdicts(&keeper.expire(&world.state, now, |_| Some(now))), 0);
+        assert_eq!(verdicts(&keeper.expire(&world.state, Sight::clear(now), |_| Some(now))), 0);
     }
 
     #[test]
     fn a_node_that_leaves_has_nothing_left_that_could_run() {
         let (world, mut keeper, _) = guarded();
-        let left = Event::Ended { node: node_id(1), parting: Parting::Leaving };
+        let left = Event::Ended { node: node_id(1), parting: Parting::Leaving, heard: world.now };
         assert_eq!(verdicts(&keeper.take(&world.state, world.now, left)), 1);
     }
 }

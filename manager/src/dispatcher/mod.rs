@@ -35,6 +35,7 @@ pub mod registry;
 pub mod run;
 pub mod service;
 pub mod session;
+pub mod sight;
 pub mod skew;
 pub mod talk;
 pub mod trust;

@@ -184,10 +184,11 @@ impl Visit {
         self.dispatcher.registry.enter(self.node, Arc::clone(&line));
         self.announce(hello).await;
         tracing::debug!(node.id = %self.node, %session, "session opened");
-        let parting = Talking::new(&self, line, (inbound, out), greeted).run().await;
+        let parting = Talking::new(&self, Arc::clone(&line), (inbound, out), greeted).run().await;
         tracing::debug!(node.id = %self.node, %session, ?parting, "session ended");
+        let heard = line.last_heard(self.dispatcher.clock.now());
         if self.dispatcher.registry.leave(self.node, session) {
-            let _ = self.desk.events.send(Event::Ended { node: self.node, parting }).await;
+            let _ = self.desk.events.send(Event::Ended { node: self.node, parting, heard }).await;
         }
     }
 

@@ -7,6 +7,7 @@ use skep_manager::dispatcher::batch::{Input, Told};
 use skep_manager::dispatcher::keeper::{Effect, Event as Happening, Parting};
 use skep_manager::dispatcher::registry::Line;
 use skep_manager::dispatcher::session::say;
+use skep_manager::dispatcher::sight::Sight;
 use skep_manager::dispatcher::talk::{Act, Talk};
 use skep_manager::store::{Store, Watch};
 use skep_proto::model::{Moment, NodeId};
@@ -115,7 +116,7 @@ impl Manager {
         let touched = own.subscription.take();
         let state = daemon.store.read();
         let mut effects = if touched.is_empty() { Vec::new() } else { own.keeper.look(&state, steady, &touched) };
-        effects.extend(own.keeper.expire(&state, steady, |node| own.registry.last_heard(node, steady)));
+        effects.extend(own.keeper.expire(&state, Sight::clear(steady), |node| own.registry.last_heard(node, steady)));
         let is_new = own.settings != *own.keeper.settings();
         own.settings = own.keeper.settings().clone();
         own.version += u64::from(is_new);
@@ -250,7 +251,9 @@ impl Manager {
     }
 
     fn part(&mut self, stage: &mut Stage, conn: ConnId, parting: &Parting) {
-        let Some(term) = self.daemon.as_mut().and_then(|daemon| daemon.term.as_mut()) else { return };
+        let Some(daemon) = &mut self.daemon else { return };
+        let steady = daemon.steady(stage.now);
+        let Some(term) = &mut daemon.term else { return };
         let own = &mut term.dispatching;
         let Some(visit) = own.visits.remove(&conn) else { return };
         stage.note(format_args!("manager {}: stream {conn} of {} ends: {parting:?}", self.place, visit.node));
@@ -258,8 +261,9 @@ impl Manager {
             stage.send(conn, Side::Agent, tell(say(Said::Farewell(words.clone()))));
         }
         stage.close(conn, Side::Manager, true);
+        let heard = visit.line.last_heard(steady);
         if own.registry.leave(visit.node, visit.line.session) {
-            self.happened(stage, Happening::Ended { node: visit.node, parting: parting.clone() });
+            self.happened(stage, Happening::Ended { node: visit.node, parting: parting.clone(), heard });
         }
     }
 
