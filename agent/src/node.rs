@@ -241,7 +241,9 @@ impl NodeMachine {
 
     /// The manager said something.
     pub fn heard(&mut self, now: Moment, message: FromManager) -> Vec<Effect> {
+        self.session.hear(now);
         match message {
+            FromManager::Echo(_) => Vec::new(),
             FromManager::Welcome(welcome) => {
                 let (heartbeat, before) = (Duration::from_millis(welcome.heartbeat_ms), self.session.era());
                 if !self.session.meet(Era(welcome.era)) {

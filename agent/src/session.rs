@@ -32,6 +32,15 @@ pub const HINTS_MAX: u32 = 3;
 /// Managers that are remembered. No Raft group is larger; what a message names beyond is left out.
 pub const MANAGERS_MAX: usize = 64;
 
+/// Heartbeats to which a manager may owe its answer when the next is due. An agent that was asleep or starved counts one for all that time,
+/// and so does not take its own lateness for the manager's.
+const UNANSWERED_MAX: u32 = 2;
+
+/// How long a manager may be silent at least, however quick the heartbeat is. Longer than it is busy when thousands of agents come at once;
+/// an agent whose leader hangs has to be back at the next one within the three seconds that this one waits after an election. In a large
+/// swarm heartbeats are rarer, and both wait longer.
+const SILENCE_MIN: Duration = Duration::from_millis(2_900);
+
 /// Shortest time between two heartbeats, whatever a manager asks for.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(50);
 
@@ -89,7 +98,7 @@ pub enum Effect {
 enum Phase {
     Waiting { until: Moment },
     Greeting { until: Moment },
-    Open { next_beat: Moment },
+    Open { next_beat: Moment, unanswered: u32, heard: Moment },
     Removed,
 }
 
@@ -175,8 +184,16 @@ impl Session {
         if std::mem::replace(&mut self.limit, limit) == limit {
             return;
         }
-        if let Phase::Open { next_beat } = self.phase {
-            self.phase = Phase::Open { next_beat: next_beat.min(now + self.beat()) };
+        let soon = now + self.beat();
+        if let Phase::Open { next_beat, .. } = &mut self.phase {
+            *next_beat = soon.min(*next_beat);
+        }
+    }
+
+    /// The manager said something, whatever it was.
+    pub fn hear(&mut self, now: Moment) {
+        if let Phase::Open { unanswered, heard, .. } = &mut self.phase {
+            (*unanswered, *heard) = (0, now);
         }
     }
 
@@ -185,7 +202,7 @@ impl Session {
     pub fn wake_at(&self) -> Option<Moment> {
         match self.phase {
             Phase::Waiting { until } | Phase::Greeting { until } => Some(until),
-            Phase::Open { next_beat } => Some(next_beat),
+            Phase::Open { next_beat, .. } => Some(next_beat),
             Phase::Removed => None,
         }
     }
@@ -218,12 +235,18 @@ impl Session {
                 self.connect(now, address)
             }
             Phase::Greeting { until } if until <= now => self.lost(now),
-            Phase::Open { next_beat } if next_beat <= now => {
-                self.phase = Phase::Open { next_beat: now + self.beat() };
-                vec![Effect::Heartbeat]
-            }
+            Phase::Open { next_beat, unanswered, heard } if next_beat <= now => self.say_alive(now, unanswered, heard),
             _ => Vec::new(),
         }
+    }
+
+    /// Nothing comes back from a manager that hangs, though its kernel goes on acknowledging: then it is another one's turn.
+    fn say_alive(&mut self, now: Moment, unanswered: u32, heard: Moment) -> Vec<Effect> {
+        if unanswered >= UNANSWERED_MAX && now.since(heard) >= SILENCE_MIN {
+            return self.lost(now);
+        }
+        self.phase = Phase::Open { next_beat: now + self.beat(), unanswered: unanswered + 1, heard };
+        vec![Effect::Heartbeat]
     }
 
     fn connect(&mut self, now: Moment, address: Option<String>) -> Vec<Effect> {
@@ -309,7 +332,7 @@ impl Session {
         (self.rounds, self.hints, self.is_answered) = (0, 0, false);
         self.tried.clear();
         self.period = period.max(HEARTBEAT_MIN);
-        self.phase = Phase::Open { next_beat: now + self.beat() };
+        self.phase = Phase::Open { next_beat: now + self.beat(), unanswered: 0, heard: now };
         let mut effects = vec![Effect::Began];
         effects.extend(self.remember(managers));
         effects
@@ -333,8 +356,9 @@ impl Session {
 
     fn rhythm(&mut self, now: Moment, period: Duration) -> Vec<Effect> {
         self.period = period.max(HEARTBEAT_MIN);
-        if self.is_open() {
-            self.phase = Phase::Open { next_beat: now + self.beat() };
+        let soon = now + self.beat();
+        if let Phase::Open { next_beat, .. } = &mut self.phase {
+            *next_beat = soon;
         }
         Vec::new()
     }

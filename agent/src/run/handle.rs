@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use skep_proto::model::moment::millis;
 use skep_proto::model::{Era, Moment, NodeDescription};
 use skep_proto::pb;
@@ -18,6 +19,9 @@ use crate::error::AgentError;
 use crate::node::Effect;
 use crate::sys::ExecError;
 use skep_proto::model::time::{Comparison, compare};
+
+/// Words of the manager that are heard before its silence is judged; each is one message, and a busy agent has a handful.
+const CATCH_UP_MAX: usize = 64;
 
 /// From here on logs of two machines cannot be compared any more.
 const CLOCK_OFF_MS: u64 = 1_000;
@@ -49,8 +53,17 @@ impl Driver {
         self.act(now, effects);
     }
 
+    /// What the manager has said by now comes first: should we be late, it is not the manager that is silent.
     pub(super) fn tick(&mut self, now: Moment) {
+        for _ in 0..CATCH_UP_MAX {
+            let Some(event) = self.link.next().now_or_never() else { break };
+            self.linked(now, event);
+        }
+        let was_open = self.machine.session().is_open();
         let effects = self.machine.tick(now);
+        if was_open && !self.machine.session().is_open() {
+            self.log_loss("it answers no heartbeat");
+        }
         self.act(now, effects);
         if self.describe_at <= now && self.describing.is_none() {
             let executor = Arc::clone(&self.executor);

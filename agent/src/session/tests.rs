@@ -217,7 +217,29 @@ proptest! {
             prop_assert!(at.since(now) < period && at.since(now) >= period / 2);
             now = at;
             prop_assert_eq!(session.step(now, Input::Tick), vec![Effect::Heartbeat]);
+            session.hear(now);
         }
+    }
+
+    #[test]
+    fn a_manager_that_answers_nothing_is_given_up_in_its_grace_and_not_before_it_was_asked_thrice(
+        seed: u128,
+        period_ms in 50u64..60_000,
+        asleep_ms in 0u64..600_000,
+    ) {
+        let period = Duration::from_millis(period_ms);
+        let mut session = Session::new(vec!["a:1".into(), "b:1".into()], Seed::new(seed), NOW);
+        session.step(NOW, Input::Tick);
+        session.step(NOW, Input::Welcome { heartbeat: period, managers: Vec::new() });
+        // However long the agent itself sleeps before the first of them.
+        let first = session.wake_at().unwrap() + Duration::from_millis(asleep_ms);
+        let (mut now, mut beats) = (first, 0);
+        while session.step(now, Input::Tick) == [Effect::Heartbeat] {
+            beats += 1;
+            now = session.wake_at().unwrap();
+        }
+        prop_assert!(!session.is_open() && beats >= UNANSWERED_MAX);
+        prop_assert!(now.since(first) <= (period * 2).max(SILENCE_MIN + period), "{:?}", now.since(first));
     }
 }
 

@@ -49,6 +49,10 @@ impl Visit {
     pub(crate) async fn hear(&mut self) -> Option<Heard> {
         let message = tokio::time::timeout(PATIENCE, self.inbound.message()).await.expect("the agent is silent");
         let message = message.ok().flatten()?.message?;
+        if let Heard::Heartbeat(_) = &message {
+            // An agent that is about to go does not hear it.
+            let _ = self.outbound.try_send(Ok(pb::ManagerMessage { message: Some(Said::Echo(pb::Echo {})) }));
+        }
         if let Heard::Report(report) = &message {
             for task in &report.tasks {
                 let id = TaskId::from_bytes(&task.task).unwrap();

@@ -337,6 +337,7 @@ impl Talking {
         if let Some(Heard::Heartbeat(beat)) = message.message {
             // Nearly all messages: nothing to look up, nothing to lock.
             self.look_at_clock(beat.clock_ms, beat.delay_ms, sys::now());
+            self.talk.echo();
             if beat.seq == 0 {
                 return Ok(());
             }

@@ -118,6 +118,14 @@ impl Talk {
         self.queue.extend(self.machine.contact(seq, state));
     }
 
+    /// A heartbeat was heard. An agent that is about to hear something else needs no answer besides, so that the queue stays short
+    /// however slowly it reads.
+    pub fn echo(&mut self) {
+        if self.is_idle() {
+            self.queue.push_back(say(Said::Echo(pb::Echo {})));
+        }
+    }
+
     /// The rhythm or the managers may have changed; so may the roots, of which [`Talk::refresh`] tells.
     pub fn settled(&mut self, settings: &Settings) {
         let told = std::mem::replace(&mut self.told, settings.clone());

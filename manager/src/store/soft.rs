@@ -49,11 +49,11 @@ impl Soft {
         self.renewals.contains(&node)
     }
 
-    /// Takes note of what a node proves itself with. No more are kept than there are nodes. `true`: it is something else.
+    /// Takes note of what a node proves itself with. Hardly more are kept than there are nodes. `true`: it is something else.
     pub(super) fn note_presented(&mut self, state: &State, node: NodeId, presented: Presented) -> bool {
         let is_new = self.presented.get(&node) != Some(&presented);
         self.presented.insert(node, presented);
-        if self.presented.len() > state.nodes().count() {
+        if self.presented.len() > state.nodes_max() {
             self.presented.retain(|id, _| state.node(*id).is_some());
         }
         is_new
@@ -65,10 +65,10 @@ impl Soft {
         before.symmetric_difference(&self.renewals).copied().collect()
     }
 
-    /// Takes note of a node's clock. No more are kept than there are nodes.
+    /// Takes note of a node's clock. Hardly more are kept than there are nodes.
     pub(super) fn note_clock(&mut self, state: &State, node: NodeId, ahead_ms: i64) {
         self.clocks.insert(node, ahead_ms);
-        if self.clocks.len() > state.nodes().count() {
+        if self.clocks.len() > state.nodes_max() {
             self.clocks.retain(|id, _| state.node(*id).is_some());
         }
     }

@@ -55,6 +55,12 @@ impl State {
         self.nodes.values().filter_map(|entry| entry.node.as_ref())
     }
 
+    /// How many there are at most: some that have gone leave tasks behind. Costs nothing, where counting walks them all.
+    #[must_use]
+    pub fn nodes_max(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// All managers, by node id.
     pub fn managers(&self) -> impl Iterator<Item = &Arc<Node>> {
         self.nodes().filter(|node| node.manager.is_some())

@@ -345,8 +345,11 @@ fn listen(daemon: &mut Daemon, stage: &mut Stage, conn: ConnId, steady: Moment) 
     }
     let Some(message) = visit.arrived.pop_front() else { return Progress::None };
     visit.line.heard(steady);
-    if matches!(message.message, Some(Heard::Heartbeat(pb::Heartbeat { seq: 0, .. }))) {
-        return Progress::Some;
+    if let Some(Heard::Heartbeat(beat)) = &message.message {
+        visit.talk.echo();
+        if beat.seq == 0 {
+            return Progress::Some;
+        }
     }
     let (progress, asked) = hear(visit, message, &daemon.store);
     own.asking.extend(asked.map(|seq| (conn, seq)));
