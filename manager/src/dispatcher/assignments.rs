@@ -6,7 +6,7 @@ use prost::Message;
 use skep_proto::model::{DesiredState, NodeId, Service, ServiceId, Slot, Task, TaskId, TaskState};
 use skep_proto::pb;
 
-use crate::store::State;
+use crate::store::{News, State};
 
 /// Tasks of one message: some 40 KiB without their specs.
 pub const PAGE_TASKS_MAX: usize = 512;
@@ -67,14 +67,41 @@ impl Sent {
             self.tell(task, duty, state, &mut pages);
         }
         for id in gone {
-            self.tasks.remove(&id);
-            self.kept.remove(&id);
-            self.ended.remove(&id);
-            pages.removed(id);
+            self.drop_task(id, &mut pages);
         }
         self.complete = true;
         self.forget_templates(state);
         pages.finish()
+    }
+
+    /// The same, when it is known which tasks may differ from what was said: a node with hundreds of tasks costs no more than one with a
+    /// handful.
+    pub fn follow(&mut self, node: NodeId, state: &State, news: &News) -> Vec<pb::Assignments> {
+        let News::Tasks(changed) = news else { return self.refresh(node, state) };
+        if !self.complete || state.node(node).is_none() {
+            return self.refresh(node, state);
+        }
+        let (mut pages, mut has_gone) = (Pages::new(false), false);
+        for &id in changed {
+            match state.task(id).filter(|task| task.node == Some(node)).map(|task| (task, duty(task))) {
+                Some((task, duty)) if duty != Duty::Forget => self.tell(task, duty, state, &mut pages),
+                _ => has_gone |= self.drop_task(id, &mut pages),
+            }
+        }
+        if has_gone {
+            self.forget_templates(state);
+        }
+        pages.finish()
+    }
+
+    /// The task is none of the node's any more. Tells whether the agent had heard of it.
+    fn drop_task(&mut self, id: TaskId, pages: &mut Pages) -> bool {
+        let is_known = self.tasks.remove(&id).is_some() | self.kept.remove(&id);
+        self.ended.remove(&id);
+        if is_known {
+            pages.removed(id);
+        }
+        is_known
     }
 
     /// The agent says that the task has ended.

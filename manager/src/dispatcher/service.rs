@@ -24,7 +24,7 @@ use super::skew::{Finding, Skew};
 use super::talk::{Act, Talk, stamped};
 use crate::caller::{Caller, Peer};
 use crate::group::{Leadership, Predecessor};
-use crate::store::{Presented, Store, Watch};
+use crate::store::{News, Presented, Store, Watch};
 use crate::sys::{self, Clock};
 
 /// A stream whose agent says nothing for so long is closed.
@@ -136,10 +136,10 @@ impl pb::dispatcher_server::Dispatcher for Dispatcher {
         if !matches!(admission, Admission::Elsewhere) {
             admission = self.confirm(caller).await?;
         }
-        let peer = Peer::of(request.extensions());
         let (out, stream) = mpsc::channel(OUT_MAX);
         match (admission, desk) {
             (Admission::Served(node), Some(desk)) => {
+                let peer = Peer::of(request.extensions());
                 let visit = Visit { dispatcher: self.clone(), desk: desk.clone(), node, peer };
                 desk.sessions.spawn(visit.run(request.into_inner(), out));
             }
@@ -203,10 +203,10 @@ impl Visit {
 }
 
 /// Whatever is to be said now of what the node is and does.
-fn refresh(talk: &mut Talk, dispatcher: &Dispatcher, node: NodeId) {
+fn refresh(talk: &mut Talk, dispatcher: &Dispatcher, node: NodeId, news: &News) {
     let state = dispatcher.store.read();
     talk.ask_renewal(dispatcher.store.soft().is_to_renew(node));
-    talk.refresh(&state);
+    talk.update(&state, news);
 }
 
 async fn greeted(inbound: &mut Streaming<pb::AgentMessage>) -> Result<pb::Hello, DispatchError> {
@@ -250,9 +250,8 @@ impl Talking {
         greeted: Greeted,
     ) -> Self {
         let store = &visit.dispatcher.store;
-        let mut desk = visit.desk.clone();
-        // Before the first look, so that nothing falls between the two.
-        let watch = store.watch_node(visit.node);
+        // The watch before the first look, so that nothing falls between the two.
+        let (mut desk, watch) = (visit.desk.clone(), store.watch_node(visit.node));
         let mut talk = Talk::new(visit.node, line.session, &desk.settings.borrow_and_update(), &store.read());
         if let Some(presented) = &greeted.presented {
             talk.presents(presented.clone());
@@ -310,7 +309,7 @@ impl Talking {
                 Some(message.ok().flatten().ok_or(Parting::Lost)?)
             }
             () = self.watch.changed(), if idle => {
-                refresh(&mut self.talk, &self.dispatcher, self.node);
+                refresh(&mut self.talk, &self.dispatcher, self.node, &self.watch.news());
                 None
             }
             Ok(()) = self.commits.changed(), if idle => {
@@ -323,7 +322,7 @@ impl Talking {
             }
             Ok(()) = self.desk.settings.changed(), if idle => {
                 self.talk.settled(&self.desk.settings.borrow_and_update());
-                refresh(&mut self.talk, &self.dispatcher, self.node);
+                refresh(&mut self.talk, &self.dispatcher, self.node, &News::Anything);
                 None
             }
         };
@@ -336,8 +335,8 @@ impl Talking {
     async fn hear(&mut self, message: pb::AgentMessage) -> Result<(), Parting> {
         if let Some(Heard::Heartbeat(beat)) = message.message {
             // Nearly all messages: nothing to look up, nothing to lock.
-            self.look_at_clock(beat.clock_ms, beat.delay_ms, sys::now());
             self.talk.echo();
+            self.look_at_clock(beat.clock_ms, beat.delay_ms, sys::now());
             if beat.seq == 0 {
                 return Ok(());
             }
@@ -378,7 +377,7 @@ impl Talking {
             }
             Act::Present(presented) => {
                 self.dispatcher.store.note_presented(self.node, presented);
-                refresh(&mut self.talk, &self.dispatcher, self.node);
+                refresh(&mut self.talk, &self.dispatcher, self.node, &News::Anything);
             }
             Act::Describe(description) => {
                 let _ = self.desk.events.send(Event::Described { node: self.node, description }).await;

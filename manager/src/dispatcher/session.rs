@@ -9,7 +9,7 @@ use skep_proto::pb::manager_message::Message as Said;
 use super::assignments::Sent;
 use super::error::DispatchError;
 use super::trust::Trust;
-use crate::store::{Presented, Reported, State};
+use crate::store::{News, Presented, Reported, State};
 
 /// One session.
 #[derive(Debug)]
@@ -125,8 +125,13 @@ impl Session {
 
     /// What is to be said now of the node's standing and its assignments; it counts as said.
     pub fn refresh(&mut self, state: &State) -> Vec<pb::ManagerMessage> {
+        self.follow(state, &News::Anything)
+    }
+
+    /// The same, when it is known which tasks have changed.
+    pub fn follow(&mut self, state: &State, news: &News) -> Vec<pb::ManagerMessage> {
         let standing = self.standing(state).map(Said::Standing);
-        let pages = self.sent.refresh(self.node, state).into_iter().map(Said::Assignments);
+        let pages = self.sent.follow(self.node, state, news).into_iter().map(Said::Assignments);
         standing.into_iter().chain(pages).map(say).collect()
     }
 

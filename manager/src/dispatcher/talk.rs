@@ -16,7 +16,7 @@ use super::error::DispatchError;
 use super::heartbeat::jittered;
 use super::keeper::{Parting, Settings};
 use super::session::{Effect, Session, say};
-use crate::store::{Presented, State};
+use crate::store::{News, Presented, State};
 
 /// What a message asks of whoever drives the session.
 #[derive(Debug, PartialEq)]
@@ -106,6 +106,11 @@ impl Talk {
     /// What the node is to do may have changed.
     pub fn refresh(&mut self, state: &State) {
         self.queue.extend(self.machine.refresh(state));
+    }
+
+    /// The same of these tasks.
+    pub fn update(&mut self, state: &State, news: &News) {
+        self.queue.extend(self.machine.follow(state, news));
     }
 
     /// The report of that number is committed.

@@ -1,8 +1,8 @@
 //! Whom a change concerns. Not what happened: whoever is woken looks at the state.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use skep_proto::model::{NodeId, ServiceId};
+use skep_proto::model::{NodeId, ServiceId, TaskId};
 
 /// What was touched since a subscriber last looked. Merging two is lossless, so a slow subscriber costs no memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct Touched {
     pub services: BTreeSet<ServiceId>,
     /// Nodes that must be told something: their set of assignments (not only reported states) changed, or their role.
     pub assignments: BTreeSet<NodeId>,
+    /// Which tasks that concerns, by node. Only for who watches a node: loops are not told.
+    pub tasks: BTreeMap<NodeId, Vec<TaskId>>,
     /// Nodes whose own record changed, came or went.
     pub nodes: BTreeSet<NodeId>,
     /// A task waits for a node, or room came free.
@@ -69,10 +71,19 @@ impl Touched {
     pub fn merge(&mut self, other: Self) {
         self.services.extend(other.services);
         self.assignments.extend(other.assignments);
+        for (node, tasks) in other.tasks {
+            self.tasks.entry(node).or_default().extend(tasks);
+        }
         self.nodes.extend(other.nodes);
         self.scheduling |= other.scheduling;
         self.cluster |= other.cluster;
         self.all |= other.all;
+    }
+
+    /// A task's node must be told of it.
+    pub(super) fn tell(&mut self, node: NodeId, task: TaskId) {
+        self.assignments.insert(node);
+        self.tasks.entry(node).or_default().push(task);
     }
 
     /// Nobody need look.

@@ -73,6 +73,6 @@ pub use index::Usage;
 pub use look::Look;
 pub use over::Over;
 pub use rotation::{Presented, RotationProgress};
-pub use run::{Outcome, Past, Proposal, Store, Subscription, Watch};
+pub use run::{News, Outcome, Past, Proposal, Store, Subscription, Watch};
 pub use soft::Soft;
 pub use state::State;

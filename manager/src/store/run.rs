@@ -1,5 +1,6 @@
 //! The store's handle: read, propose, watch.
 
+mod news;
 mod past;
 mod publish;
 
@@ -21,6 +22,7 @@ use super::over::Over;
 use super::rotation::{Presented, RotationProgress};
 use super::soft::Soft;
 use super::state::State;
+pub use news::News;
 pub use past::Past;
 use publish::{Registry, Subscribers};
 pub use publish::{Subscription, Watch};
@@ -342,7 +344,7 @@ impl Store {
         if !touched.is_empty() {
             self.inner.subscribers.publish(touched);
             self.inner.services.wake(&touched.services);
-            self.inner.nodes.wake(&touched.assignments);
+            self.inner.nodes.wake_of(&touched.assignments, &touched.tasks);
         }
     }
 }

@@ -315,7 +315,8 @@ fn step(daemon: &mut Daemon, stage: &mut Stage, conn: ConnId) -> Progress {
         let message = visit.talk.next_message();
         message.into_iter().for_each(|message| stage.send(conn, Side::Agent, tell(message)));
     } else if visit.watch.take() {
-        visit.talk.refresh(&daemon.store.read());
+        let news = visit.watch.news();
+        visit.talk.update(&daemon.store.read(), &news);
     } else if visit.commits.has_changed().unwrap_or(false) {
         visit.talk.committed(*visit.commits.borrow_and_update());
     } else if visit.contacts.has_changed().unwrap_or(false) {

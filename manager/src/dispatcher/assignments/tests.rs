@@ -149,7 +149,10 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn whenever_it_looks_an_agent_knows_exactly_its_duties(steps in prop::collection::vec(step(), 1..60)) {
+    fn whenever_it_looks_an_agent_knows_exactly_its_duties(
+        steps in prop::collection::vec(step(), 1..60),
+        follows: bool,
+    ) {
         let mut world = World::new(2);
         let service = world.create(replicated(1));
         let (mut sent, mut agent) = (Sent::default(), Agent::default());
@@ -170,7 +173,9 @@ proptest! {
                 Step::Forget(number) => pick(number).into_iter().for_each(|id| world.remove_task(id)),
                 Step::Update => world.update(service, |spec| spec.task.force_update += 1),
                 Step::Look => {
-                    told(&mut sent, &mut agent, &world);
+                    let news = std::mem::take(&mut world.touched).tasks.remove(&node_id(1)).unwrap_or_default();
+                    let news = if follows { News::Tasks(news) } else { News::Anything };
+                    sent.follow(node_id(1), &world.state, &news).iter().for_each(|page| agent.take(page));
                     let acts = |task: &Task| match duty(task) {
                         Duty::Act(desired) => Some((task.id.to_bytes(), pb::DesiredState::from(desired))),
                         Duty::Keep | Duty::Forget => None,

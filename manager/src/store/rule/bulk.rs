@@ -22,7 +22,7 @@ impl Work<'_> {
                 task.node = Some(item.node);
                 task.status = status;
             });
-            self.effects.touched.assignments.insert(item.node);
+            self.effects.touched.tell(item.node, item.task);
         }
     }
 

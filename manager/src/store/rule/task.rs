@@ -55,8 +55,9 @@ impl Work<'_> {
     /// What the task's node must do changed. One that only waits for its node is not yet known there.
     pub(super) fn tell_node(&mut self, handle: Handle) {
         let task = self.state.tasks.get(handle);
+        let id = task.id;
         if let Some(node) = task.node.filter(|_| task.status.state >= TaskState::Assigned) {
-            self.effects.touched.assignments.insert(node);
+            self.effects.touched.tell(node, id);
         }
     }
 

@@ -8,7 +8,10 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+use skep_proto::model::TaskId;
+
 use super::super::event::{Topics, Touched};
+use super::news::{News, Recent};
 
 /// What one loop has not yet looked at.
 #[derive(Debug)]
@@ -70,7 +73,7 @@ impl Subscription {
 /// Watchers by key. An entry lives as long as someone watches.
 #[derive(Debug)]
 pub(super) struct Registry<K> {
-    entries: Mutex<BTreeMap<K, watch::Sender<()>>>,
+    entries: Mutex<BTreeMap<K, watch::Sender<Recent>>>,
 }
 
 impl<K> Default for Registry<K> {
@@ -84,7 +87,7 @@ impl<K: Copy + Ord + Debug + Send + Sync + 'static> Registry<K> {
         let mut receiver = this.entries.lock().entry(key).or_default().subscribe();
         receiver.mark_changed();
         let (registry, watched) = (Arc::clone(this), key);
-        Watch { receiver: Some(receiver), leave: Box::new(move || registry.leave(watched)) }
+        Watch { receiver: Some(receiver), seen: None, leave: Box::new(move || registry.leave(watched)) }
     }
 
     fn leave(&self, key: K) {
@@ -98,9 +101,17 @@ impl<K: Copy + Ord + Debug + Send + Sync + 'static> Registry<K> {
     pub(super) fn wake(&self, keys: &BTreeSet<K>) {
         let entries = self.entries.lock();
         if keys.len() <= entries.len() {
-            keys.iter().filter_map(|key| entries.get(key)).for_each(|entry| entry.send_replace(()));
+            keys.iter().filter_map(|key| entries.get(key)).for_each(|entry| entry.send_modify(|_| {}));
         } else {
-            entries.iter().filter(|(key, _)| keys.contains(key)).for_each(|(_, entry)| entry.send_replace(()));
+            entries.iter().filter(|(key, _)| keys.contains(key)).for_each(|(_, entry)| entry.send_modify(|_| {}));
+        }
+    }
+
+    /// Wakes the watchers of these keys, and says which tasks it is about.
+    pub(super) fn wake_of(&self, keys: &BTreeSet<K>, tasks: &BTreeMap<K, Vec<TaskId>>) {
+        let entries = self.entries.lock();
+        for (key, entry) in keys.iter().filter_map(|key| Some((key, entries.get(key)?))) {
+            entry.send_modify(|recent| recent.add(tasks.get(key).map_or(&[], Vec::as_slice)));
         }
     }
 
@@ -112,14 +123,16 @@ impl<K: Copy + Ord + Debug + Send + Sync + 'static> Registry<K> {
 
     /// Wakes everyone.
     pub(super) fn wake_all(&self) {
-        self.entries.lock().values().for_each(|entry| entry.send_replace(()));
+        self.entries.lock().values().for_each(|entry| entry.send_modify(Recent::forget));
     }
 }
 
 /// Wake-ups about one object. Any number of changes before the next look are one.
 pub struct Watch {
     /// `None` only while it is being dropped: the registry counts receivers.
-    receiver: Option<watch::Receiver<()>>,
+    receiver: Option<watch::Receiver<Recent>>,
+    /// How much of the news was taken.
+    seen: Option<u64>,
     leave: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -141,6 +154,15 @@ impl Watch {
                 }
             })
         })
+    }
+
+    /// Which tasks were changed since the last call. To be asked before the state is looked at: what comes between is told again.
+    pub fn news(&mut self) -> News {
+        let Some(receiver) = &self.receiver else { return News::Anything };
+        let recent = receiver.borrow();
+        let news = recent.since(self.seen);
+        self.seen = Some(recent.count());
+        news
     }
 
     /// Waits until something happened since the last call; once at once at first.
