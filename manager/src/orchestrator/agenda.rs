@@ -15,6 +15,9 @@ pub const FULL_SCAN_EVERY: Duration = Duration::from_secs(30);
 /// loop, and readers out of the state, all the time. One with a thousand rests for a few milliseconds.
 pub const REST_FACTOR: u32 = 8;
 
+/// Longest rest, however many large services there are: an end that comes during it is noticed so much later.
+pub const REST_MAX: Duration = Duration::from_secs(2);
+
 /// Looks quicker than this are not followed by a rest: what is saved would be less than a timer is precise.
 pub const REST_FROM: Duration = Duration::from_millis(1);
 
@@ -24,6 +27,8 @@ pub(super) struct Agenda {
     now: BTreeSet<ServiceId>,
     later: BTreeMap<ServiceId, Moment>,
     resting: BTreeMap<ServiceId, Moment>,
+    /// When the rests of all that were looked at, one after the other, would be over.
+    rested: Moment,
     nodes_at: Option<Moment>,
     scan_at: Moment,
 }
@@ -93,10 +98,12 @@ impl Agenda {
         self.nodes_at = Some(self.nodes_at.map_or(at, |earlier| earlier.min(at)));
     }
 
-    /// Lets a service rest that needed nothing and was long to look at.
+    /// Lets a service rest that needed nothing and was long to look at. Rests add up: a hundred large services whose tasks start at the
+    /// same time are together no more work than one of them.
     pub(super) fn rest(&mut self, service: ServiceId, took: Duration, now: Moment) {
         if took >= REST_FROM {
-            self.resting.insert(service, now + took * REST_FACTOR);
+            self.rested = self.rested.max(now) + took * REST_FACTOR;
+            self.resting.insert(service, self.rested.min(now + REST_MAX));
         }
     }
 
@@ -107,5 +114,45 @@ impl Agenda {
         }
         let later = self.later.values().copied().chain(self.nodes_at).min();
         later.map_or(self.scan_at, |at| at.min(self.scan_at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOK: Duration = Duration::from_millis(2);
+
+    /// How often each of so many services is looked at in ten seconds in which all of them change all the time.
+    fn looks(services: u32) -> u32 {
+        let touched =
+            Touched { services: (0..services).map(|id| ServiceId::new(id.into())).collect(), ..Touched::default() };
+        let (mut agenda, state, mut now, mut looks) = (Agenda::default(), State::default(), Moment(1_000_000), 0);
+        let end = now + Duration::from_secs(10);
+        while now < end {
+            agenda.note(&state, &touched, now);
+            agenda.advance(&state, now);
+            while let Some(service) = agenda.take() {
+                agenda.rest(service, LOOK, now);
+                now = now + LOOK;
+                looks += 1;
+            }
+            now = now + Duration::from_millis(1);
+        }
+        looks / services
+    }
+
+    #[test]
+    fn large_services_take_a_ninth_of_the_time_however_many_they_are() {
+        let one = looks(1);
+        assert!((500..650).contains(&one), "{one}");
+        assert!((4..9).contains(&looks(100)), "{}", looks(100));
+    }
+
+    #[test]
+    fn no_service_rests_for_longer_than_it_may() {
+        let (mut agenda, now) = (Agenda::default(), Moment(1_000_000));
+        (0..100).for_each(|id| agenda.rest(ServiceId::new(id), Duration::from_millis(200), now));
+        assert!(agenda.resting.values().all(|until| *until <= now + REST_MAX));
     }
 }

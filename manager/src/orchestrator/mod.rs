@@ -44,7 +44,7 @@ mod turn;
 mod update;
 mod view;
 
-pub use agenda::{FULL_SCAN_EVERY, REST_FACTOR, REST_FROM};
+pub use agenda::{FULL_SCAN_EVERY, REST_FACTOR, REST_FROM, REST_MAX};
 pub use courtesy::PLACE_TIME_MAX;
 pub use plan::{CHANGES_MAX, PROPOSED_MAX, Plan, REASONS_MAX, plan};
 pub use reaper::{ORPHANED_AFTER, plan_nodes};
