@@ -11,9 +11,9 @@ use super::sight::Sight;
 
 /// Silence for so many periods is Down: two beats may be lost or late.
 const GRACE_PERIODS: u32 = 3;
-/// Nodes whose beats one period may carry. A beat and its answer cost the leader some 60 microseconds, so a thousand a second are a
-/// twentieth of a core; beyond, the period grows with the cluster instead of the load.
-const NODES_PER_PERIOD: usize = 1_000;
+/// A leader hears at most so many beats a second. One and its answer cost it some 60 microseconds, so they are a twentieth of a core;
+/// beyond, the period grows with the cluster instead of the load.
+const BEATS_PER_SECOND: usize = 1_000;
 /// Deadlines are rounded up to this, so that thousands of nodes wake the loop twenty times a second at most.
 const SLOT_MS: u64 = 50;
 /// How long an agent may take to notice that its manager is gone without a word, and to find another one, whatever its period is:
@@ -22,10 +22,12 @@ const RETURN_TIME_MIN: Duration = Duration::from_secs(3);
 /// What one agent's way to a new leader costs us: its TLS handshake and its complete set.
 const RETURN_COST: Duration = Duration::from_millis(2);
 
-/// The period of all nodes before jitter: the wanted one, or longer in a cluster of more nodes than it can carry.
+/// The period of all nodes before jitter: the wanted one, or the least multiple of it that can carry so many nodes. In steps, because
+/// every node is told of another period.
 #[must_use]
 pub fn scaled(wanted: Duration, nodes: usize) -> Duration {
-    let times = 1 + nodes.saturating_sub(1) / NODES_PER_PERIOD;
+    let least = nodes.saturating_mul(1_000) / BEATS_PER_SECOND;
+    let times = u64::try_from(least).unwrap_or(u64::MAX).div_ceil(millis(wanted).max(1)).max(1);
     wanted.saturating_mul(u32::try_from(times).unwrap_or(u32::MAX))
 }
 
@@ -202,7 +204,11 @@ mod tests {
         assert_eq!(scaled(SECOND, 1), SECOND);
         assert_eq!(scaled(SECOND, 1_000), SECOND);
         assert_eq!(scaled(SECOND, 1_001), SECOND * 2);
-        assert_eq!(scaled(SECOND * 2, 5_000), SECOND * 10);
+        assert_eq!(scaled(SECOND, 5_000), SECOND * 5);
+        assert_eq!(scaled(SECOND * 2, 5_000), SECOND * 6);
+        assert_eq!(scaled(SECOND * 10, 5_000), SECOND * 10, "one that is slow enough is left alone");
+        assert_eq!(scaled(SECOND / 10, 101), SECOND / 5);
+        assert_eq!(scaled(Duration::ZERO, 5), Duration::ZERO, "before there is a cluster");
         assert_eq!(jittered(SECOND, NodeId::new(0)), SECOND);
         assert_eq!(jittered(SECOND, NodeId::new(99)), Duration::from_millis(901));
         assert_eq!(return_grace(SECOND, 3), Duration::from_millis(3_006));
