@@ -394,5 +394,7 @@ fn a_backup_of_locked_managers_is_restored_locked_and_with_the_same_key() {
     unlock(&first, &unlock_key).ok();
     until_listed(&fresh, "m1 Ready Reachable");
     assert_eq!(holding(&first, &[CLEAR]), Vec::<PathBuf>::new());
-    assert!(unlock_id(&first, &unlock_key) && unlock_id(&fresh, &unlock_key));
+    wait_for("both to lie under the same key", SOON, || {
+        (unlock_id(&first, &unlock_key) && unlock_id(&fresh, &unlock_key)).then_some(())
+    });
 }
