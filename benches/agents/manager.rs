@@ -26,10 +26,6 @@ const REPLICAS_MAX: usize = 10_000;
 /// Longest wait for one more node or task: many times what the busiest machine takes, and longer than any loop's full scan.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// All agents share this machine's processors with the manager: when both are busy, a word may take seconds. A node that is taken for
-/// dead because of that would have its tasks run a second time, which is not what is measured.
-const HEARTBEAT: Duration = Duration::from_secs(10);
-
 /// Of the manager's time, at most so much is spent on counting what runs: one part in twenty.
 const COUNTING_SHARE: u32 = 20;
 
@@ -74,7 +70,7 @@ async fn found(state_dir: &Path) -> anyhow::Result<Manager> {
         advertise: "127.0.0.1:2377".to_owned(),
         // It has no agent: its node never becomes Ready.
         availability: Availability::Drain,
-        spec: ClusterSpec { heartbeat: HEARTBEAT, ..ClusterSpec::default() },
+        spec: ClusterSpec::default(),
         description: NodeDescription { hostname: "manager".to_owned(), ..NodeDescription::default() },
         lock: skep_proto::model::Autolock::default(),
         node_key: None,
@@ -174,7 +170,7 @@ impl Bench {
             percent(took.manager.cpu),
             percent(took.agents.cpu),
         );
-        // Fewer means that this machine was too busy to let every agent say within three seconds that it is there.
+        // Fewer means that this machine was too busy to let every agent say within three periods that it is there.
         println!("{} of {} nodes are Ready after it", ready(&self.manager.store().read()), self.size.agents);
         Ok(())
     }

@@ -11,8 +11,8 @@ use super::sight::Sight;
 
 /// Silence for so many periods is Down: two beats may be lost or late.
 const GRACE_PERIODS: u32 = 3;
-/// A leader hears at most so many beats a second. One and its answer cost it some 60 microseconds, so they are a twentieth of a core;
-/// beyond, the period grows with the cluster instead of the load.
+/// A leader hears at most so many beats a second. One and its answer cost it some 130 microseconds on a machine that is busy besides, so
+/// they are an eighth of a core; beyond, the period grows with the cluster instead of the load.
 const BEATS_PER_SECOND: usize = 1_000;
 /// Deadlines are rounded up to this, so that thousands of nodes wake the loop twenty times a second at most.
 const SLOT_MS: u64 = 50;
