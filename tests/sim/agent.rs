@@ -76,6 +76,18 @@ pub(crate) const MEMORY: u64 = 8 << 30;
 /// CPUs of every simulated machine.
 pub(crate) const CPUS: u64 = 4_000_000_000;
 
+impl Daemon {
+    /// A write of the list is under way.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.writing.is_some()
+    }
+
+    /// It is about to leave the cluster.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.machine.ending() == Some(true)
+    }
+}
+
 impl Agent {
     pub(crate) fn new(place: usize, node: NodeId, managers: Vec<String>) -> Self {
         Self {

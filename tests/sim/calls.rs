@@ -7,28 +7,46 @@ use skep_proto::model::NodeRole;
 use super::asks::{Answer, Ask, View, change};
 use super::check;
 use super::queue::{Event, Owner, Result};
-use super::time::{MS, SECOND};
+use super::time::{MS, Us};
 use super::world::World;
 
 /// So many answers in a thousand are lost on their way.
 const LOST_ANSWERS: u64 = 30;
 
+/// So often of a thousand times several ask at once.
+const CROWDS: u64 = 250;
+
 impl World {
-    /// The user does the next thing, whatever became of the last.
+    /// The user does the next thing, whatever became of the last. Now and then others ask about the same object at the same time,
+    /// each another manager.
     pub(super) fn ask(&mut self) {
         if self.stage.rules.is_quiet {
             return;
         }
-        let next = self.stage.chance.between(50 * MS, 3 * SECOND);
+        let next = self.any_pause();
         self.stage.after(next, Event::User);
         let Some(store) = self.truth().cloned() else { return };
         let (number, ask) = self.user.ask(&mut self.stage.chance, &store.read(), self.stage.now);
-        // A node that was demoted and has not heard of it would never join anew: nobody promotes it before.
-        if matches!(ask, Ask::Role(node, NodeRole::Manager) if self.seat_of(node).is_some()) {
+        if !self.is_wise(&ask) {
             return drop(self.user.calls.remove(&number));
         }
+        self.send_call(number, 100 * MS);
+        let others = if self.stage.chance.once_in(CROWDS) { self.stage.chance.between(1, 4) } else { 0 };
+        for _ in 0..others {
+            let number = self.user.ask_beside(&mut self.stage.chance, &ask, self.stage.now);
+            self.send_call(number, 100 * MS);
+        }
+    }
+
+    /// Nobody takes a manager away while another one is being replaced.
+    fn is_wise(&self, ask: &Ask) -> bool {
+        !matches!(ask, Ask::Role(_, NodeRole::Worker)) || !self.makes_good()
+    }
+
+    fn send_call(&mut self, number: u64, worst: Us) {
+        let ask = self.user.calls.get(&number).map(|call| &call.ask);
         self.stage.note(format_args!("user: call {number}: {ask:?}"));
-        let (delay, manager) = (self.stage.chance.delay(MS, 100 * MS), self.any_manager());
+        let (delay, manager) = (self.stage.chance.delay(MS, worst), self.any_manager());
         self.stage.after(delay, Event::Call(manager, number, 0));
     }
 

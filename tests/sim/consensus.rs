@@ -11,7 +11,9 @@ use skep_proto::model::Seed;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
+use super::manager::Lead;
 use super::queue::Owner;
+use super::time::{TICK, Us, count};
 
 /// What waits for a member's next round.
 #[derive(Debug)]
@@ -25,20 +27,22 @@ pub(crate) enum Input {
     Propose(Box<Proposal>),
     /// Leadership is handed over.
     Transfer,
+    /// Its election timeout has passed.
+    Stand,
     /// Messages to that member were dropped.
     Unreachable(u64),
-    /// The leader's membership loop, in that term, wants the group to change.
-    Change(MemberChange, u64),
+    /// The membership loop of who leads so wants the group to change.
+    Change(MemberChange, Lead),
 }
 
 /// A proposal's outcome.
 type Answer = Result<Vec<Outcome>, ProposeError>;
 
-/// Whose proposal of which term it is, and where its outcome will be.
+/// Whose proposal it is, made while leading so, and where its outcome will be.
 #[derive(Debug)]
 struct Waiting {
     owner: Owner,
-    term: u64,
+    lead: Lead,
     answer: oneshot::Receiver<Answer>,
 }
 
@@ -47,8 +51,8 @@ struct Waiting {
 pub(crate) struct Round {
     /// To be sent.
     pub(crate) parcels: Vec<Parcel>,
-    /// To be told: whose, of which term, and what.
-    pub(crate) answers: Vec<(Owner, u64, Answer)>,
+    /// To be told: whose, made while leading so, and what.
+    pub(crate) answers: Vec<(Owner, Lead, Answer)>,
     /// It died on the way.
     pub(crate) has_died: bool,
 }
@@ -61,8 +65,8 @@ pub(crate) struct Seat {
     /// Nothing can be written; what is said of who leads meanwhile.
     stalled: Option<Leadership>,
     waiting: Vec<Waiting>,
-    /// A change of the group that is under way, and the term in which it was asked for.
-    changing: Option<(u64, oneshot::Receiver<Result<(), ChangeError>>)>,
+    /// A change of the group that is under way, and who asked for it.
+    changing: Option<(Lead, oneshot::Receiver<Result<(), ChangeError>>)>,
 }
 
 impl Seat {
@@ -87,10 +91,10 @@ impl Seat {
     }
 
     /// Adds a proposal. `fenced`: it counts in that term only.
-    pub(crate) fn propose(&mut self, owner: Owner, term: u64, fenced: bool, transactions: Vec<Transaction>) {
+    pub(crate) fn propose(&mut self, owner: Owner, lead: Lead, fenced: bool, transactions: Vec<Transaction>) {
         let (reply, answer) = oneshot::channel();
-        let proposal = Proposal { transactions, term: fenced.then_some(term), reply };
-        self.waiting.push(Waiting { owner, term, answer });
+        let proposal = Proposal { transactions, term: fenced.then_some(lead.term), reply };
+        self.waiting.push(Waiting { owner, lead, answer });
         self.take(Input::Propose(Box::new(proposal)));
     }
 
@@ -118,8 +122,8 @@ impl Seat {
         Round { answers: self.answers(), ..Round::default() }
     }
 
-    /// One round.
-    pub(crate) fn round(&mut self, crash: Option<CrashPoint>) -> Round {
+    /// One round, of which the disk took so long.
+    pub(crate) fn round(&mut self, now: Us, took: Us, crash: Option<CrashPoint>) -> Round {
         let mut parcels = Vec::new();
         let inbox = std::mem::take(&mut self.inbox);
         if let Some(Leadership { is_leader, .. }) = self.stalled {
@@ -133,17 +137,19 @@ impl Seat {
                 Input::SnapshotSent(id, arrived) => self.member.snapshot_sent(id, arrived),
                 Input::Propose(proposal) => self.member.propose(*proposal),
                 Input::Transfer => self.member.transfer(None),
+                Input::Stand => self.member.stand(),
                 Input::Unreachable(id) => self.member.unreachable(id),
-                Input::Change(change, term) => self.changing = Some((term, self.member.change(change))),
+                Input::Change(change, lead) => self.changing = Some((lead, self.member.change(change))),
             }
         }
+        self.member.wrote(count(took), count(TICK), count(now));
         let (out, has_died) = self.member.drive(crash);
         parcels.extend(out);
         let answers = if has_died { Vec::new() } else { self.answers() };
         Round { parcels, answers, has_died }
     }
 
-    pub(crate) fn answers(&mut self) -> Vec<(Owner, u64, Answer)> {
+    pub(crate) fn answers(&mut self) -> Vec<(Owner, Lead, Answer)> {
         let mut answers = Vec::new();
         self.waiting.retain_mut(|waiting| {
             let answer = match waiting.answer.try_recv() {
@@ -151,16 +157,16 @@ impl Seat {
                 Err(TryRecvError::Closed) => Err(ProposeError::NotLeader),
                 Ok(answer) => answer,
             };
-            answers.push((waiting.owner, waiting.term, answer));
+            answers.push((waiting.owner, waiting.lead, answer));
             false
         });
-        if let Some((term, answer)) = &mut self.changing {
+        if let Some((lead, answer)) = &mut self.changing {
             let answer = match answer.try_recv() {
                 Err(TryRecvError::Empty) => return answers,
                 Ok(Ok(())) => Ok(Vec::new()),
                 Ok(Err(_)) | Err(TryRecvError::Closed) => Err(ProposeError::NotLeader),
             };
-            answers.push((Owner::Membership, *term, answer));
+            answers.push((Owner::Membership, *lead, answer));
             self.changing = None;
         }
         answers
@@ -189,6 +195,11 @@ impl Seat {
     /// Who leads, as far as this member knows.
     pub(crate) fn leadership(&self) -> Leadership {
         self.stalled.unwrap_or_else(|| self.member.leadership())
+    }
+
+    /// In which term the entry at that index was written.
+    pub(crate) fn term_of(&self, index: u64) -> Option<u64> {
+        self.member.term_of(index)
     }
 
     /// Index of the last applied entry.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use skep_manager::raft::testing::Remnant;
 
-use super::consensus::Input;
+use super::agent::{Agent, Daemon};
 use super::queue::{Event, Side};
 use super::time::{MS, SECOND, Us};
 use super::world::World;
@@ -21,8 +21,11 @@ pub(crate) enum Fault {
     KillManager,
     FullDisk,
     LoseDisk,
+    RotDisk,
+    StallDisk,
     Leave,
     Transfer,
+    Alarm,
     CutManagers,
     Partition,
     Ring,
@@ -39,7 +42,7 @@ pub(crate) enum Fault {
 }
 
 /// Each with how often it is chosen.
-const FAULTS: [(Fault, u64); 24] = [
+const FAULTS: [(Fault, u64); 27] = [
     (Fault::KillAgent, 14),
     (Fault::StopAgent, 8),
     (Fault::CutPower, 5),
@@ -49,8 +52,11 @@ const FAULTS: [(Fault, u64); 24] = [
     (Fault::KillManager, 8),
     (Fault::FullDisk, 3),
     (Fault::LoseDisk, 2),
+    (Fault::RotDisk, 2),
+    (Fault::StallDisk, 3),
     (Fault::Leave, 2),
     (Fault::Transfer, 4),
+    (Fault::Alarm, 4),
     (Fault::CutManagers, 8),
     (Fault::Partition, 5),
     (Fault::Ring, 3),
@@ -66,14 +72,35 @@ const FAULTS: [(Fault, u64); 24] = [
     (Fault::Relabel, 4),
 ];
 
+/// The same in a restless world.
+const RESTLESS: [(Fault, u64); 16] = [
+    (Fault::KillManager, 24),
+    (Fault::Alarm, 20),
+    (Fault::CutManagers, 12),
+    (Fault::Partition, 5),
+    (Fault::Ring, 3),
+    (Fault::Transfer, 6),
+    (Fault::Snapshot, 5),
+    (Fault::FullDisk, 3),
+    (Fault::FreezeManager, 3),
+    (Fault::SlowNet, 8),
+    (Fault::LossyNet, 5),
+    (Fault::DoublingNet, 5),
+    (Fault::SlowDisk, 6),
+    (Fault::StallDisk, 2),
+    (Fault::KillAgent, 3),
+    (Fault::ResetStream, 2),
+];
+
 impl World {
     /// Something goes wrong.
     pub(crate) fn trouble(&mut self) {
-        let total = FAULTS.iter().map(|(_, weight)| weight).sum();
+        let table: &[(Fault, u64)] = if self.is_restless() { &RESTLESS } else { &FAULTS };
+        let total = table.iter().map(|(_, weight)| weight).sum();
         let mut dice = self.stage.chance.below(total);
-        for (fault, weight) in FAULTS {
-            if dice < weight {
-                return self.strike(fault);
+        for (fault, weight) in table {
+            if dice < *weight {
+                return self.strike(*fault);
             }
             dice -= weight;
         }
@@ -84,7 +111,10 @@ impl World {
         let manager = self.any_manager();
         self.stage.note(format_args!("trouble: {fault:?}"));
         match fault {
-            Fault::KillAgent => self.kill_agent(agent, false),
+            Fault::KillAgent => {
+                let writing = self.any_that_writes().unwrap_or(agent);
+                self.kill_agent(writing, false);
+            }
             Fault::CutPower => self.kill_agent(agent, true),
             Fault::StopAgent => {
                 let news = self.agents[agent].stop(&mut self.stage);
@@ -100,8 +130,17 @@ impl World {
             Fault::KillManager => self.kill_manager(manager),
             Fault::FullDisk => self.fail_write(manager, Remnant::Nothing, true),
             Fault::LoseDisk => self.lose_disk(manager),
+            Fault::RotDisk => self.rot_disk(manager),
+            Fault::StallDisk => {
+                let leader = (0..self.managers.len()).find(|place| self.leads(*place)).unwrap_or(manager);
+                self.managers[leader].slow_until = self.later(10 * SECOND);
+            }
             Fault::Leave => self.leave(agent),
-            Fault::Transfer => drop(self.managers[manager].give(&mut self.stage, Input::Transfer, false)),
+            Fault::Transfer => {
+                let times = if self.is_restless() { 4 } else { 1 };
+                self.hand_on(times);
+            }
+            Fault::Alarm => self.alarm(),
             Fault::CutManagers => self.cut_managers(),
             Fault::Partition => self.partition(),
             Fault::Ring => self.ring(),
@@ -109,7 +148,10 @@ impl World {
                 let daemon = self.managers[manager].daemon.as_mut();
                 daemon.into_iter().for_each(|daemon| daemon.seat.snapshot());
             }
-            Fault::FreezeManager => self.managers[manager].frozen_until = self.later(6 * SECOND),
+            Fault::FreezeManager => {
+                let most = if self.is_restless() { SECOND } else { 6 * SECOND };
+                self.managers[manager].frozen_until = self.later(most);
+            }
             Fault::JumpManagerClock => self.managers[manager].clock.offset_ms += self.jump(),
             Fault::JumpAgentClock => self.agents[agent].clock.offset_ms += self.jump(),
             Fault::SlowNet => self.stage.rules.latency_max = self.stage.chance.between(5 * MS, 3 * SECOND),
@@ -131,6 +173,13 @@ impl World {
     fn any_agent(&mut self) -> usize {
         let count = u64::try_from(self.agents.len()).expect("few agents");
         usize::try_from(self.stage.chance.below(count)).expect("few agents")
+    }
+
+    /// Half the time, one that dies in the middle of a write of its list, when there is one.
+    fn any_that_writes(&mut self) -> Option<usize> {
+        let writes = |agent: &&Agent| agent.daemon.as_ref().is_some_and(Daemon::is_writing);
+        let writing: Vec<usize> = self.agents.iter().filter(writes).map(|agent| agent.place).collect();
+        self.stage.chance.once_in(500).then(|| self.stage.chance.pick(&writing)).flatten()
     }
 
     pub(crate) fn any_manager(&mut self) -> usize {
@@ -163,7 +212,14 @@ impl World {
         let way = self.stage.chance.pick(&ways).unwrap_or(ways[0]);
         let most = self.stage.chance.pick(&[2 * SECOND, 8 * SECOND, 40 * SECOND]).unwrap_or(SECOND);
         let span = self.stage.chance.between(50 * MS, most);
-        self.stage.cut(agent, manager, way, span);
+        self.cut_agent(agent, manager, way, span);
+    }
+
+    /// A manager's own node reaches it on the machine itself.
+    pub(super) fn cut_agent(&mut self, agent: usize, manager: usize, way: &[Side], span: Us) {
+        if self.managers[manager].node != self.agents[agent].node {
+            self.stage.cut(agent, manager, way, span);
+        }
     }
 
     /// Seconds to days, forward or back.

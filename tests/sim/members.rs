@@ -5,14 +5,13 @@ use skep_manager::raft::testing::{CrashPoint, Parcel, Remnant};
 
 use super::check::{Verdict, broken};
 use super::consensus::{Input, Round};
-use super::queue::{Event, Side};
-use super::time::{MS, SECOND, Us};
+use super::manager::Lead;
+use super::queue::{Event, Owner, Result, Side};
+use super::seats::LEADERLESS;
+use super::time::{MS, SECOND, TICK, Us};
 use super::world::World;
 use super::{place, raft_id};
 use skep_manager::store::{Proposal, Transaction};
-
-/// A tick of Raft: a fifth of its heartbeat. Half as often as on a real manager, which saves time and loses nothing.
-const TICK: Us = 40 * MS;
 
 impl World {
     /// A manager is there again.
@@ -21,6 +20,7 @@ impl World {
             self.round(place, None);
             self.stage.after(TICK, Event::Beat(place, self.managers[place].life));
             self.stage.after(MS, Event::Ask(place));
+            self.stage.after(LEADERLESS, Event::KeepSeat(place, self.managers[place].life));
         }
     }
 
@@ -48,7 +48,11 @@ impl World {
     }
 
     fn round(&mut self, place: usize, crash: Option<CrashPoint>) {
-        let Some(Round { parcels, answers, has_died }) = self.managers[place].round(crash) else { return };
+        let Some(Round { parcels, answers, has_died }) = self.managers[place].round(self.stage.now, crash) else {
+            return;
+        };
+        // Whatever a member has promised it must remember.
+        let has_voted = self.is_restless() && !self.stage.rules.is_quiet && parcels.iter().any(Parcel::is_vote);
         parcels.into_iter().for_each(|parcel| self.post(parcel));
         let mut answers = answers;
         if has_died {
@@ -57,16 +61,44 @@ impl World {
                 None => return self.bury(place),
             }
         }
-        for (owner, term, answer) in answers {
+        for (owner, lead, answer) in answers {
+            let verdict = self.invariant_loops_act_in_their_own_term(place, owner, lead, &answer);
+            self.judge(verdict);
             let (life, delay) = (self.managers[place].life, self.stage.chance.delay(MS, SECOND));
-            self.stage.after(delay, Event::Reply(place, life, term, owner, answer));
+            self.stage.after(delay, Event::Reply(life, lead, owner, answer));
         }
         self.applied(place);
         let verdict = self.invariant_one_manager_leads_a_term(place);
         self.judge(verdict);
-        if self.managers[place].is_news() {
-            let delay = self.stage.chance.delay(MS, SECOND / 2);
+        if self.managers[place].is_news() && self.managers[place].will_hear() {
+            let is_slow = self.is_restless() && self.stage.chance.once_in(200);
+            let usual = if is_slow { SECOND } else { MS };
+            let delay = self.stage.chance.delay(usual, SECOND);
             self.stage.after(delay, Event::Lead(place, self.managers[place].life));
+        }
+        if has_voted && self.stage.chance.once_in(400) {
+            self.stage.note(format_args!("manager {place} dies of its vote"));
+            self.bury(place);
+        }
+    }
+
+    /// What a loop of a leader has planned counts in its term only: in a later one it would act beside whoever came between.
+    fn invariant_loops_act_in_their_own_term(
+        &self,
+        place: usize,
+        owner: Owner,
+        lead: Lead,
+        answer: &Result,
+    ) -> Verdict {
+        let term = lead.term;
+        let Some(daemon) = self.managers[place].daemon.as_ref().filter(|_| owner.is_loop()) else { return Ok(()) };
+        let written = answer.iter().flatten().flatten().filter_map(|index| daemon.seat.term_of(*index));
+        match written.into_iter().find(|written| *written != term) {
+            Some(written) => {
+                let what = format!("{owner:?} of {place} planned in term {term}, and it was done in {written}");
+                broken("loops_act_in_their_own_term", what)
+            }
+            None => Ok(()),
         }
     }
 
@@ -84,15 +116,22 @@ impl World {
     /// Sends a message to another member, or loses it.
     fn post(&mut self, parcel: Parcel) {
         let lost = self.stage.chance.once_in(self.stage.rules.losses);
-        let delay = self.stage.chance.delay(MS, self.stage.rules.latency_max);
+        let delay = self.any_latency();
         if !lost {
             if !parcel.has_snapshot() && self.stage.chance.once_in(self.stage.rules.doubles) {
-                let late = self.stage.chance.delay(MS, self.stage.rules.latency_max);
+                let late = self.any_latency();
                 self.stage.after(late, Event::Parcel(Box::new(parcel.clone())));
             }
             return self.stage.after(delay, Event::Parcel(Box::new(parcel)));
         }
         self.arrived(&parcel, false);
+    }
+
+    /// In a restless world many messages are so late that others overtake them.
+    fn any_latency(&mut self) -> Us {
+        let most = self.stage.rules.latency_max;
+        let is_late = self.is_restless() && !self.stage.rules.is_quiet && self.stage.chance.once_in(400);
+        if is_late { self.stage.chance.between(MS, most) } else { self.stage.chance.delay(MS, most) }
     }
 
     /// A message is there.
@@ -112,6 +151,34 @@ impl World {
         if let Some(from) = place(parcel.from).filter(|_| parcel.has_snapshot()) {
             self.managers[from].give(&mut self.stage, Input::SnapshotSent(parcel.to, arrives), false);
         }
+    }
+
+    /// Some managers take the leader for dead at the same moment, and stand at once: their timeouts might have fallen together.
+    pub(crate) fn alarm(&mut self) {
+        let leaders: Vec<usize> = (0..self.managers.len()).filter(|place| self.leads(*place)).collect();
+        for place in 0..self.managers.len() {
+            let others = leaders.iter().filter(|leader| **leader != place);
+            let lost: Vec<Input> = others.map(|leader| Input::Lost(raft_id(*leader))).collect();
+            let stands = self.stage.chance.once_in(700).then_some(Input::Stand);
+            for input in lost.into_iter().chain(stands) {
+                self.managers[place].give(&mut self.stage, input, false);
+            }
+        }
+    }
+
+    /// Whoever leads hands over, and whoever leads then, perhaps the same: so quickly that the loops of the first may not know.
+    pub(super) fn hand_on(&mut self, times: u32) {
+        for place in (0..self.managers.len()).filter(|_| times > 0) {
+            self.managers[place].give(&mut self.stage, Input::Transfer, false);
+        }
+        if times > 1 {
+            let pause = self.stage.chance.between(5 * MS, 60 * MS);
+            self.stage.after(pause, Event::HandOn(times - 1));
+        }
+    }
+
+    pub(super) fn leads(&self, place: usize) -> bool {
+        self.managers[place].leadership().is_some_and(|now| now.is_leader)
     }
 
     /// A manager dies, now or in the middle of what it writes next, and comes back.
@@ -142,7 +209,8 @@ impl World {
 
     fn bury(&mut self, manager: usize) {
         if self.end(manager) {
-            let delay = self.stage.chance.between(100 * MS, 8 * SECOND);
+            let most = if self.is_restless() { 300 * MS } else { 8 * SECOND };
+            let delay = self.stage.chance.between(most / 80, most);
             self.stage.after(delay, Event::Restart(manager));
         }
     }
@@ -176,6 +244,7 @@ impl World {
         for place in 0..self.managers.len() {
             self.applied(place);
             self.managers[place].lead(&mut self.stage);
+            self.stage.after(LEADERLESS, Event::KeepSeat(place, self.managers[place].life));
             self.stage.after(TICK, Event::Beat(place, self.managers[place].life));
         }
     }

@@ -15,6 +15,7 @@ impl World {
     /// A cut of some seconds, or one that comes and goes.
     fn any_cut(&mut self) -> Cut {
         let most = self.stage.chance.pick(&[2 * SECOND, 8 * SECOND, 20 * SECOND]).unwrap_or(SECOND);
+        let most = if self.is_restless() { most / 10 } else { most };
         let until = self.stage.now + self.stage.chance.between(50 * MS, most);
         let flaps = self.stage.chance.once_in(250).then(|| self.stage.chance.between(20 * MS, 2 * SECOND));
         Cut { until, flaps }
@@ -47,10 +48,11 @@ impl World {
         }
         let span = cut.until - self.stage.now;
         for agent in 0..self.agents.len() {
-            let is_here = self.stage.chance.once_in(500);
+            let own = self.seat_of(self.agents[agent].node);
+            let is_here = own.map_or_else(|| self.stage.chance.once_in(500), |own| here.contains(&own));
             let side: &[Side] = if one_way && is_here { &[Side::Agent] } else { &[Side::Agent, Side::Manager] };
             for manager in seats.iter().filter(|manager| here.contains(*manager) != is_here) {
-                self.stage.cut(agent, *manager, side, span);
+                self.cut_agent(agent, *manager, side, span);
             }
         }
     }

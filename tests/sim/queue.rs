@@ -7,6 +7,7 @@ use skep_manager::store::{Outcome, ProposeError};
 use skep_proto::model::TaskId;
 
 use super::chance::Chance;
+use super::manager::Lead;
 use super::time::Us;
 
 /// A connection's number.
@@ -38,6 +39,15 @@ pub(crate) enum Owner {
     Membership,
     /// A manager that wants to join.
     Join,
+    /// One that wants to know what has become of its seat; with its life.
+    Seat(usize, u32),
+}
+
+impl Owner {
+    /// A loop of a leader: what it proposes counts in its term only.
+    pub(crate) fn is_loop(self) -> bool {
+        !matches!(self, Self::User(_) | Self::Read(_) | Self::Admit(_) | Self::Join | Self::Seat(..))
+    }
 }
 
 /// A leader's loop.
@@ -77,8 +87,8 @@ pub(crate) enum Event {
     Session(ConnId),
     /// A container's shim looks after its lifeline.
     Care(usize, TaskId),
-    /// A proposal's outcome reaches its owner; with manager, its life, and the term.
-    Reply(usize, u32, u64, Owner, Result),
+    /// A proposal's outcome reaches its owner; with the manager's life, and how it led.
+    Reply(u32, Lead, Owner, Result),
     /// A manager's Raft clock ticks; with its life.
     Beat(usize, u32),
     /// A manager's Raft thread takes what waits; with its life.
@@ -95,6 +105,12 @@ pub(crate) enum Event {
     Ask(usize),
     /// And that reaches some manager; by its place, and how often it was passed on.
     Join(usize, usize, u32),
+    /// A manager looks whether it has been without a leader for long; with its life.
+    KeepSeat(usize, u32),
+    /// It asks the first one what has become of its seat.
+    AskForSeat(usize, usize, u32),
+    /// Leadership is handed over again, so many times.
+    HandOn(u32),
     /// The user does the next thing.
     User,
     /// A call of the user arrives at a manager; by its number, and how often it was passed on.

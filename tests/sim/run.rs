@@ -10,7 +10,7 @@ use super::chance::Chance;
 use super::check::{Verdict, Violation};
 use super::stage::Record;
 use super::time::SECOND;
-use super::world::{Size, World};
+use super::world::{PACE, PACE_RESTLESS, Size, World};
 
 /// Lines that are shown of a failing run.
 const SHOWN: usize = 120;
@@ -18,16 +18,23 @@ const SHOWN: usize = 120;
 /// So many worlds in a thousand have a hundred nodes.
 const LARGE: u64 = 10;
 
+/// So many are restless: their managers fail several times a second, so that elections cross each other, as hardly ever in the others.
+const RESTLESS: u64 = 200;
+
 /// The size of a seed's world: mostly small ones, which are as good at finding what is wrong and take less time.
 fn size(seed: u64) -> Size {
     let mut chance = Chance::new(seed ^ 0x5151);
-    let trouble = chance.between(10, 60) * SECOND;
+    let (trouble, pace) = (chance.between(10, 60) * SECOND, PACE);
     if chance.once_in(LARGE) {
-        return Size { managers: chance.pick(&[3, 5]).unwrap_or(5), agents: 100, trouble };
+        return Size { managers: chance.pick(&[3, 5]).unwrap_or(5), agents: 100, trouble, pace };
+    }
+    if chance.once_in(RESTLESS) {
+        let managers = chance.pick(&[3, 3, 5]).unwrap_or(3);
+        return Size { managers, agents: 5, trouble: chance.between(5, 20) * SECOND, pace: PACE_RESTLESS };
     }
     let managers = chance.pick(&[1, 3, 3, 5]).unwrap_or(1);
     let agents = usize::try_from(chance.between(5, 10)).unwrap_or(5);
-    Size { managers, agents, trouble }
+    Size { managers, agents, trouble, pace }
 }
 
 /// What a run came to.

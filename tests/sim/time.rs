@@ -13,6 +13,9 @@ pub(crate) const MS: Us = 1_000;
 /// A second.
 pub(crate) const SECOND: Us = 1_000_000;
 
+/// A tick of Raft: a fifth of its heartbeat. Half as often as on a real manager, which saves time and loses nothing.
+pub(crate) const TICK: Us = 40 * MS;
+
 /// What a right clock shows when the world begins.
 const EPOCH_MS: u64 = 1_700_000_000_000;
 

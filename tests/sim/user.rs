@@ -83,6 +83,25 @@ impl User {
         (self.count, ask)
     }
 
+    /// Asks for something else about the same object, or looks.
+    pub(crate) fn ask_beside(&mut self, chance: &mut Chance, ask: &Ask, now: Us) -> u64 {
+        let asked = match ask {
+            Ask::Create(service, _) | Ask::Scale(service, _) | Ask::Edit(service, _) | Ask::Remove(service) => {
+                beside_service(chance, *service)
+            }
+            Ask::Availability(node, _)
+            | Ask::Label(node, _)
+            | Ask::Role(node, _)
+            | Ask::AddNode(node)
+            | Ask::RemoveNode(node) => beside_node(chance, *node),
+            Ask::Look => None,
+        };
+        let Some(ask) = asked else { return self.look(now) };
+        self.count += 1;
+        self.calls.insert(self.count, Call { ask, begun: now, ended: None });
+        self.count
+    }
+
     /// Looks at what there is; whatever was acknowledged by now must be seen.
     pub(crate) fn look(&mut self, now: Us) -> u64 {
         self.count += 1;
@@ -144,6 +163,24 @@ fn choose(chance: &mut Chance, state: &State, number: u64) -> Ask {
         Some(ask) => ask,
         None if services.len() < SERVICES_MAX => create(chance),
         None => service.map_or_else(|| create(chance), Ask::Remove),
+    }
+}
+
+fn beside_service(chance: &mut Chance, service: ServiceId) -> Option<Ask> {
+    match chance.below(4) {
+        0 => Some(Ask::Scale(service, u32::try_from(chance.below(9)).unwrap_or(1))),
+        1 => Some(Ask::Edit(service, Edit::Env(chance.below(3)))),
+        2 => Some(Ask::Edit(service, Edit::Max(chance.pick(&[None, Some(1), Some(3)]).flatten()))),
+        _ => None,
+    }
+}
+
+fn beside_node(chance: &mut Chance, node: NodeId) -> Option<Ask> {
+    use Availability::{Active, Drain, Pause};
+    match chance.below(3) {
+        0 => chance.pick(&[Active, Active, Pause, Drain]).map(|wanted| Ask::Availability(node, wanted)),
+        1 => chance.pick(&["a", "b", ""]).map(|zone| Ask::Label(node, zone.to_owned())),
+        _ => None,
     }
 }
 

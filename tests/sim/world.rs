@@ -11,7 +11,7 @@ use super::agent::{Agent, News};
 use super::asks::{View, new_node};
 use super::chance::Chance;
 use super::check::{self, Checks, Verdict, Violation, broken};
-use super::manager::Manager;
+use super::manager::{Lead, Manager};
 use super::net::Net;
 use super::queue::{Event, Owner, Queue, Result, Side};
 use super::stage::{Record, Rules, Stage};
@@ -26,12 +26,19 @@ const REST_MAX: Us = 400 * SECOND;
 /// It must stay at rest for so long.
 const REST_KEPT: Us = 3 * SECOND;
 
-/// How large a world is, and how long its trouble lasts.
+/// The longest time between two troubles, and between two things that a user asks.
+pub(crate) const PACE: Us = 3 * SECOND;
+
+/// The same in a restless world.
+pub(crate) const PACE_RESTLESS: Us = 500 * MS;
+
+/// How large a world is, how long its trouble lasts, and the longest time between two.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
     pub(crate) managers: usize,
     pub(crate) agents: usize,
     pub(crate) trouble: Us,
+    pub(crate) pace: Us,
 }
 
 /// Everything there is.
@@ -48,6 +55,7 @@ pub(crate) struct World {
     /// Who led in each term.
     pub(super) leaders: BTreeMap<u64, usize>,
     trouble_until: Us,
+    pace: Us,
     violation: Option<Violation>,
     rested_since: Option<Us>,
     is_over: bool,
@@ -76,6 +84,7 @@ impl World {
             front: 0,
             leaders: BTreeMap::new(),
             trouble_until: size.trouble,
+            pace: size.pace,
             violation: None,
             rested_since: None,
             is_over: false,
@@ -192,9 +201,9 @@ impl World {
                 }
             }
             Event::Care(agent, task) => self.agents[agent].executor.care(&mut self.stage, task),
-            Event::Reply(manager, life, term, owner, result) => {
-                if self.managers[manager].life == life {
-                    self.replied(manager, term, owner, result);
+            Event::Reply(life, lead, owner, result) => {
+                if self.managers[lead.manager].life == life {
+                    self.replied(lead, owner, result);
                 }
             }
             Event::Beat(manager, life) => self.beat(manager, life),
@@ -213,6 +222,9 @@ impl World {
             Event::Seat(agent) => self.take_role(agent),
             Event::Ask(manager) => self.ask_to_join(manager),
             Event::Join(asked, joiner, hops) => self.join(asked, joiner, hops),
+            Event::KeepSeat(manager, life) => self.keep_seat(manager, life),
+            Event::AskForSeat(asked, manager, life) => self.ask_for_seat(asked, manager, life),
+            Event::HandOn(times) => self.hand_on(times),
             Event::User => self.ask(),
             Event::Call(manager, number, hops) => self.call(manager, number, hops),
             Event::Fault => self.fault(),
@@ -238,10 +250,12 @@ impl World {
             }
             Event::Session(conn) => self.managers[self.stage.net.conn(*conn)?.manager].frozen_until,
             Event::Turn(manager, ..)
-            | Event::Reply(manager, ..)
+            | Event::Reply(_, Lead { manager, .. }, ..)
             | Event::Call(manager, ..)
             | Event::Join(manager, ..)
             | Event::Ask(manager)
+            | Event::KeepSeat(manager, _)
+            | Event::AskForSeat(manager, ..)
             | Event::Beat(manager, _)
             | Event::Drive(manager, _)
             | Event::Revive(manager, _)
@@ -331,6 +345,11 @@ impl World {
         daemons.filter(|daemon| daemon.seat.applied() == self.front).map(|daemon| &daemon.store).next()
     }
 
+    fn leads_so(&self, lead: Lead) -> bool {
+        let own = self.managers[lead.manager].daemon.as_ref().and_then(|daemon| daemon.term.as_ref());
+        own.is_some_and(|own| own.lead == lead)
+    }
+
     fn has_term(&self, manager: usize, term: u64) -> bool {
         let own = self.managers[manager].daemon.as_ref().and_then(|daemon| daemon.term.as_ref());
         own.is_some_and(|own| own.lead.term == term)
@@ -355,14 +374,16 @@ impl World {
         self.judge(verdict);
     }
 
-    fn replied(&mut self, manager: usize, term: u64, owner: Owner, result: Result) {
+    fn replied(&mut self, lead: Lead, owner: Owner, result: Result) {
+        let manager = lead.manager;
         match owner {
             Owner::User(number) => self.changed(number, result),
             Owner::Read(number) if result.is_ok() => self.looked(manager, number),
-            Owner::Read(_) => {}
+            Owner::Seat(who, life) if result.is_ok() => self.told_of_seat(manager, who, life),
+            Owner::Read(_) | Owner::Seat(..) => {}
             // Also when its term is over: whoever waits is told so.
             Owner::Admit(_) => self.managers[manager].replied(&mut self.stage, owner, result),
-            _ if self.has_term(manager, term) => self.managers[manager].replied(&mut self.stage, owner, result),
+            _ if self.leads_so(lead) => self.managers[manager].replied(&mut self.stage, owner, result),
             _ => {}
         }
     }
@@ -372,8 +393,18 @@ impl World {
             return self.calm();
         }
         self.trouble();
-        let next = self.stage.chance.between(50 * MS, 3 * SECOND);
+        let next = self.any_pause();
         self.stage.after(next, Event::Fault);
+    }
+
+    /// The time until the next trouble, or until a user asks for the next thing.
+    pub(super) fn any_pause(&mut self) -> Us {
+        self.stage.chance.between(self.pace / 60, self.pace)
+    }
+
+    /// Managers fail several times a second.
+    pub(super) fn is_restless(&self) -> bool {
+        self.pace < PACE
     }
 
     /// Trouble ends: everything is repaired, and nothing fails any more.
@@ -390,7 +421,7 @@ impl World {
         };
         self.stage.heal();
         for place in 0..self.managers.len() {
-            self.managers[place].frozen_until = 0;
+            (self.managers[place].frozen_until, self.managers[place].slow_until) = (0, 0);
             self.managers[place].dies = None;
             self.start_manager(place);
         }
@@ -454,6 +485,15 @@ impl World {
     /// Numbers for people.
     pub(crate) fn counts(&self) -> BTreeMap<&'static str, u64> {
         let starts = u64::try_from(self.checks.starts.len()).unwrap_or(0);
-        BTreeMap::from([("events", self.events), ("entries", self.front), ("tasks started", starts)])
+        let answered = self.user.calls.values().filter(|call| call.ended.is_some()).count();
+        let answered = u64::try_from(answered).unwrap_or(0);
+        let terms = u64::try_from(self.leaders.len()).unwrap_or(0);
+        BTreeMap::from([
+            ("events", self.events),
+            ("entries", self.front),
+            ("terms", terms),
+            ("calls answered", answered),
+            ("tasks started", starts),
+        ])
     }
 }

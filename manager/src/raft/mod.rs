@@ -72,6 +72,7 @@ mod saved;
 mod seal;
 mod segment;
 mod snapshot;
+mod stall;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 

@@ -31,12 +31,12 @@ impl Manager {
             return term.arm(stage, Loop::Membership, at);
         }
         stage.note(format_args!("membership: {step:?}"));
-        let number = term.lead.term;
+        let lead = term.lead;
         match step {
             Step::Nothing => {}
             Step::Group(change) => {
                 term.is_stepping = true;
-                self.give(stage, Input::Change(change, number), false);
+                self.give(stage, Input::Change(change, lead), false);
             }
             Step::HandOver => {
                 let at = stage.now + RETRY;

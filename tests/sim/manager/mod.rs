@@ -8,7 +8,7 @@ mod term;
 
 use std::collections::BTreeMap;
 
-use skep_manager::group::{Leadership, MemberChange};
+use skep_manager::group::{Group, Leadership, MemberChange};
 use skep_manager::raft::testing::{CrashPoint, MemoryDisk, Parcel};
 use skep_manager::store::{Store, Subscription, Touched, Transaction};
 use skep_proto::model::{Moment, NodeId, SteadyTime};
@@ -19,7 +19,7 @@ use super::queue::{ConnId, Event, Loop, Owner, Result, Side};
 use super::stage::Stage;
 use super::time::{BootClock, MS, SECOND, Us, WallClock, count};
 use super::{place, raft_id};
-pub(crate) use term::Term;
+pub(crate) use term::{Lead, Term};
 
 /// A manager.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub(crate) struct Manager {
     pub(crate) survives: bool,
     /// Nothing moves before then.
     pub(crate) frozen_until: Us,
+    /// Every write of its log is slow before then.
+    pub(crate) slow_until: Us,
 }
 
 /// A manager that is up.
@@ -54,9 +56,15 @@ pub(crate) struct Daemon {
     pub(crate) seat: Seat,
     /// A round of its Raft thread is due.
     is_armed: bool,
+    /// How long that takes.
+    took: Us,
     /// What it last heard of who leads.
     told: Leadership,
+    /// News of that are on their way to it.
+    is_being_told: bool,
     pub(crate) term: Option<Term>,
+    /// How often it has begun to lead.
+    begun: u64,
     /// Streams that wait for somebody to lead.
     held: BTreeMap<ConnId, (NodeId, pb::Hello)>,
     started: (Us, Moment),
@@ -67,8 +75,20 @@ pub(crate) struct Daemon {
 impl Manager {
     pub(crate) fn new(place: usize, node: NodeId, disk: MemoryDisk) -> Self {
         let (clock, disk) = (WallClock::default(), Some(disk));
-        let (error, life, daemon, dies, survives, frozen_until) = (0, 0, None, None, false, 0);
-        Self { place, clock, error, node, is_retired: false, life, daemon, disk, dies, survives, frozen_until }
+        Self {
+            place,
+            clock,
+            error: 0,
+            node,
+            is_retired: false,
+            life: 0,
+            daemon: None,
+            disk,
+            dies: None,
+            survives: false,
+            frozen_until: 0,
+            slow_until: 0,
+        }
     }
 
     /// Starts over what is on disk. `false`: it runs already.
@@ -85,8 +105,11 @@ impl Manager {
             watch,
             seat,
             is_armed: false,
+            took: 0,
             told: Leadership::default(),
+            is_being_told: false,
             term: None,
+            begun: 0,
             held: BTreeMap::new(),
             started,
             error: self.error,
@@ -107,7 +130,7 @@ impl Manager {
     }
 
     /// A write failed. If it survives that, it is read-only until its disk has room again; gives what those who waited are told.
-    pub(crate) fn survive(&mut self, stage: &mut Stage) -> Option<Vec<(Owner, u64, Result)>> {
+    pub(crate) fn survive(&mut self, stage: &mut Stage) -> Option<Vec<(Owner, Lead, Result)>> {
         let daemon = self.daemon.as_mut().filter(|_| self.survives)?;
         stage.note(format_args!("manager {} is read-only", self.place));
         daemon.seat.stall(stage.chance.seed(), daemon.told);
@@ -125,24 +148,33 @@ impl Manager {
         if daemon.is_armed || at_once {
             return !daemon.is_armed;
         }
-        daemon.is_armed = true;
-        let delay = stage.chance.delay(2 * MS, stage.rules.sync_max);
-        stage.after(delay, Event::Drive(self.place, self.life));
+        self.arm(stage);
         false
     }
 
+    /// A round is to be made, if none is due. Most of its time is that of the disk.
+    fn arm(&mut self, stage: &mut Stage) {
+        let Some(daemon) = self.daemon.as_mut().filter(|daemon| !daemon.is_armed) else { return };
+        daemon.is_armed = true;
+        let is_slow = self.slow_until > stage.now;
+        let usual = stage.chance.delay(2 * MS, stage.rules.sync_max);
+        daemon.took = if is_slow { stage.chance.between(200 * MS, SECOND) } else { usual };
+        stage.after(daemon.took, Event::Drive(self.place, self.life));
+    }
+
     /// A round of its Raft thread.
-    pub(crate) fn round(&mut self, crash: Option<CrashPoint>) -> Option<Round> {
+    pub(crate) fn round(&mut self, now: Us, crash: Option<CrashPoint>) -> Option<Round> {
         let daemon = self.daemon.as_mut()?;
         daemon.is_armed = false;
-        Some(daemon.seat.round(crash))
+        let took = std::mem::take(&mut daemon.took);
+        Some(daemon.seat.round(now, took, crash))
     }
 
     /// A round of one input; for the time before anything else happens.
     pub(crate) fn hand(&mut self, input: Input) -> Vec<Parcel> {
         let Some(daemon) = &mut self.daemon else { return Vec::new() };
         daemon.seat.take(input);
-        daemon.seat.round(None).parcels
+        daemon.seat.round(0, 0, None).parcels
     }
 
     /// Changes the group; likewise.
@@ -155,20 +187,22 @@ impl Manager {
     /// Proposes for one of its loops, whose proposals count in their term only, or for the user.
     pub(crate) fn propose(&mut self, stage: &mut Stage, owner: Owner, transactions: Vec<Transaction>) {
         let Some(daemon) = &mut self.daemon else { return };
-        let Some(term) = daemon.term.as_ref().map(|term| term.lead.term) else { return };
-        let is_loop = !matches!(owner, Owner::User(_) | Owner::Read(_) | Owner::Admit(_) | Owner::Join);
-        daemon.seat.propose(owner, term, is_loop, transactions);
-        if !daemon.is_armed {
-            daemon.is_armed = true;
-            let delay = stage.chance.delay(2 * MS, stage.rules.sync_max);
-            stage.after(delay, Event::Drive(self.place, self.life));
-        }
+        let Some(lead) = daemon.term.as_ref().map(|term| term.lead) else { return };
+        daemon.seat.propose(owner, lead, owner.is_loop(), transactions);
+        self.arm(stage);
     }
 
     /// It is a member of the group, as far as it knows.
     pub(crate) fn is_member(&self) -> bool {
         let group = self.daemon.as_ref().map(|daemon| daemon.seat.group());
         group.is_some_and(|group| group.member(raft_id(self.place)).is_some())
+    }
+
+    /// It knows of a group, and of no leader of it, or has no vote in it: the others may have gone on without it.
+    pub(crate) fn is_astray(&self) -> bool {
+        let group = self.daemon.as_ref().map(|daemon| daemon.seat.group()).filter(|group| !group.members.is_empty());
+        let votes = |group: &Group| group.member(raft_id(self.place)).is_some_and(|member| member.is_voter);
+        group.is_some_and(|group| !votes(&group) || group.leadership.leader.is_none())
     }
 
     /// Who leads, as its Raft member knows.
@@ -181,11 +215,16 @@ impl Manager {
         self.daemon.as_ref().is_some_and(|daemon| daemon.seat.leadership() != daemon.told)
     }
 
+    /// The rest of it is to be told; `false`: somebody is on the way already.
+    pub(crate) fn will_hear(&mut self) -> bool {
+        self.daemon.as_mut().is_some_and(|daemon| !std::mem::replace(&mut daemon.is_being_told, true))
+    }
+
     /// Hears who leads: begins or ends its term, and serves the streams that waited for the news.
     pub(crate) fn lead(&mut self, stage: &mut Stage) {
         let Some(daemon) = &mut self.daemon else { return };
         let now = daemon.seat.leadership();
-        daemon.told = now;
+        (daemon.told, daemon.is_being_told) = (now, false);
         let mine = daemon.term.as_ref().map(|term| term.lead.term);
         if mine.is_some_and(|term| !now.is_leader || term != now.term) {
             self.end_term(stage);
@@ -193,7 +232,8 @@ impl Manager {
         let Some(daemon) = &mut self.daemon else { return };
         if now.is_leader && daemon.term.is_none() {
             stage.note(format_args!("manager {} leads in term {}", self.place, now.term));
-            let lead = term::Lead { manager: self.place, term: now.term };
+            daemon.begun += 1;
+            let lead = Lead { manager: self.place, term: now.term, begun: daemon.begun };
             let mut term = Term::new(lead, &daemon.store, daemon.steady(stage.now));
             term.begin(stage);
             daemon.term = Some(term);
@@ -220,7 +260,7 @@ impl Manager {
             Owner::Contact => self.testified(stage, &result),
             Owner::Membership => self.stepped(stage, &result),
             Owner::Admit(conn) => self.confirmed(stage, conn, &result),
-            Owner::User(_) | Owner::Read(_) | Owner::Join => {}
+            Owner::User(_) | Owner::Read(_) | Owner::Join | Owner::Seat(..) => {}
         }
     }
 

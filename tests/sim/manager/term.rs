@@ -19,6 +19,8 @@ use super::dispatch::Visit;
 pub(crate) struct Lead {
     pub(crate) manager: usize,
     pub(crate) term: u64,
+    /// How often this manager has begun to lead: loops may end and begin again in one term, and hear nothing of what those before proposed.
+    pub(crate) begun: u64,
 }
 
 /// The orchestrator's loop.

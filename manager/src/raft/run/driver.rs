@@ -14,6 +14,7 @@ use super::super::log::Log;
 use super::super::member::Member;
 use super::super::net::Links;
 use super::super::pending::answer;
+use super::super::stall::Stall;
 use super::begin::{TICKS_A_HEARTBEAT, install, machine, recovered_log, settled};
 use super::drain::logger;
 use super::shore::Shore;
@@ -61,8 +62,8 @@ pub(super) struct Driver {
     pub(super) snapshot_after: Instant,
     /// The newest snapshot, or the one on its way, was begun under the key that files are begun under now.
     pub(super) is_anew: bool,
-    /// Leadership is not handed over before: it was tried.
-    pub(super) stay_until: Instant,
+    pub(super) begun: Instant,
+    pub(super) stall: Stall,
     pub(super) options: Options,
     pub(super) raft_id: u64,
     ticks: u32,
@@ -99,7 +100,8 @@ impl Driver {
             snapshotting: None,
             snapshot_after: now,
             is_anew: false,
-            stay_until: now,
+            begun: now,
+            stall: Stall::default(),
             options,
             raft_id,
             ticks: 0,

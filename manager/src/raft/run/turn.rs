@@ -1,10 +1,8 @@
 //! One round: take what waits, drive the member, and see to what follows.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use super::super::disk::snapshot;
 use super::super::loss::Loss;
@@ -19,13 +17,6 @@ const BATCH_BYTES: usize = 4 << 20;
 
 /// Messages of other members that share one, by bytes: with the largest entry behind them they still fit one record.
 const STEP_BYTES: usize = 16 << 20;
-
-/// A leader whose disk takes longer for one write than this share of the election time hands over: every change waits for it, and
-/// its heartbeats do too.
-const STALL_SHARE: u32 = 4;
-
-/// After leadership was handed over for a slow disk it is kept at least so long, should it come back: slow is better than nobody.
-const STAY: Duration = Duration::from_secs(60);
 
 impl Driver {
     /// Takes all commands and proposals that wait, from the one that woke us on, and makes them durable together. `true`: it is
@@ -164,10 +155,8 @@ impl Driver {
 
     fn watch_the_disk(&mut self) {
         let slowest = std::mem::take(&mut self.shore.slowest);
-        let (now, stalled) = (Instant::now(), slowest > self.options.election / STALL_SHARE);
         let leads = matches!(&self.member, Condition::Up(member) if member.machine().leads());
-        if stalled && leads && now >= self.stay_until {
-            self.stay_until = now + STAY;
+        if leads && self.stall.hands_over(slowest, self.options.election, self.begun.elapsed()) {
             let has_successor = matches!(&self.member, Condition::Up(member) if member.machine().successor().is_some());
             if has_successor {
                 tracing::warn!(took_ms = slowest.as_millis(), "the disk is slow; another manager is to lead");

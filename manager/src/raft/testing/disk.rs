@@ -3,7 +3,7 @@
 use raft::eraftpb::SnapshotMetadata;
 use skep_proto::pb::SnapshotChunk;
 
-use super::tail::survivors;
+use super::tail::{read_after_rot, survivors};
 use crate::raft::log::{Log, founded_by};
 use crate::raft::saved::Saved;
 use crate::store::{Rebuild, State};
@@ -28,6 +28,15 @@ pub enum Remnant {
     Pieces(u64),
     /// All but one bit, by its number, which may be larger than there are.
     Flipped(u64),
+}
+
+/// What a start makes of a log that is damaged where no write was cut short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rot {
+    /// It refuses it.
+    Refused,
+    /// It goes by what it can read.
+    Believed,
 }
 
 /// Records at a log's end that a crash looks at: the one that was being written and some before it.
@@ -59,6 +68,17 @@ impl MemoryDisk {
     #[must_use]
     pub fn records(&self) -> usize {
         self.records.len()
+    }
+
+    /// A bit of the log flips where no write was under way. What a start makes of it; `None` when it finds all that there was.
+    #[must_use]
+    pub fn rot(&self, bit: u64) -> Option<Rot> {
+        let last = &self.records[self.records.len().saturating_sub(TAIL)..];
+        match read_after_rot(last, bit) {
+            Some(read) if read == last => None,
+            Some(_) => Some(Rot::Believed),
+            None => Some(Rot::Refused).filter(|_| last.len() == TAIL),
+        }
     }
 
     pub(super) fn save(&mut self, saved: &Saved) {

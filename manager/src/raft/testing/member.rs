@@ -1,5 +1,7 @@
 //! A member on such a disk.
 
+use std::time::Duration;
+
 use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType, SnapshotMetadata};
 use skep_proto::model::Seed;
@@ -13,6 +15,7 @@ use crate::raft::log::Log;
 use crate::raft::machine::{Machine, config};
 use crate::raft::member::{Member, World};
 use crate::raft::saved::Saved;
+use crate::raft::stall::Stall;
 use crate::store::{Proposal, ProposeError, State, Store};
 
 /// Ticks a heartbeat, as on a real member.
@@ -44,6 +47,13 @@ impl Parcel {
         Message::parse_from_bytes(&self.message).is_ok_and(|message| !message.entries.is_empty())
     }
 
+    /// It gives its receiver a vote.
+    #[must_use]
+    pub fn is_vote(&self) -> bool {
+        let is_vote = |message: &Message| message.get_msg_type() == MessageType::MsgRequestVoteResponse;
+        Message::parse_from_bytes(&self.message).is_ok_and(|message| is_vote(&message) && !message.reject)
+    }
+
     /// For logs and hashes: the bytes of the message.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -57,6 +67,7 @@ pub struct MemoryMember {
     member: Member,
     store: Store,
     disk: MemoryDisk,
+    stall: Stall,
 }
 
 struct MemoryWorld<'a> {
@@ -81,7 +92,7 @@ impl MemoryMember {
         }
         let machine = machine(disk.raft_id, log, begun.0, seed);
         let member = Member::new(disk.raft_id, machine, store.clone(), begun);
-        Self { member, store, disk }
+        Self { member, store, disk, stall: Stall::default() }
     }
 
     /// Something could not be written: the member anew from what is durable, over the same state, as the thread of a real one does it.
@@ -159,6 +170,28 @@ impl MemoryMember {
         if let Some(to) = to.or_else(|| machine.successor()).filter(|_| machine.leads()) {
             machine.transfer(to);
         }
+    }
+
+    /// The write of a round took so long, of ticks that take `tick`: a leader whose disk is that slow hands over.
+    pub fn wrote(&mut self, took: Duration, tick: Duration, now: Duration) {
+        let election = tick * u32::try_from(HEARTBEAT_TICKS * ELECTION_HEARTBEATS).unwrap_or(u32::MAX);
+        if self.member.machine().leads() && self.stall.hands_over(took, election, now) {
+            self.transfer(None);
+        }
+    }
+
+    /// Its election timeout has passed: it stands, if it has a vote.
+    pub fn stand(&mut self) {
+        let has_vote = self.member.group().voters().any(|voter| voter.id == self.disk.raft_id);
+        if has_vote && !self.member.machine().leads() {
+            drop(self.member.machine_mut().campaign());
+        }
+    }
+
+    /// In which term the entry at that index was written; `None` when it is not kept.
+    #[must_use]
+    pub fn term_of(&self, index: u64) -> Option<u64> {
+        raft::storage::Storage::term(self.member.machine().log(), index).ok()
     }
 
     /// Does what follows; gives what is to be sent, and whether it died on the way. After that only [`MemoryMember::into_disk`] makes

@@ -7,5 +7,5 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
-pub use disk::{CrashPoint, MemoryDisk, Remnant};
+pub use disk::{CrashPoint, MemoryDisk, Remnant, Rot};
 pub use member::{MemoryMember, Parcel};

@@ -14,16 +14,33 @@ const ZEROS: usize = 256;
 
 /// Records that a start finds in a file with these, of which the last was being written.
 pub(super) fn survivors(records: &[Saved], remnant: Remnant) -> Vec<Saved> {
-    let header = Header { sequence: 3, first: 7, salt: [5; KEY_LEN] };
-    let key = DataKey::new(&[9; KEY_LEN]).file_key(&header.salt);
-    let (mut bytes, mut last) = (header.encode().to_vec(), HEADER_LEN);
-    for (ordinal, saved) in (header.first..).zip(records) {
-        last = bytes.len();
-        bytes.extend(framed(&key, ordinal, saved));
-    }
+    let (mut bytes, places, key) = written(records);
+    let last = places.last().copied().unwrap_or(bytes.len());
     damage(&mut bytes[last..], remnant);
     bytes.resize(bytes.len() + ZEROS, 0);
     read(&bytes, &key)
+}
+
+/// What a start reads from a file with these records after that bit has flipped before the last of them; `None` when it refuses the file.
+pub(super) fn read_after_rot(records: &[Saved], bit: u64) -> Option<Vec<Saved>> {
+    let (mut bytes, places, key) = written(records);
+    let last = places.last().copied().filter(|last| *last > HEADER_LEN)?;
+    damage(&mut bytes[HEADER_LEN..last], Remnant::Flipped(bit));
+    bytes.resize(bytes.len() + ZEROS, 0);
+    let header = Header::decode(&bytes).expect("it is not what was damaged");
+    scan(&bytes, &header, None).is_ok().then(|| read(&bytes, &key))
+}
+
+/// A file with these records, and where each begins.
+fn written(records: &[Saved]) -> (Vec<u8>, Vec<usize>, FileKey) {
+    let header = Header { sequence: 3, first: 7, salt: [5; KEY_LEN] };
+    let key = DataKey::new(&[9; KEY_LEN]).file_key(&header.salt);
+    let (mut bytes, mut places) = (header.encode().to_vec(), Vec::new());
+    for (ordinal, saved) in (header.first..).zip(records) {
+        places.push(bytes.len());
+        bytes.extend(framed(&key, ordinal, saved));
+    }
+    (bytes, places, key)
 }
 
 fn framed(key: &FileKey, ordinal: u64, saved: &Saved) -> Vec<u8> {
@@ -81,5 +98,17 @@ mod tests {
         assert_eq!(survivors(&records, Remnant::Pieces(u64::MAX)), records);
         assert_eq!(survivors(&records, Remnant::Pieces(0b1101)), records[..2]);
         assert_eq!(survivors(&records, Remnant::Flipped(40)), records[..2]);
+    }
+
+    #[test]
+    fn a_bit_that_flips_before_the_last_record_is_damage() {
+        let saved = |index| Saved {
+            hard_state: HardState { term: 2, vote: 1, commit: index, ..HardState::default() },
+            entries: vec![Entry { index, term: 2, data: vec![7; 20].into(), ..Entry::default() }],
+        };
+        let records = [saved(4), saved(5), saved(6)];
+        let read: Vec<_> = (0..3_000).map(|bit| read_after_rot(&records, bit)).collect();
+        assert!(read.iter().flatten().all(|read| *read == records), "zeros that fill a record up say nothing");
+        assert!(read.iter().filter(|read| read.is_none()).count() > 2_500);
     }
 }
