@@ -212,9 +212,21 @@ impl Machine {
     /// A committed change of the group takes effect; `false` when it cannot, which every member finds alike.
     pub(super) fn apply_change(&mut self, change: &ConfChange) -> bool {
         let Ok(members) = self.raw.apply_conf_change(change) else { return false };
+        let has_vote = members.voters.contains(&self.raw.raft.id);
         self.raw.mut_store().set_members(members);
+        if self.leads() && !has_vote {
+            self.step_down();
+        }
         self.redraw();
         true
+    }
+
+    /// The group went on without its leader, which may have been elected before it knew. The crate would lead on, and refuse everything.
+    fn step_down(&mut self) {
+        if let Some(to) = self.successor() {
+            self.transfer(to);
+        }
+        self.raw.raft.become_follower(self.term(), raft::INVALID_ID);
     }
 
     /// Asks the others whether this member still leads; a turn's `reads` answer by number.

@@ -114,6 +114,15 @@ impl Group {
 
     /// The same; what does not pass is lost.
     fn round_of(&mut self, passes: impl Fn(&Parcel) -> bool) {
+        self.deliver_all(passes);
+        let ids: Vec<u64> = self.members.keys().copied().collect();
+        for id in ids {
+            self.members.get_mut(&id).unwrap().tick();
+            self.drive(id, None);
+        }
+    }
+
+    fn deliver_all(&mut self, passes: impl Fn(&Parcel) -> bool) {
         for _ in 0..3 {
             let mut parcels = std::mem::take(&mut self.parcels);
             while !parcels.is_empty() {
@@ -123,11 +132,6 @@ impl Group {
                     self.deliver(parcel);
                 }
             }
-        }
-        let ids: Vec<u64> = self.members.keys().copied().collect();
-        for id in ids {
-            self.members.get_mut(&id).unwrap().tick();
-            self.drive(id, None);
         }
     }
 
@@ -342,6 +346,33 @@ fn the_last_member_leads_although_its_snapshot_knows_others() {
     group.start(last);
     let member = &group.members[&last];
     assert!(member.leadership().is_leader && member.is_alone(), "without a tick, since one that is alone has none");
+}
+
+#[test]
+fn a_leader_that_finds_itself_removed_steps_down() {
+    let mut group = Group::of(3, 11);
+    group.write(100);
+    group.until_all_have(100);
+    let before = group.leader();
+    let others: Vec<u64> = [1, 2, 3].into_iter().filter(|id| *id != before).collect();
+    let (removed, left) = (others[0], others[1]);
+    group.members.get_mut(&before).unwrap().change(MemberChange::Remove(removed));
+    group.drive(before, None);
+    // Both have it in their logs, and nobody knows that it is agreed on.
+    group.round_of(|parcel| parcel.from == before);
+    let term = group.members[&before].group().leadership.term;
+    group.kill(before);
+    others.iter().for_each(|id| group.members.get_mut(id).unwrap().lost(before));
+    // It stands first and gets the other's vote.
+    while group.members[&left].group().leadership.term == term {
+        group.members.get_mut(&removed).unwrap().tick();
+        group.drive(removed, None);
+        group.deliver_all(|_| true);
+    }
+    (0..5).for_each(|_| group.round());
+    group.start(before);
+    group.write(101);
+    assert!(has(&group.stores[&left], 101) && !group.members[&removed].leadership().is_leader);
 }
 
 #[test]
