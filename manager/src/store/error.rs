@@ -64,6 +64,9 @@ pub enum Refusal {
         /// What differs.
         field: &'static str,
     },
+    /// Nobody would be left to be a manager.
+    #[error("demote node {0}: no other node is to be a manager, and a swarm needs one; promote another first")]
+    LastManager(NodeId),
     /// Desired states only grow.
     #[error("take back what is desired of task {0}: it only grows")]
     Backward(TaskId),

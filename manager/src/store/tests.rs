@@ -3,8 +3,8 @@
 mod anything;
 
 use skep_proto::model::{
-    Cluster, ClusterId, ClusterSpec, DesiredState, Era, Grant, GrantError, Meta, Mode, Moment, NodeRole, NodeState,
-    PublishMode, ServiceSpec, Slot, Task, TaskState, TaskStatus, TokenText, UpdateStatus,
+    Cluster, ClusterId, ClusterSpec, DesiredState, Era, Grant, GrantError, Meta, Mode, Moment, Node, NodeRole,
+    NodeSpec, NodeState, PublishMode, ServiceSpec, Slot, Task, TaskState, TaskStatus, TokenText, UpdateStatus,
 };
 
 use super::fixture::{create, node, node_id, port, service, service_id, spec, status, task, task_id, transaction};
@@ -196,6 +196,20 @@ fn name_and_mode_of_a_service_stay() {
     for (change, field) in [(renamed, "name"), (global, "mode")] {
         assert_eq!(play.refused(vec![change]), Refusal::Immutable { name: "web".into(), field });
     }
+}
+
+#[test]
+fn the_last_node_that_is_to_be_a_manager_stays_one() {
+    let mut play = Play::default();
+    let manager = |number| Node { spec: NodeSpec { role: NodeRole::Manager, ..node(number).spec }, ..node(number) };
+    play.with([1, 2].map(|number| Change::PutNode(Box::new(manager(number)))).into());
+    let demote = |play: &Play, number| {
+        let if_version = play.state.node(node_id(number)).unwrap().meta.version;
+        Change::SetNodeSpec { node: node_id(number), if_version, spec: node(number).spec }
+    };
+    play.with(vec![demote(&play, 1)]);
+    assert_eq!(play.refused(vec![demote(&play, 2)]), Refusal::LastManager(node_id(2)));
+    assert_eq!(play.state.node(node_id(2)).unwrap().spec.role, NodeRole::Manager);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use skep_proto::model::{
-    Cluster, Meta, Node, NodeDescription, NodeId, NodeSpec, NodeStatus, ServiceId, TaskState, TaskStatus,
+    Cluster, Meta, Node, NodeDescription, NodeId, NodeRole, NodeSpec, NodeStatus, ServiceId, TaskState, TaskStatus,
 };
 
 use super::super::apply::Work;
@@ -63,8 +63,16 @@ impl Work<'_> {
     pub(in super::super) fn set_node_spec(&mut self, id: NodeId, was: u64, spec: NodeSpec) -> Result<(), Refusal> {
         let before = self.node(id)?;
         in_sequence("node", &id, before.meta.version, was)?;
+        if (before.spec.role, spec.role) == (NodeRole::Manager, NodeRole::Worker) && !self.has_other_manager(id) {
+            return Err(Refusal::LastManager(id));
+        }
         self.replace_node(Some(&before), Node { spec, ..Node::clone(&before) });
         Ok(())
+    }
+
+    /// Whoever asked looked at the group, which follows later: two that ask at once would both be let go.
+    fn has_other_manager(&self, id: NodeId) -> bool {
+        self.state.nodes().any(|node| node.id != id && node.spec.role == NodeRole::Manager)
     }
 
     pub(in super::super) fn set_node_status(
