@@ -32,7 +32,7 @@ impl State {
             self.unlist(before);
         }
         match service {
-            Some(service) => self.list(service),
+            Some(service) => self.list(service, before.as_deref()),
             None => drop(self.services.remove(&id)),
         }
         before
@@ -52,7 +52,7 @@ impl State {
         }
     }
 
-    fn list(&mut self, service: Arc<Service>) {
+    fn list(&mut self, service: Arc<Service>, before: Option<&Service>) {
         let id = service.id;
         self.ports.extend(claims(&service).into_iter().map(|port| (port, id)));
         self.host_ports.extend(host_claims(&service).into_iter().map(|(protocol, port)| (protocol, port, id)));
@@ -62,9 +62,9 @@ impl State {
         if !service.removing {
             self.names.insert(service.spec.name.folded(), id);
         }
-        match self.services.get(&id) {
+        match before {
             None => drop(self.services.insert(id, ServiceEntry::new(service))),
-            Some(entry) if changes_usage(&entry.service, &service) => self.recount(&service),
+            Some(before) if changes_usage(before, &service) => self.recount(&service),
             Some(_) => self.services.get_mut(&id).expect("just found").service = service,
         }
     }

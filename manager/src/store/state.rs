@@ -9,6 +9,11 @@ use super::freeze::Frozen;
 use super::index::{self, IDLE, NodeEntry, ServiceEntry, Usage};
 use super::slab::{Handle, TaskTable};
 
+/// Only asked for one name, never walked, so that its order decides nothing. Among a hundred thousand that begin
+/// alike a tree would compare dozens for each that is made.
+#[expect(clippy::disallowed_types, reason = "it is never walked")]
+pub(super) type Names = std::collections::HashMap<String, ServiceId>;
+
 /// Everything the cluster has agreed on, with the indexes that decisions need. Changed only by [`State::apply`].
 #[derive(Clone, Debug, Default)]
 pub struct State {
@@ -18,7 +23,7 @@ pub struct State {
     pub(super) services: BTreeMap<ServiceId, ServiceEntry>,
     pub(super) tasks: TaskTable,
     /// Folded names of services that are not being removed.
-    pub(super) names: BTreeMap<String, ServiceId>,
+    pub(super) names: Names,
     /// Ingress ports of services that are not being removed.
     pub(super) ports: BTreeMap<(Protocol, u16), ServiceId>,
     /// Fixed host-mode ports of services that are not being removed.

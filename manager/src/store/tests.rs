@@ -94,7 +94,7 @@ fn a_change_from_an_older_version_is_refused() {
     let stale = [
         Change::RemoveNode { node: node_id(1), if_version: 99 },
         Change::SetNodeSpec { node: node_id(1), if_version: 0, spec: node(1).spec },
-        Change::PutNode(Box::new(skep_proto::model::Node { meta: Meta { version: 7, ..Meta::default() }, ..node(1) })),
+        Change::PutNode(Box::new(Node { meta: Meta { version: 7, ..Meta::default() }, ..node(1) })),
         Change::RemoveService { service: service_id(1), if_version: 1 },
         Change::SetUpdateStatus { service: service_id(1), if_version: 1, status: None },
         Change::SetServicePorts { service: service_id(1), if_version: 1, ports: vec![] },

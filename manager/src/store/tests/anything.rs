@@ -48,7 +48,7 @@ fn seen(state: &State) -> View {
         on: nodes().map(|id| (id, state.tasks_on(id).map(|task| task.id).collect())).collect(),
         waiting: state.unassigned().map(|(group, tasks)| (group, tasks.clone())).collect(),
         usage: nodes().map(|id| (id, state.usage(id).clone())).collect(),
-        names: state.names.clone(),
+        names: state.names.clone().into_iter().collect(),
         ports: state.ports.clone(),
         host_ports: state.host_ports.clone(),
     }
