@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// A fifth of what a write costs a manager goes to memory that one thread takes and another gives back. Without huge pages, by which
-/// the smallest process would have two megabytes.
+/// the smallest process would have megabytes.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

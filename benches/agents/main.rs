@@ -14,6 +14,10 @@ mod process;
 
 use std::process::ExitCode;
 
+/// The binary's own: what is measured is what runs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The word that makes this program the process of the agents.
 const NODES_WORD: &str = "nodes";
 

@@ -1,9 +1,8 @@
 //! How far a service is from what its spec says.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use skep_proto::model::{DesiredState, Mode, Node, NodeState, Revision, Service, ServiceId, Slot, Task, TaskState};
+use skep_proto::model::{DesiredState, Freshness, Mode, Node, NodeState, Service, ServiceId, Slot, Task, TaskState};
 use skep_proto::pb;
 
 use super::held::held_back;
@@ -27,16 +26,7 @@ struct View<'a> {
     soft: &'a Soft,
     service: &'a Service,
     /// By spec version: how its revision compares with the current one.
-    fresh: BTreeMap<u64, Fresh>,
-}
-
-/// How a revision compares with the current one.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fresh {
-    Same,
-    /// Only where it may run differs: a task stays where it still fits.
-    Moved,
-    Old,
+    fresh: BTreeMap<u64, Freshness>,
 }
 
 /// The counts of `service ls`: of any spec version, because an update does not mean that fewer run.
@@ -81,9 +71,7 @@ fn desired(state: &State, service: &Service) -> u32 {
 
 impl<'a> View<'a> {
     fn new(state: &'a State, soft: &'a Soft, service: &'a Service) -> Self {
-        let current = service.current();
-        let fresh = service.revisions.iter().map(|(&version, revision)| (version, compare(revision, current)));
-        Self { state, soft, service, fresh: fresh.collect() }
+        Self { state, soft, service, fresh: service.freshness() }
     }
 
     fn add(&self, slot: Slot, tasks: &[&Task], progress: &mut pb::ServiceProgress) {
@@ -129,9 +117,11 @@ impl<'a> View<'a> {
 
     fn is_current(&self, task: &Task) -> bool {
         match self.fresh.get(&task.spec_version) {
-            Some(Fresh::Same) => true,
-            Some(Fresh::Moved) => node_of(self.state, task).is_some_and(|n| self.service.spec.task.placement.allows(n)),
-            Some(Fresh::Old) | None => false,
+            Some(Freshness::Same) => true,
+            Some(Freshness::Placement) => {
+                node_of(self.state, task).is_some_and(|n| self.service.spec.task.placement.allows(n))
+            }
+            Some(Freshness::Outdated) | None => false,
         }
     }
 
@@ -164,23 +154,6 @@ impl<'a> View<'a> {
             task: task.id.to_bytes(),
             node_name: node_of(self.state, task).map(|node| node.description.hostname.clone()).unwrap_or_default(),
         }
-    }
-}
-
-/// Nearly always it is the current one itself.
-fn compare(revision: &Arc<Revision>, current: &Arc<Revision>) -> Fresh {
-    if Arc::ptr_eq(revision, current) {
-        return Fresh::Same;
-    }
-    let same_but_place = |a: &Revision, b: &Revision| {
-        let (a, b) = (&a.task, &b.task);
-        (&a.container, &a.limits, &a.reservations, &a.restart, a.force_update, a.on_disconnect)
-            == (&b.container, &b.limits, &b.reservations, &b.restart, b.force_update, b.on_disconnect)
-    };
-    match revision == current {
-        true => Fresh::Same,
-        false if revision.ports == current.ports && same_but_place(revision, current) => Fresh::Moved,
-        false => Fresh::Old,
     }
 }
 

@@ -3,20 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use skep_proto::model::{Availability, DesiredState, Moment, Node, NodeState, Revision, Service, Slot, Task};
+use skep_proto::model::{
+    Availability, DesiredState, Freshness, Moment, Node, NodeState, Revision, Service, Slot, Task,
+};
 
 use crate::store::State;
-
-/// How a revision that tasks still run compares with the current one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Freshness {
-    /// Nothing that a container could notice differs.
-    Same,
-    /// Only where it may run differs.
-    Placement,
-    /// Tasks of it must be replaced.
-    Outdated,
-}
 
 /// What a task stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,11 +63,9 @@ impl<'a> Tasks<'a> {
 
 impl<'a> View<'a> {
     pub(super) fn new(state: &'a State, service: &'a Service, now: Moment) -> Self {
-        let current = service.current();
-        let compared = service.revisions.iter().map(|(&version, revision)| (version, compare(revision, current)));
         let constrained = |revision: &Arc<Revision>| !revision.task.placement.constraints.is_empty();
         let is_constrained = service.revisions.values().any(constrained);
-        Self { state, service, now, is_constrained, freshness: compared.collect() }
+        Self { state, service, now, is_constrained, freshness: service.freshness() }
     }
 
     pub(super) fn node_of(&self, task: &Task) -> Option<&'a Node> {
@@ -134,17 +123,4 @@ impl<'a> View<'a> {
     pub(super) fn may_create(&self) -> bool {
         self.service.ports_allocated()
     }
-}
-
-/// Nearly always it is the current one itself.
-fn compare(revision: &Arc<Revision>, current: &Arc<Revision>) -> Freshness {
-    if Arc::ptr_eq(revision, current) {
-        return Freshness::Same;
-    }
-    if revision == current {
-        return Freshness::Same;
-    }
-    let mut moved = Revision::clone(revision);
-    moved.task.placement = current.task.placement.clone();
-    if moved == **current { Freshness::Placement } else { Freshness::Outdated }
 }

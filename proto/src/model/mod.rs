@@ -34,7 +34,7 @@ pub use name::{NameError, ServiceName};
 pub use node::{
     Availability, KeyPrint, ManagerStatus, Node, NodeDescription, NodeRole, NodeSpec, NodeState, NodeStatus, Platform,
 };
-pub use service::{Revision, Service, UpdateStatus};
+pub use service::{Freshness, Revision, Service, UpdateStatus};
 pub use spec::{
     Constraint, ContainerSpec, MinAvailable, Mode, Placement, PortConfig, Protocol, PublishMode, Resources,
     RestartCondition, RestartPolicy, ServiceSpec, TaskSpec, UpdateConfig,

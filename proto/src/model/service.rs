@@ -40,6 +40,17 @@ pub struct Revision {
     pub ports: Vec<PortConfig>,
 }
 
+/// How a revision that tasks still run compares with the newest one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// Nothing that a container could notice differs.
+    Same,
+    /// Only where it may run differs: a task stays where it still fits.
+    Placement,
+    /// Tasks of it must be replaced.
+    Outdated,
+}
+
 /// How far an update is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpdateStatus {
@@ -63,9 +74,72 @@ impl Service {
         self.revisions.get(&self.spec_version).expect("the newest revision is always kept")
     }
 
+    /// How each revision compares with the newest, by spec version.
+    #[must_use]
+    pub fn freshness(&self) -> BTreeMap<u64, Freshness> {
+        let newest = self.current();
+        self.revisions.iter().map(|(&version, revision)| (version, compare(revision, newest))).collect()
+    }
+
     /// Whether every port of the spec has a number.
     #[must_use]
     pub fn ports_allocated(&self) -> bool {
         self.ports.len() == self.spec.ports.len()
+    }
+}
+
+/// Nearly always it is the newest one itself.
+fn compare(revision: &Arc<Revision>, newest: &Arc<Revision>) -> Freshness {
+    if Arc::ptr_eq(revision, newest) || revision == newest {
+        return Freshness::Same;
+    }
+    let mut moved = Revision::clone(revision);
+    moved.task.placement = newest.task.placement.clone();
+    if moved == **newest { Freshness::Placement } else { Freshness::Outdated }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::spec::{Constraint, MinAvailable, Mode, UpdateConfig};
+    use super::*;
+    use crate::model::ServiceName;
+
+    #[test]
+    fn a_revision_is_told_by_what_a_container_could_notice() {
+        let revision = |change: &dyn Fn(&mut Revision)| {
+            let mut revision = Revision { task: TaskSpec::default(), ports: Vec::new() };
+            change(&mut revision);
+            Arc::new(revision)
+        };
+        let zone = Constraint { key: "node.labels.zone".into(), equal: true, value: "a".into() };
+        let newest = revision(&|_| {});
+        let revisions = BTreeMap::from([
+            (1, revision(&|it| it.task.container.image = "web:1".into())),
+            (2, revision(&|it| it.task.placement.constraints = vec![zone.clone()])),
+            (3, revision(&|_| {})),
+            (4, Arc::clone(&newest)),
+        ]);
+        let spec = ServiceSpec {
+            name: ServiceName::new("web").unwrap(),
+            labels: BTreeMap::new(),
+            task: newest.task.clone(),
+            mode: Mode::Global,
+            ports: Vec::new(),
+            update: UpdateConfig::default(),
+            min_available: MinAvailable::default(),
+        };
+        let service = Service {
+            id: ServiceId::new(1),
+            meta: Meta::default(),
+            spec,
+            spec_version: 4,
+            previous_spec: None,
+            ports: Vec::new(),
+            revisions,
+            removing: false,
+            update_status: None,
+        };
+        let told: Vec<Freshness> = service.freshness().into_values().collect();
+        assert_eq!(told, [Freshness::Outdated, Freshness::Placement, Freshness::Same, Freshness::Same]);
     }
 }
