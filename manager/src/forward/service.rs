@@ -203,7 +203,8 @@ impl Call<'_> {
                     }
                 },
             };
-            let error = match self.pass(&target).await {
+            // Of its own: a call that is served here does not carry what passing on takes.
+            let error = match Box::pin(self.pass(&target)).await {
                 Passed::Answered(response) => return Ok(response),
                 Passed::NotRun(error) => error,
                 Passed::Lost if !only_looks(self.head.uri.path()) => {

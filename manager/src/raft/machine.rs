@@ -19,6 +19,7 @@ use skep_proto::model::Seed;
 use super::log::Log;
 use super::loss::Loss;
 use super::saved::Saved;
+use super::timing;
 use crate::group::{MemberChange, MemberView};
 
 /// One member of the group.
@@ -356,30 +357,11 @@ impl Machine {
         self.elapsed = elapsed;
     }
 
-    /// Between one and one and a half election times: far enough apart that two members seldom stand together, and a leader that
-    /// fell silent is replaced well before two have passed.
     fn draw(&mut self) {
-        let base = self.raw.raft.election_timeout();
-        let spread = u128::try_from((base / 2).max(1)).unwrap_or(1);
-        let extra = usize::try_from(self.seed.draw() % spread).unwrap_or(0);
-        self.raw.raft.set_randomized_election_timeout(base + extra);
-    }
-}
-
-/// How a member behaves: ticks a heartbeat, and heartbeats after whose absence a follower stands.
-pub(super) fn config(raft_id: u64, heartbeat_tick: usize, heartbeats: usize) -> Config {
-    Config {
-        id: raft_id,
-        heartbeat_tick,
-        election_tick: heartbeats * heartbeat_tick,
-        check_quorum: true,
-        pre_vote: true,
-        // A message to a follower: a few hundred placements. More only delays what is behind it.
-        max_size_per_msg: 256 << 10,
-        max_inflight_msgs: 256,
-        // Entries handed over at once to be applied, in bytes: as much again is then kept in memory.
-        max_committed_size_per_ready: 16 << 20,
-        ..Config::default()
+        let raft = &mut self.raw.raft;
+        let before = raft.prs().conf().voters().ids().iter().filter(|&id| id < raft.id).count();
+        let timeout = timing::timeout(raft.election_timeout(), before, self.seed.draw());
+        raft.set_randomized_election_timeout(timeout);
     }
 }
 

@@ -1,20 +1,23 @@
 //! One member with everything that waits on it: proposals, reads, changes of the group. It decides; what it needs of the world (a disk,
 //! a way to the others) it asks of [`World`], so that the thread on a real machine and the simulator drive the same code.
 
+use std::collections::BTreeMap;
+
 use protobuf::Message as _;
 use raft::eraftpb::{ConfChange, Entry, EntryType, Message, SnapshotMetadata};
 use tokio::sync::oneshot;
 
 use super::error::RaftError;
+use super::gathered::Gathered;
 use super::log::Log;
 use super::machine::{Machine, Turn};
-use super::pending::{Pending, answer};
+use super::pending::{Pending, answer, answer_each, fail};
 use super::reads::Reads;
 use super::saved::Saved;
 use crate::group::{ChangeError, Group, Leadership, MemberChange};
 use crate::store::{Outcome, Proposal, ProposeError, Refusal, State, Store, Touched, codec};
 
-/// Largest entry: some 500,000 placements. A larger change is to be made in steps.
+/// Largest proposal, and so largest entry: some 500,000 placements. A larger change is to be made in steps.
 const ENTRY_BYTES_MAX: usize = 32 << 20;
 
 /// What a member needs done.
@@ -44,6 +47,7 @@ pub(super) struct Member {
     machine: Machine,
     store: Store,
     id: u64,
+    gathered: Gathered,
     pending: Pending,
     reads: Reads,
     /// The change that is under way, by index and term.
@@ -59,9 +63,9 @@ pub(super) struct Member {
 impl Member {
     /// The member with that id, whose state has everything up to `applied`.
     pub(super) fn new(id: u64, machine: Machine, store: Store, applied: (u64, u64)) -> Self {
-        let (pending, reads) = (Pending::default(), Reads::default());
+        let (gathered, pending, reads) = (Gathered::default(), Pending::default(), Reads::default());
         let touched = Touched::default();
-        Self { machine, store, id, pending, reads, change: None, applied, touched, unread: None }
+        Self { machine, store, id, gathered, pending, reads, change: None, applied, touched, unread: None }
     }
 
     /// The machine.
@@ -89,27 +93,35 @@ impl Member {
     /// Takes a proposal; gives its size. One without transactions changes nothing: it is a read that waits until the state has
     /// everything that was acknowledged before.
     pub(super) fn propose(&mut self, proposal: Proposal) -> usize {
-        let Proposal { transactions, term, reply } = proposal;
         // A plan of an earlier term was made by a loop that has not yet heard that its time is over.
-        if !self.machine.leads() || term.is_some_and(|term| term != self.machine.term()) {
-            answer(reply, Err(ProposeError::NotLeader));
+        if !self.machine.leads() || proposal.term.is_some_and(|term| term != self.machine.term()) {
+            answer(proposal.reply, Err(ProposeError::NotLeader));
             return 0;
         }
-        if transactions.is_empty() {
-            self.reads.gather(reply);
+        if proposal.transactions.is_empty() {
+            self.reads.gather(proposal.reply);
             return 0;
         }
-        let data = codec::encode(&transactions);
-        let bytes = data.len();
-        if bytes > ENTRY_BYTES_MAX {
-            answer(reply, Err(ProposeError::TooLarge { bytes, max: ENTRY_BYTES_MAX }));
-            return 0;
+        if self.gathered.is_full() {
+            self.enter();
         }
+        self.gathered.add(proposal, ENTRY_BYTES_MAX).unwrap_or_else(|(proposal, bytes)| {
+            answer(proposal.reply, Err(ProposeError::TooLarge { bytes, max: ENTRY_BYTES_MAX }));
+            bytes
+        })
+    }
+
+    /// Puts what was gathered at the log's end. Every input is followed by [`Member::drive`], which begins with this, so that nothing that
+    /// was admitted in a term is entered in another.
+    fn enter(&mut self) {
+        if self.gathered.is_empty() {
+            return;
+        }
+        let (data, waiting) = self.gathered.take();
         match self.machine.propose(data) {
-            Some((index, term)) => self.pending.push(index, term, reply),
-            None => answer(reply, Err(ProposeError::NotLeader)),
+            Some((index, term)) => self.pending.push(index, term, waiting),
+            None => fail(waiting, &ProposeError::NotLeader),
         }
-        bytes
     }
 
     /// Takes a change of the group.
@@ -128,6 +140,7 @@ impl Member {
     /// When something could not be made durable. The member is to be taken apart then.
     pub(super) fn drive(&mut self, world: &mut impl World) -> Result<(), RaftError> {
         let mut has_stood = false;
+        self.enter();
         loop {
             self.ask_for_reads();
             match self.machine.begin() {
@@ -180,15 +193,13 @@ impl Member {
     }
 
     fn apply(&mut self, entry: &Entry) {
-        let reply = self.pending.take(entry.index, entry.term);
+        let waiting = self.pending.take(entry.index, entry.term);
         let outcomes = match entry.get_entry_type() {
             EntryType::EntryNormal => self.apply_data(entry),
             EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => self.apply_change(entry),
         };
         self.applied = (entry.index, entry.term);
-        if let Some(reply) = reply {
-            answer(reply, Ok(outcomes));
-        }
+        answer_each(waiting, outcomes);
     }
 
     /// An entry that cannot be read changes nothing, here as on every manager of this version.
@@ -198,15 +209,15 @@ impl Member {
             self.unread = Some((entry.index, error.to_string()));
             vec![Err(Refusal::Unknown(error.to_string()))]
         });
-        let refused: Vec<Option<Refusal>> = transactions.iter().map(|one| one.as_ref().err().cloned()).collect();
-        let known: Vec<_> = transactions.into_iter().filter_map(Result::ok).collect();
-        let outcomes = self.store.apply_quietly(entry.index, known, &mut self.touched);
-        let mut outcomes = outcomes.into_iter();
-        let outcome = |refused: Option<Refusal>| match refused {
-            Some(refusal) => Err(refusal),
-            None => outcomes.next().expect("each transaction has an outcome"),
-        };
-        refused.into_iter().map(outcome).collect()
+        let mut refused = BTreeMap::new();
+        let known = transactions
+            .into_iter()
+            .enumerate()
+            .filter_map(|(place, transaction)| transaction.map_err(|refusal| refused.insert(place, refusal)).ok());
+        let known = known.collect();
+        let mut outcomes = self.store.apply_quietly(entry.index, known, &mut self.touched);
+        refused.into_iter().for_each(|(place, refusal)| outcomes.insert(place, Err(refusal)));
+        outcomes
     }
 
     fn apply_change(&mut self, entry: &Entry) -> Vec<Outcome> {
@@ -224,6 +235,7 @@ impl Member {
     }
 
     fn fail(&mut self, error: &ProposeError) {
+        fail(self.gathered.take().1, error);
         self.pending.fail(error);
         self.reads.fail(error);
         if let Some((_, _, reply)) = self.change.take() {

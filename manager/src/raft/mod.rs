@@ -59,6 +59,7 @@
 
 mod disk;
 mod error;
+mod gathered;
 mod log;
 mod loss;
 mod machine;
@@ -75,6 +76,7 @@ mod snapshot;
 mod stall;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod timing;
 
 pub use disk::Birth;
 pub use disk::anew::{Heritage, put_aside, siblings};

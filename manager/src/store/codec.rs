@@ -16,7 +16,16 @@ use super::error::Refusal;
 /// An entry's bytes.
 #[must_use]
 pub fn encode(transactions: &[Transaction]) -> Vec<u8> {
-    pb::Entry { transactions: transactions.iter().map(Into::into).collect() }.encode_to_vec()
+    let mut bytes = Vec::new();
+    encode_behind(&mut bytes, transactions);
+    bytes
+}
+
+/// Puts an entry's bytes behind those of others: together they read as one entry that has the transactions of all, in order.
+pub fn encode_behind(bytes: &mut Vec<u8>, transactions: &[Transaction]) {
+    let entry = pb::Entry { transactions: transactions.iter().map(Into::into).collect() };
+    bytes.reserve(entry.encoded_len());
+    entry.encode_raw(bytes);
 }
 
 /// An entry's transactions; one that cannot be understood comes as its refusal.

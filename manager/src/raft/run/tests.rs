@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command as Process, Stdio};
 use std::time::Instant;
 
-use skep_proto::model::{Cluster, Meta};
+use skep_proto::model::{Cluster, Meta, Node};
 
 use super::*;
 use crate::raft::disk::{snapshot, wal};
@@ -129,23 +129,23 @@ async fn an_entry_that_is_too_large_is_refused_and_the_next_one_goes_in() {
 async fn a_snapshot_shortens_the_log_and_a_restart_has_it_all() {
     let temp = tempfile::tempdir().unwrap();
     let (store, raft) = started(temp.path()).await;
-    store.propose(transaction(1, vec![create(service(1, "web"))])).await.unwrap();
-    let create = |number: u32| transaction(1, vec![Change::CreateTask(Box::new(task(number.into(), 1, number)))]);
-    let mut made = 0;
-    let begun = Instant::now();
+    let large = |number: u128| {
+        let node = Node { certificate: "x".repeat(8 << 20), ..node(number) };
+        transaction(1, vec![Change::PutNode(Box::new(node))])
+    };
+    let (begun, mut made) = (Instant::now(), 0);
     while raft.status().snapshot <= 1 {
         assert!(begun.elapsed() < PATIENCE * 3, "no snapshot after {made} entries");
-        let proposals = (made + 1..=made + 500).map(|number| store.propose(create(number)));
-        futures_util::future::join_all(proposals).await.into_iter().for_each(|answer| assert!(answer.is_ok()));
-        made += 500;
+        made += 1;
+        store.propose(large(made)).await.unwrap();
     }
-    store.propose(create(made + 1)).await.unwrap();
+    store.propose(with_node(made + 1)).await.unwrap();
     let snapshot = raft.status().snapshot;
-    assert!(snapshot >= 10_000 && raft.status().log_bytes < 1 << 20);
+    assert!(raft.status().log_bytes < 64 << 20, "what the snapshot holds counts no more");
     raft.shutdown().await;
     let (store, raft) = started(temp.path()).await;
-    assert_eq!(store.read().task_count(), usize::try_from(made).unwrap() + 1);
-    assert!(store.read().task(task_id((made + 1).into())).is_some());
+    assert_eq!(store.read().nodes().count() as u128, made + 1);
+    assert_eq!(store.read().node(node_id(made)).unwrap().certificate.len(), 8 << 20);
     assert_eq!(raft.status().snapshot, snapshot);
     raft.shutdown().await;
     flip_the_middle_of_the_snapshot(temp.path());

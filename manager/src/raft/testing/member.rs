@@ -12,10 +12,11 @@ use super::disk::{CrashPoint, MemoryDisk, rebuilt};
 use crate::group::{ChangeError, Group, Leadership, MemberChange};
 use crate::raft::error::RaftError;
 use crate::raft::log::Log;
-use crate::raft::machine::{Machine, config};
+use crate::raft::machine::Machine;
 use crate::raft::member::{Member, World};
 use crate::raft::saved::Saved;
 use crate::raft::stall::Stall;
+use crate::raft::timing::config;
 use crate::store::{Proposal, ProposeError, State, Store};
 
 /// Ticks a heartbeat, as on a real member.

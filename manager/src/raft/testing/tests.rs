@@ -161,11 +161,22 @@ impl Group {
     }
 
     fn submit(&mut self, id: u64, number: Option<u128>, term: Option<u64>) -> oneshot::Receiver<Answer> {
+        let answer = self.hand_in(id, number, term);
+        self.drive(id, None);
+        answer
+    }
+
+    /// The member is not driven: what follows shares the write.
+    fn hand_in(
+        &mut self,
+        id: u64,
+        numbers: impl IntoIterator<Item = u128>,
+        term: Option<u64>,
+    ) -> oneshot::Receiver<Answer> {
         let (reply, answer) = oneshot::channel();
         let put = |number| transaction(Moment(1).0, vec![Change::PutNode(Box::new(node(number)))]);
-        let proposal = Proposal { transactions: number.map(put).into_iter().collect(), term, reply };
+        let proposal = Proposal { transactions: numbers.into_iter().map(put).collect(), term, reply };
         self.members.get_mut(&id).unwrap().propose(proposal);
-        self.drive(id, None);
         answer
     }
 
@@ -201,6 +212,27 @@ type Answer = Result<Vec<Outcome>, ProposeError>;
 
 fn has(store: &Store, number: u128) -> bool {
     store.read().node(NodeId::new(number)).is_some()
+}
+
+#[test]
+fn proposals_of_one_write_are_one_entry_and_each_gets_its_own_outcomes() {
+    let mut group = Group::of(3, 5);
+    let leader = group.leader();
+    let term = group.members[&leader].group().leadership.term;
+    let mut answers = [
+        group.hand_in(leader, [100, 101], None),
+        group.hand_in(leader, [102], Some(term - 1)),
+        group.hand_in(leader, [100], Some(term)),
+        group.hand_in(leader, [103], None),
+    ];
+    group.drive(leader, None);
+    group.until_all_have(103);
+    let [both, stale, twice, last] = answers.each_mut().map(|answer| answer.try_recv().unwrap());
+    let (both, last) = (both.unwrap(), last.unwrap());
+    assert!(both.len() == 2 && both.iter().all(|one| one == &last[0]), "one index: {both:?}, {last:?}");
+    assert!(matches!(twice.unwrap()[..], [Err(_)]), "it is there already");
+    assert_eq!(stale, Err(ProposeError::NotLeader), "planned in an earlier term");
+    assert!(group.stores.values().all(|store| !has(store, 102)));
 }
 
 #[test]
