@@ -10,7 +10,7 @@ use skep_proto::model::{Cluster, Meta, Node};
 
 use super::*;
 use crate::raft::disk::{snapshot, wal};
-use crate::store::fixture::{create, node, node_id, service, task, task_id, transaction};
+use crate::store::fixture::{node, node_id, transaction};
 use crate::store::{Change, ProposeError, Transaction};
 
 /// Longest that a test waits for what must come.
