@@ -114,6 +114,8 @@ fn who_leaves_is_down_at_once_and_who_stops_after_a_grace() {
         (manager.column(&["service", "ls"], "{{.Replicas}}") == ["3/3"]).then_some(())
     });
     workers[1].stop();
+    wait_for("the stop to be seen", SOON, || manager.log().contains("to=Disconnected").then_some(()));
+    assert_ne!(status("m3"), "m3 Ready");
     workers[1].start();
     wait_for("the node to be back", SOON, || (status("m3") == "m3 Ready").then_some(()));
     workers[1].stop();

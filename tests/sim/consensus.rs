@@ -197,6 +197,11 @@ impl Seat {
         self.stalled.unwrap_or_else(|| self.member.leadership())
     }
 
+    /// The term that this member was elected in and leads, though perhaps it acts for nobody yet.
+    pub(crate) fn elected(&self) -> Option<u64> {
+        self.member.elected()
+    }
+
     /// In which term the entry at that index was written.
     pub(crate) fn term_of(&self, index: u64) -> Option<u64> {
         self.member.term_of(index)

@@ -53,6 +53,8 @@ impl World {
         };
         // Whatever a member has promised it must remember.
         let has_voted = self.is_restless() && !self.stage.rules.is_quiet && parcels.iter().any(Parcel::is_vote);
+        let verdict = self.invariant_a_member_votes_once_in_a_term(&parcels);
+        self.judge(verdict);
         parcels.into_iter().for_each(|parcel| self.post(parcel));
         let mut answers = answers;
         if has_died {
@@ -102,15 +104,29 @@ impl World {
         }
     }
 
-    /// Two that lead in one term would both be believed.
+    /// Two that lead in one term would both be believed. Whoever is elected counts, although it may never come to act.
     fn invariant_one_manager_leads_a_term(&mut self, place: usize) -> Verdict {
-        let Some(now) = self.managers[place].leadership().filter(|now| now.is_leader) else { return Ok(()) };
-        match self.leaders.insert(now.term, place) {
+        let daemon = self.managers[place].daemon.as_ref();
+        let Some(term) = daemon.and_then(|daemon| daemon.seat.elected()) else { return Ok(()) };
+        match self.leaders.insert(term, place) {
             Some(before) if before != place => {
-                broken("one_manager_leads_a_term", format!("{before} and {place} in term {}", now.term))
+                broken("one_manager_leads_a_term", format!("{before} and {place} in term {term}"))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whoever votes twice in a term, as after a crash that it has forgotten its vote in, may elect two.
+    fn invariant_a_member_votes_once_in_a_term(&mut self, parcels: &[Parcel]) -> Verdict {
+        for parcel in parcels {
+            let Some((term, candidate)) = parcel.ballot() else { continue };
+            let before = *self.votes.entry((parcel.from, term)).or_insert(candidate);
+            if before != candidate {
+                let what = format!("member {} votes for {before} and {candidate} in term {term}", parcel.from);
+                return broken("a_member_votes_once_in_a_term", what);
+            }
+        }
+        Ok(())
     }
 
     /// Sends a message to another member, or loses it.

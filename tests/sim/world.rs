@@ -26,6 +26,9 @@ const REST_MAX: Us = 400 * SECOND;
 /// It must stay at rest for so long.
 const REST_KEPT: Us = 3 * SECOND;
 
+/// Events of one run. A hundred nodes have a tenth of it at most.
+const EVENTS_MAX: u64 = 20_000_000;
+
 /// The longest time between two troubles, and between two things that a user asks.
 pub(crate) const PACE: Us = 3 * SECOND;
 
@@ -54,6 +57,8 @@ pub(crate) struct World {
     front: u64,
     /// Who led in each term.
     pub(super) leaders: BTreeMap<u64, usize>,
+    /// For whom each member has voted in each term.
+    pub(super) votes: BTreeMap<(u64, u64), u64>,
     trouble_until: Us,
     pace: Us,
     violation: Option<Violation>,
@@ -83,6 +88,7 @@ impl World {
             events: 0,
             front: 0,
             leaders: BTreeMap::new(),
+            votes: BTreeMap::new(),
             trouble_until: size.trouble,
             pace: size.pace,
             violation: None,
@@ -169,8 +175,17 @@ impl World {
             if let Some(violation) = self.violation.take() {
                 return Err(violation);
             }
+            self.invariant_the_run_ends()?;
         }
         Ok(())
+    }
+
+    /// What spins in one place for ever would otherwise be seen by nobody but whoever waits for the run.
+    fn invariant_the_run_ends(&self) -> Verdict {
+        if self.events < EVENTS_MAX {
+            return Ok(());
+        }
+        broken("the_run_ends", format!("{} events, and it goes on", self.events))
     }
 
     fn happen(&mut self, event: Event) {

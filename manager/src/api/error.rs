@@ -45,7 +45,7 @@ pub enum ApiError {
     #[error("read the cluster: this manager has none yet")]
     NoCluster,
     /// A node that may still run tasks.
-    #[error("remove node {node}: it is {state:?}; stop its daemon or let it leave first, or use --force")]
+    #[error("remove node {node}: {}; or use --force", not_down(*state))]
     NotDown {
         /// Which.
         node: NodeId,
@@ -139,4 +139,12 @@ pub enum ApiError {
     /// It could not be written.
     #[error(transparent)]
     Write(#[from] ProposeError),
+}
+
+/// Why a node cannot be removed yet, and what to do.
+fn not_down(state: NodeState) -> &'static str {
+    match state {
+        NodeState::Disconnected => "its daemon was stopped a moment ago; wait some seconds until it counts as down",
+        _ => "it is not down; stop its daemon or let it leave first",
+    }
 }

@@ -42,6 +42,7 @@ impl<'a> View<'a> {
         let down = self.node.status.state == NodeState::Down;
         let mut seen = BTreeSet::new();
         for task in tasks {
+            self.progress.unheard += u32::from(task.holds_resources() && down);
             if task.holds_resources() && !down {
                 self.progress.left += 1;
                 let why = self.why_here(task);

@@ -1,7 +1,7 @@
 //! Whether each node counts as alive: a machine that hears of sessions, time and the state, and says what to write and whom to
 //! dismiss.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ use crate::store::{State, Touched};
 
 /// How long an agent that said goodbye may take to come back, as after an upgrade, before its tasks are run elsewhere.
 const GOODBYE_GRACE: Duration = Duration::from_secs(3);
+
+/// Why a node is disconnected, and down afterwards.
+const STOPPED: &str = "the node was stopped";
 
 /// However long an earlier leader was silent: should its machine live after all, it has found us by then.
 const COME_BACK_MIN: Duration = Duration::from_millis(500);
@@ -95,8 +98,8 @@ pub struct Keeper {
     rhythm: Rhythm,
     /// How many nodes there are.
     nodes: usize,
-    /// Nodes whose agent said goodbye.
-    stopped: BTreeSet<NodeId>,
+    /// What was last written of nodes that are not here, which may not be in the state yet.
+    absent: BTreeMap<NodeId, NodeState>,
     /// When nodes without a session were last heard.
     heard: BTreeMap<NodeId, Moment>,
     fence: Fence,
@@ -110,9 +113,9 @@ impl Keeper {
     pub fn new(state: &State, now: Moment, before: Option<Predecessor>) -> Self {
         let (settings, nodes) = read_settings(state);
         let (rhythm, deadlines) = (Rhythm::new(settings.period), Deadlines::default());
-        let (stopped, fence) = (BTreeSet::new(), Fence::default());
+        let (absent, fence) = (BTreeMap::new(), Fence::default());
         let heard = state.nodes().map(|node| (node.id, now)).collect();
-        let mut keeper = Self { settings, nodes, deadlines, rhythm, stopped, heard, fence };
+        let mut keeper = Self { settings, nodes, deadlines, rhythm, absent, heard, fence };
         for node in state.nodes() {
             keeper.watch(state, now, node.id);
             if node.status.state == NodeState::Down {
@@ -146,12 +149,14 @@ impl Keeper {
     pub fn take(&mut self, state: &State, now: Moment, event: Event) -> Vec<Effect> {
         match event {
             Event::Started { node, address, description } => {
-                self.stopped.remove(&node);
+                let is_known = self.absent.remove(&node).is_none();
                 self.fence.lower(node);
                 self.deadlines.set(node, now + self.rhythm.grace(now));
-                ready(state, node, Some(address), description).into_iter().collect()
+                ready(state.node(node), is_known, Some(address), description).into_iter().collect()
             }
-            Event::Described { node, description } => ready(state, node, None, description).into_iter().collect(),
+            Event::Described { node, description } => {
+                ready(state.node(node), true, None, description).into_iter().collect()
+            }
             Event::Ended { node, parting, heard } => self.ended(state, now, (node, heard), &parting),
         }
     }
@@ -167,9 +172,8 @@ impl Keeper {
                 Vec::new()
             }
             Parting::Goodbye => {
-                self.stopped.insert(node);
                 self.deadlines.set(node, now + GOODBYE_GRACE);
-                Vec::new()
+                self.disconnected(state, node).into_iter().collect()
             }
             Parting::Leaving => {
                 self.deadlines.clear(node);
@@ -199,10 +203,10 @@ impl Keeper {
     }
 
     fn silent(&mut self, state: &State, node: NodeId, heard: Moment, grace: Duration) -> Vec<Effect> {
-        let message = if self.stopped.remove(&node) {
-            "the node was stopped".to_owned()
-        } else {
-            format!("no heartbeat for {}", seconds(grace))
+        let last = self.absent.get(&node).copied().or(state.node(node).map(|node| node.status.state));
+        let message = match last {
+            Some(NodeState::Disconnected) => STOPPED.to_owned(),
+            _ => format!("no heartbeat for {}", seconds(grace)),
         };
         let dismiss = Effect::Dismiss(node, farewell(&message));
         [dismiss].into_iter().chain(self.down(state, node, heard, &message)).collect()
@@ -211,7 +215,19 @@ impl Keeper {
     fn down(&mut self, state: &State, node: NodeId, heard: Moment, message: &str) -> Option<Effect> {
         let known = state.node(node)?;
         self.fence.raise(state, node, heard);
+        self.absent.insert(node, NodeState::Down);
         let status = NodeStatus::new(NodeState::Down, message, &known.status.address);
+        Some(Effect::Write(change(known, status, None)))
+    }
+
+    /// A node whose agent has said goodbye gets nothing new from now on. Of one that was just given up there is no more to say.
+    fn disconnected(&mut self, state: &State, node: NodeId) -> Option<Effect> {
+        let known = state.node(node)?;
+        if self.absent.contains_key(&node) {
+            return None;
+        }
+        self.absent.insert(node, NodeState::Disconnected);
+        let status = NodeStatus::new(NodeState::Disconnected, STOPPED, &known.status.address);
         Some(Effect::Write(change(known, status, None)))
     }
 
@@ -241,16 +257,23 @@ impl Keeper {
         self.deadlines.clear(node);
         self.fence.lower(node);
         self.heard.remove(&node);
+        self.absent.remove(&node);
         Effect::Dismiss(node, removed())
     }
 }
 
-/// The change that makes the node Ready and described so, unless it already is.
-fn ready(state: &State, node: NodeId, address: Option<String>, description: Box<NodeDescription>) -> Option<Effect> {
-    let known = state.node(node)?;
+/// The change that makes the node Ready and described so, unless it already is; what is known of it is not enough when something else
+/// is on its way into the state.
+fn ready(
+    known: Option<&Arc<Node>>,
+    is_latest: bool,
+    address: Option<String>,
+    description: Box<NodeDescription>,
+) -> Option<Effect> {
+    let known = known?;
     let address = address.unwrap_or_else(|| known.status.address.clone());
     let status = NodeStatus { since: known.status.since, ..NodeStatus::new(NodeState::Ready, "", &address) };
-    let same = known.status == status && known.description == *description;
+    let same = is_latest && known.status == status && known.description == *description;
     (!same).then(|| Effect::Write(change(known, status, Some(description))))
 }
 
@@ -293,6 +316,19 @@ mod tests {
             _ => None,
         });
         states.collect()
+    }
+
+    fn messages(effects: &[Effect]) -> Vec<&str> {
+        let messages = effects.iter().filter_map(|effect| match effect {
+            Effect::Write(Input::Node { status, .. }) => Some(status.message.as_str()),
+            _ => None,
+        });
+        messages.collect()
+    }
+
+    /// A session of a node that describes itself as nothing that is known.
+    fn started(node: u32) -> Event {
+        Event::Started { node: node_id(node), address: String::new(), description: Box::default() }
     }
 
     fn dismissed(effects: &[Effect]) -> Vec<NodeId> {
@@ -361,21 +397,51 @@ mod tests {
     }
 
     #[test]
-    fn a_goodbye_starts_a_grace_and_a_return_ends_it() {
+    fn a_goodbye_is_written_at_once_and_starts_a_grace_that_a_return_ends() {
         let (mut world, mut keeper) = kept();
         for node in [1, 2] {
             let ended = Event::Ended { node: node_id(node), parting: Parting::Goodbye, heard: world.now };
-            assert!(keeper.take(&world.state, world.now, ended).is_empty());
+            let effects = keeper.take(&world.state, world.now, ended);
+            assert_eq!(written(&effects), [(node_id(node), NodeState::Disconnected)]);
+            world.turn(node, NodeState::Disconnected);
         }
         world.wait(SECOND * 2);
-        let started = Event::Started { node: node_id(1), address: String::new(), description: Box::default() };
-        keeper.take(&world.state, world.now, started);
+        let effects = keeper.take(&world.state, world.now, started(1));
+        assert_eq!(written(&effects), [(node_id(1), NodeState::Ready)]);
+        world.turn(1, NodeState::Ready);
         world.wait(SECOND * 2);
         let heard = world.now;
         let effects =
             keeper.expire(&world.state, Sight::clear(world.now), |node| (node == node_id(1)).then_some(heard));
         assert_eq!(written(&effects), [(node_id(2), NodeState::Down)]);
         assert_eq!(dismissed(&effects), [node_id(2)]);
+        assert_eq!(messages(&effects), [STOPPED]);
+    }
+
+    #[test]
+    fn another_leader_knows_that_a_node_was_stopped_and_waits_for_it_all_the_same() {
+        let (mut world, _) = kept();
+        world.turn(1, NodeState::Disconnected);
+        let mut keeper = Keeper::new(&world.state, world.now, None);
+        world.wait(SECOND * 2);
+        assert!(keeper.expire(&world.state, Sight::clear(world.now), |_| Some(world.now)).is_empty());
+        world.wait(SECOND * 2);
+        let heard = |node| (node == node_id(2)).then_some(world.now);
+        assert_eq!(messages(&keeper.expire(&world.state, Sight::clear(world.now), heard)), [STOPPED]);
+    }
+
+    #[test]
+    fn a_node_that_is_back_while_its_loss_is_being_written_is_ready_again() {
+        let (mut world, mut keeper) = kept();
+        world.wait(SECOND * 4);
+        let effects = keeper.expire(&world.state, Sight::clear(world.now), |_| None);
+        assert_eq!(written(&effects).len(), 2, "and the state does not know of it yet");
+        let known = world.state.node(node_id(1)).unwrap();
+        let description = Box::new(known.description.clone());
+        let started = Event::Started { node: node_id(1), address: String::new(), description };
+        assert_eq!(written(&keeper.take(&world.state, world.now, started)), [(node_id(1), NodeState::Ready)]);
+        let stopped = Event::Ended { node: node_id(2), parting: Parting::Goodbye, heard: world.now };
+        assert!(keeper.take(&world.state, world.now, stopped).is_empty(), "one that is given up stays down");
     }
 
     #[test]

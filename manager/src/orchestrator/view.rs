@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use skep_proto::model::{
-    Availability, DesiredState, Freshness, Moment, Node, NodeState, Revision, Service, Slot, Task,
+    Availability, DesiredState, Freshness, Moment, Node, NodeState, Revision, Service, Slot, Task, TaskState,
 };
 
 use crate::store::State;
@@ -14,7 +14,8 @@ use crate::store::State;
 pub(super) enum Footing {
     /// Its node may keep it, or it has none yet.
     Firm,
-    /// Its node is drained, or may not have it any more and it is a single writer, which is stopped before it is replaced.
+    /// Its node is drained, or cannot begin it, or may not have it any more and it is a single writer, which is stopped before it is
+    /// replaced.
     Drained,
     /// Its node is down or gone: whether it still runs is not known.
     Lost,
@@ -80,6 +81,9 @@ impl<'a> View<'a> {
             None => Footing::Lost,
             Some(node) if node.status.state == NodeState::Down => Footing::Lost,
             Some(node) if node.spec.availability == Availability::Drain => Footing::Drained,
+            Some(node) if task.status.state < TaskState::Running && !node.description.trouble.is_empty() => {
+                Footing::Drained
+            }
             Some(_) if self.is_single_writer(task) && self.is_misplaced(task) => Footing::Drained,
             Some(_) => Footing::Firm,
         }

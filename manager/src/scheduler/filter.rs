@@ -1,6 +1,6 @@
 //! Whether a task may be on a node, for how many there is room, and how to say why not.
 
-use skep_proto::model::{Availability, Constraint, NodeState, Placement, Protocol, Revision};
+use skep_proto::model::{Availability, Constraint, Node, NodeState, Placement, Protocol, Revision};
 
 use super::node_set::{Candidate, NodeSet};
 use crate::store::State;
@@ -91,7 +91,7 @@ impl<'a> Need<'a> {
     fn detail(&self, unfit: Unfit<'_>, candidate: &Candidate<'_>) -> String {
         let name = candidate.name();
         match unfit {
-            Unfit::Unavailable => format!("{name} is {}", availability(candidate)),
+            Unfit::Unavailable => format!("{name} {}", closed(candidate.node)),
             Unfit::Cpus => {
                 format!("{name} has {} CPUs free, {} needed", cpus(candidate.cpus_free), cpus(self.nano_cpus))
             }
@@ -116,13 +116,17 @@ fn fitting(free: u64, need: u64) -> Option<u32> {
     }
 }
 
-fn availability(candidate: &Candidate<'_>) -> &'static str {
-    match (candidate.node.status.state, candidate.node.spec.availability) {
-        (NodeState::Down, _) => "down",
-        (NodeState::Unknown, _) => "not heard of yet",
-        (NodeState::Ready, Availability::Drain) => "drained",
-        (NodeState::Ready, _) => "paused",
-    }
+/// Why a node takes no tasks.
+fn closed(node: &Node) -> String {
+    let why = match (node.status.state, node.spec.availability) {
+        (NodeState::Down, _) => "is down",
+        (NodeState::Disconnected, _) => "is stopped",
+        (NodeState::Unknown, _) => "is not heard of yet",
+        (NodeState::Ready, Availability::Drain) => "is drained",
+        (NodeState::Ready, Availability::Pause) => "is paused",
+        (NodeState::Ready, Availability::Active) => return format!("can begin none: {}", node.description.trouble),
+    };
+    why.to_owned()
 }
 
 fn cpus(nano: u64) -> String {

@@ -70,6 +70,7 @@ impl TryFrom<pb::NodeStatus> for NodeStatus {
             pb::NodeState::Unknown => NodeState::Unknown,
             pb::NodeState::Ready => NodeState::Ready,
             pb::NodeState::Down => NodeState::Down,
+            pb::NodeState::Disconnected => NodeState::Disconnected,
         };
         Ok(Self { state, message: status.message, address: status.address, since: Moment(status.since) })
     }
@@ -81,6 +82,7 @@ impl From<&NodeStatus> for pb::NodeStatus {
             NodeState::Unknown => pb::NodeState::Unknown,
             NodeState::Ready => pb::NodeState::Ready,
             NodeState::Down => pb::NodeState::Down,
+            NodeState::Disconnected => pb::NodeState::Disconnected,
         };
         let (message, address) = (status.message.clone(), status.address.clone());
         Self { state: state.into(), message, address, since: status.since.0 }

@@ -147,6 +147,8 @@ pub enum NodeState {
     Ready,
     /// It does not; what it ran is run elsewhere.
     Down,
+    /// Its daemon was stopped a moment ago, as for an upgrade: it gets no new tasks, and keeps those that it has if it is back soon.
+    Disconnected,
 }
 
 /// Whether a node answers, and why not.
@@ -183,7 +185,8 @@ impl Node {
     /// New tasks may be placed on it.
     #[must_use]
     pub fn takes_tasks(&self) -> bool {
-        self.status.state == NodeState::Ready && self.spec.availability == Availability::Active
+        let is_able = self.status.state == NodeState::Ready && self.description.trouble.is_empty();
+        is_able && self.spec.availability == Availability::Active
     }
 
     /// Tasks on it must be run elsewhere.

@@ -87,6 +87,7 @@ pub(crate) fn state_word(state: i32) -> &'static str {
     match pb::NodeState::try_from(state) {
         Ok(pb::NodeState::Ready) => "ready",
         Ok(pb::NodeState::Down) => "down",
+        Ok(pb::NodeState::Disconnected) => "disconnected",
         _ => "unknown",
     }
 }

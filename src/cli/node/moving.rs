@@ -59,11 +59,18 @@ impl Moving {
         )
     }
 
-    /// What the user should know though all is done: tasks that have no node now.
-    pub(super) fn stranded(&self, node: &str) -> Option<String> {
-        let count = self.last.stranded;
+    /// What the user should know though all is done: tasks that have no node now, and tasks of which nothing is heard.
+    pub(super) fn warnings(&self, node: &str) -> Vec<String> {
+        let (count, unheard) = (self.last.stranded, self.last.unheard);
         let told = reasons(&self.last.moves).join("; ");
-        (count > 0).then(|| format!("WARNING: {count} of the tasks moved off node {node} do not run: {told}"))
+        let stranded =
+            (count > 0).then(|| format!("WARNING: {count} of the tasks moved off node {node} do not run: {told}"));
+        let unheard = (unheard > 0).then(|| {
+            format!(
+                "WARNING: node {node} is down: {unheard} of its tasks may still run there, and stop when it is back"
+            )
+        });
+        stranded.into_iter().chain(unheard).collect()
     }
 }
 
@@ -148,7 +155,15 @@ mod tests {
         let stranded = pb::NodeProgress { stranded: 1, ..drain(0, vec![task(1, "moved, and waits for a node: none")]) };
         moving.take(stranded);
         let text = "WARNING: 1 of the tasks moved off node m2 do not run: web.1: moved, and waits for a node: none";
-        assert_eq!((moving.is_done(), moving.stranded("m2").as_deref()), (true, Some(text)));
-        assert_eq!(Moving::default().stranded("m2"), None);
+        assert_eq!((moving.is_done(), moving.warnings("m2")), (true, vec![text.to_owned()]));
+        assert!(Moving::default().warnings("m2").is_empty());
+    }
+
+    #[test]
+    fn what_may_still_run_on_a_node_that_is_down_is_told_of() {
+        let mut moving = Moving::default();
+        moving.take(pb::NodeProgress { unheard: 3, ..drain(0, Vec::new()) });
+        let text = "WARNING: node m2 is down: 3 of its tasks may still run there, and stop when it is back";
+        assert_eq!((moving.is_done(), moving.warnings("m2")), (true, vec![text.to_owned()]));
     }
 }

@@ -91,7 +91,7 @@ pub(super) async fn run(daemon: &Daemon, flags: &UpdateFlags) -> anyhow::Result<
         }
     };
     done?;
-    moving.stranded(&flags.node).into_iter().try_for_each(|warning| note(&warning))?;
+    moving.warnings(&flags.node).into_iter().try_for_each(|warning| note(&warning))?;
     Ok(Exit::Done)
 }
 

@@ -73,5 +73,6 @@ fn node_word(state: NodeState) -> &'static str {
         NodeState::Unknown => "unknown",
         NodeState::Ready => "ready",
         NodeState::Down => "down",
+        NodeState::Disconnected => "disconnected",
     }
 }

@@ -58,6 +58,7 @@ pub(crate) struct Checks {
 impl Checks {
     /// Looks at what an entry touched. Gives the tasks whose own node says that they have ended.
     pub(crate) fn applied(&mut self, state: &State, touched: &Touched) -> Result<Vec<TaskId>, Violation> {
+        tasks::invariant_tasks_do_not_pile_up(state)?;
         self.note_nodes(state, touched);
         let mut ended = Vec::new();
         let mut nodes = BTreeSet::new();

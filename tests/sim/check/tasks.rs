@@ -19,6 +19,17 @@ pub(crate) struct Seen {
     node: Option<NodeId>,
 }
 
+/// Tasks in the state at one moment: several times what a hundred nodes ever had.
+const TASKS_MAX: usize = 5_000;
+
+/// A loop that never has enough of them would make every further event slower, and the run would have no end.
+pub(super) fn invariant_tasks_do_not_pile_up(state: &State) -> Verdict {
+    match state.task_count() {
+        count if count > TASKS_MAX => broken("tasks_do_not_pile_up", format!("there are {count}, and more and more")),
+        _ => Ok(()),
+    }
+}
+
 impl Checks {
     /// Looks at all tasks of a service; notes the nodes that they concern, and those that ended by their own node's word.
     pub(super) fn look_at(

@@ -44,6 +44,20 @@ fn a_node_whose_tasks_may_stay_has_converged() {
 }
 
 #[test]
+fn what_may_still_run_on_a_node_that_is_down_is_counted_and_not_waited_for() {
+    let (mut world, service, old) = drained();
+    world.turn(1, NodeState::Down);
+    let new = replace(&mut world, service, old[0]);
+    world.place();
+    world.report(new, TaskState::Running);
+    let progress = look(&world, 1);
+    assert_eq!((progress.converged, progress.left, progress.unheard), (true, 0, 1));
+    world.desire(old[0], skep_proto::model::DesiredState::Shutdown);
+    world.report(old[0], TaskState::Shutdown);
+    assert_eq!(look(&world, 1).unheard, 0);
+}
+
+#[test]
 fn each_task_that_is_left_says_what_it_waits_for() {
     let (mut world, service, old) = drained();
     assert_eq!(whys(&look(&world, 1)), [("web".to_owned(), 1, "waits to be moved")]);

@@ -277,3 +277,31 @@ proptest! {
         prop_assert_eq!((on_node(&world, 1), available(&world, service)), (0, 4));
     }
 }
+
+#[test]
+fn what_a_node_in_trouble_cannot_begin_runs_elsewhere_and_what_runs_there_stays() {
+    let (mut world, service) = World::up(2, replicated(2));
+    let trouble = |text: &str| {
+        let text = text.to_owned();
+        move |node: &mut skep_proto::model::Node| node.description.trouble = text
+    };
+    world.update(service, |spec| spec.mode = skep_proto::model::Mode::Replicated { replicas: 4 });
+    world.plan_out(service);
+    world.place();
+    world.edit_node(1, trouble("its disk is full"));
+    let ran = world.running(service).iter().map(|task| task.id).collect::<Vec<_>>();
+    let stuck = world.state.tasks_on(node_id(1)).find(|task| task.status.state == TaskState::Assigned).unwrap().clone();
+    world.plan_out(service);
+    world.place();
+    let Slot::Replica(slot) = stuck.slot else { panic!("it has a number") };
+    assert_eq!(world.of_slot(service, slot), [(Shutdown, TaskState::Assigned), (Ready, TaskState::Assigned)]);
+    assert_eq!(world.head(service, slot).node, Some(node_id(2)));
+    // The node cannot even say that it has stopped what it was to begin.
+    world.wait(Duration::from_secs(60) + crate::orchestrator::STOP_MARGIN);
+    world.plan_out(service);
+    assert_eq!(world.head(service, slot).desired, Running);
+    world.settle(service);
+    assert_eq!(world.running(service).len(), 4);
+    let kept = |id: &skep_proto::model::TaskId| world.state.task(*id).unwrap().status.state == TaskState::Running;
+    assert!(ran.iter().all(kept) && on_node(&world, 1) == 1);
+}

@@ -51,8 +51,18 @@ impl Parcel {
     /// It gives its receiver a vote.
     #[must_use]
     pub fn is_vote(&self) -> bool {
-        let is_vote = |message: &Message| message.get_msg_type() == MessageType::MsgRequestVoteResponse;
-        Message::parse_from_bytes(&self.message).is_ok_and(|message| is_vote(&message) && !message.reject)
+        self.ballot().is_some_and(|(_, candidate)| candidate == self.to)
+    }
+
+    /// In which term its sender has voted, and for whom: the receiver, or itself when it asks for votes.
+    #[must_use]
+    pub fn ballot(&self) -> Option<(u64, u64)> {
+        let message = Message::parse_from_bytes(&self.message).ok()?;
+        match message.get_msg_type() {
+            MessageType::MsgRequestVoteResponse if !message.reject => Some((message.term, self.to)),
+            MessageType::MsgRequestVote => Some((message.term, self.from)),
+            _ => None,
+        }
     }
 
     /// For logs and hashes: the bytes of the message.
@@ -242,6 +252,13 @@ impl MemoryMember {
     /// Whether a leader remembered more of this member than it has, since this was asked last.
     pub fn found_a_loss(&mut self) -> bool {
         self.member.machine_mut().take_loss().is_some()
+    }
+
+    /// The term that this member was elected in and leads; its state may be behind yet.
+    #[must_use]
+    pub fn elected(&self) -> Option<u64> {
+        let machine = self.member.machine();
+        machine.leads().then(|| machine.term())
     }
 
     /// Index of the last entry that is in the state.

@@ -127,7 +127,7 @@ async fn who_leaves_is_down_at_once_and_who_stops_may_come_back() {
     stopping.say(Said::Goodbye(pb::Goodbye { leaving: false })).await;
     leaving.say(Said::Goodbye(pb::Goodbye { leaving: true })).await;
     world.until_node(leaver.id, NodeState::Down).await;
-    assert_eq!(world.store.read().node(stopper.id).unwrap().status.state, NodeState::Ready);
+    world.until_node(stopper.id, NodeState::Disconnected).await;
     world.until_node(stopper.id, NodeState::Down).await;
     assert_eq!(world.store.read().node(stopper.id).unwrap().status.message, "the node was stopped");
     drop(world.open(&stopper).await);

@@ -28,6 +28,8 @@ fn explanation(mut world: World, spec: ServiceSpec) -> String {
 fn an_explanation_counts_the_reasons_and_names_nodes() {
     let mut paused = World::new(1);
     paused.set(1, Availability::Pause);
+    let mut full = World::new(1);
+    full.edit_node(1, |node| node.description.trouble = "its disk is full".into());
     let mut memory = replicated(1);
     memory.task.reservations.memory_bytes = 9 << 30;
     let mut host = replicated(1);
@@ -36,6 +38,11 @@ fn an_explanation_counts_the_reasons_and_names_nodes() {
     let table = [
         (World::new(0), replicated(1), "no suitable node (there is none)"),
         (paused, replicated(1), "no suitable node (1 node not available for new tasks): n1 is paused"),
+        (
+            full,
+            replicated(1),
+            "no suitable node (1 node not available for new tasks): n1 can begin none: its disk is full",
+        ),
         (
             World::new(2),
             cpus(5),
