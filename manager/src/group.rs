@@ -102,11 +102,7 @@ impl Group {
 
 /// Why a voter cannot go: those that remain could not decide anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "keep a quorum: without it {voters} of the managers remain, of which {needed} must be reachable and only {heard} {}; bring the \
-     others back or remove them first",
-    if *.heard == 1 { "is" } else { "are" }
-)]
+#[error("keep a quorum: {}", self.told())]
 pub struct QuorumLoss {
     /// Voters that would remain.
     pub voters: usize,
@@ -114,6 +110,21 @@ pub struct QuorumLoss {
     pub heard: usize,
     /// How many it takes to decide.
     pub needed: usize,
+}
+
+impl QuorumLoss {
+    fn told(&self) -> String {
+        let Self { voters, heard, needed } = self;
+        if *voters == 0 {
+            return "it is the last manager of the swarm; make another node a manager first, with `skep node promote`"
+                .to_owned();
+        }
+        let are = if *heard == 1 { "is" } else { "are" };
+        format!(
+            "without it {voters} of the managers remain, of which {needed} must be reachable and only {heard} {are}; bring the others \
+             back or remove them first"
+        )
+    }
 }
 
 /// Votes that decide among so many voters.

@@ -55,7 +55,7 @@ impl Outlook {
         let Self { managers, heard, .. } = self;
         let (quorum, lost) = (self.quorum(), self.managers - self.heard);
         if *heard >= quorum {
-            return "the swarm has no leader at present; its managers elect one".to_owned();
+            return NOT_YET.to_owned();
         }
         format!(
             "the swarm has lost its quorum: {lost} of its {managers} managers do not answer ({}), and {quorum} are needed to decide \
@@ -64,6 +64,10 @@ impl Outlook {
         )
     }
 }
+
+/// While an election is under way, and in the first moments of a manager.
+const NOT_YET: &str =
+    "this manager hears of no leader at present: the managers elect one, or this one has not found them yet";
 
 /// Which of the two it is, only a person can know.
 const WAY_OUT: &str = "start the missing managers again, or, if they are gone for good, go on from this one with `skep swarm init \
@@ -121,7 +125,8 @@ mod tests {
         for words in ["2 of its 3 managers do not answer (m1 at", "running tasks go on", "--force-new-cluster"] {
             assert!(text(&[2]).contains(words), "{}", text(&[2]));
         }
-        assert_eq!(text(&[1, 2]), "the swarm has no leader at present; its managers elect one");
+        assert!(text(&[1, 2]).starts_with("this manager hears of no leader at present"));
+        assert_eq!(text(&[]), text(&[1, 2]), "it has not had the time to hear anybody");
     }
 
     #[test]

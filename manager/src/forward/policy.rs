@@ -53,6 +53,13 @@ pub fn only_looks(path: &str) -> bool {
     ["Get", "List", "Watch"].iter().any(|word| method.starts_with(word)) || method.ends_with("Logs")
 }
 
+/// Whether a manager that finds no leader answers the call from what it knows itself: the unlock key is wanted most when the others are
+/// locked, which are then too few to elect anybody. Its id tells whether it is the one that they ask for.
+#[must_use]
+pub fn is_better_old_than_never(path: &str) -> bool {
+    parts(path) == (control_server::SERVICE_NAME, "GetUnlockKey")
+}
+
 /// Whether this manager makes sure that it still leads before it answers the call: whoever looks must see all that was acknowledged to
 /// anybody before, and whoever asks for a change of the cluster is judged by what they may do now.
 #[must_use]
@@ -127,6 +134,14 @@ mod tests {
         }
         for path in ["/skep.v1.Ca/Renew", "/skep.v1.Membership/Leave", ""] {
             assert!(!needs_the_newest(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn only_the_unlock_key_is_told_without_a_leader() {
+        assert!(is_better_old_than_never("/skep.v1.Control/GetUnlockKey"));
+        for path in ["/skep.v1.Control/RotateUnlockKey", "/skep.v1.Control/GetCluster", "/skep.v1.Ca/GetUnlockKey"] {
+            assert!(!is_better_old_than_never(path), "{path}");
         }
     }
 

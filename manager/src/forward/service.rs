@@ -23,7 +23,7 @@ use super::client::{Lines, Sent};
 use super::envelope::{Arrival, CALLER, NOT_LEADING, declined};
 use super::error::ForwardError;
 use super::outlook::Outlook;
-use super::policy::{Target, Turn, is_the_leaders, needs_the_newest, only_looks, turn};
+use super::policy::{Target, Turn, is_better_old_than_never, is_the_leaders, needs_the_newest, only_looks, turn};
 use crate::caller::{Caller, Peer};
 use crate::net::{Answer, Dialer};
 use crate::reach::Reachability;
@@ -192,7 +192,13 @@ impl Call<'_> {
         let mut losses = 0;
         let mut deadline = Instant::now() + PATIENCE;
         loop {
-            let target = match self.turn(deadline).await? {
+            let turn = match self.turn(deadline).await {
+                Err(ForwardError::NoLeader(_)) if is_better_old_than_never(self.head.uri.path()) => {
+                    return self.serve_alone(here).await;
+                }
+                turn => turn?,
+            };
+            let target = match turn {
                 Turn::Pass(target) => target,
                 Turn::Decline(leader) => return Err(ForwardError::NotLeading { leader }),
                 Turn::Serve => match self.is_newest().await {
@@ -268,6 +274,14 @@ impl Call<'_> {
             () = self.way.unless_leads(asked) => Ok(()),
             () = sleep(RECHECK) => Ok(()),
         }
+    }
+
+    /// Here, whoever leads.
+    async fn serve_alone<S: Answer>(self, here: S) -> Result<Response<Body>, ForwardError> {
+        self.arrival.admit(&self.way.bearings.store.read())?;
+        let body = self.body.attempt().ok_or_else(|| unsettled("this manager"))?;
+        self.body.settle();
+        Ok(serve(here, Request::from_parts(self.head, Body::new(body))).await)
     }
 
     /// Here, and only as long as this manager leads.

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use skep_proto::model::Era;
 use skep_proto::pb;
 use skep_proto::pb::membership_client::MembershipClient;
@@ -17,7 +19,7 @@ use crate::sys::Consensus as _;
 
 /// How long it must be so before anybody is asked: some elections. It doubles with every round, since those who are asked may be
 /// without a leader themselves.
-const LEADERLESS: Duration = Duration::from_secs(3);
+const LEADERLESS: Duration = Duration::from_secs(2);
 const LEADERLESS_MAX: Duration = Duration::from_secs(24);
 
 /// How long one manager may take to answer: it may have to find a leader, or to wait for one.
@@ -84,14 +86,17 @@ impl Crier {
         Ok(MembershipClient::new(self.dial(place).await?).probe(request).await?.into_inner().era.map(Era))
     }
 
-    /// Asks one manager after the other until one knows.
+    /// Asks the managers until one knows.
     async fn has_lost_it(&self) -> bool {
         let places = self.others();
-        for place in places {
+        // All at once: some are where nobody is any more, and a manager that is out of the group has no other way to hear of it.
+        let ask = |place: String| async move { (timeout(ASK_TIME_MAX, self.ask_for_seat(&place)).await, place) };
+        let mut answers: FuturesUnordered<_> = places.into_iter().map(ask).collect();
+        while let Some((answer, place)) = answers.next().await {
             if self.store().watch_over().borrow().is_some() {
                 return true;
             }
-            match timeout(ASK_TIME_MAX, self.ask_for_seat(&place)).await {
+            match answer {
                 Ok(Ok(reply)) => match end_of(self.store().era(), reply, &place) {
                     Verdict::Over(Over::Seat) => {
                         self.store().lose_seat();

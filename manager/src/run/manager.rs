@@ -15,12 +15,14 @@ use tokio_util::task::AbortOnDropHandle;
 use super::entry;
 use super::error::ManagerError;
 use super::front::{Front, Ground};
+use super::tell::tell;
 use crate::ca::{CaError, Charter, Founding, NodeIdentity, renewed_by_itself};
 use crate::forward::LocalCalls;
 use crate::forward::outlook::Outlook;
-use crate::group::{Group, Leadership};
+use crate::group::Group;
 use crate::net::{Dialer, NetError, client_config};
 use crate::raft::{Birth, Home, Options, Raft, RaftService, Wiring};
+use crate::reach::Reachability;
 use crate::store::Store;
 use crate::sys::Consensus as _;
 
@@ -87,6 +89,7 @@ pub struct Manager {
     pub(super) raft: Raft,
     front: Front,
     pub(super) leader: watch::Receiver<Option<u64>>,
+    heard: Reachability,
     pub(super) dialer: Dialer,
     pub(super) config: ManagerConfig,
     /// Tells the others who leads.
@@ -176,19 +179,22 @@ impl Manager {
         let raft = raft.expect("recovery returns its errors").map_err(ManagerError::Raft)?;
         let (lead, leader) = watch::channel(None);
         let (hear, heard) = watch::channel(BTreeSet::new());
-        let telling = spawn(tell(raft.leadership(), raft.handle().group(), lead, hear));
+        // A member stands after two election times at the latest, and is answered then.
+        let asking = raft.options().election * 5 / 2;
+        let telling = spawn(tell((raft.leadership(), raft.handle().group()), lead, hear, asking));
         let ground = Ground {
             store: store.clone(),
             consensus: Arc::new(raft.handle()),
             raft: Some(RaftService::new(raft.handle(), store.clone(), identity.cluster)),
             leadership: raft.leadership(),
             leader: leader.clone(),
-            heard,
+            heard: heard.clone(),
             dialer: dialer.clone(),
         };
         match Front::open(ground, *listen, identity).await {
             Ok(front) => {
-                Ok(Self { store, raft, front, leader, dialer, config: config.clone(), telling, errands: Vec::new() })
+                let (config, errands) = (config.clone(), Vec::new());
+                Ok(Self { store, raft, front, leader, heard, dialer, config, telling, errands })
             }
             Err(error) => {
                 raft.shutdown().await;
@@ -254,9 +260,16 @@ impl Manager {
     /// What is missing while no manager leads; `None` while one does.
     #[must_use]
     pub fn outlook(&self) -> Option<Outlook> {
-        let group = self.group();
-        let heard = group.members.iter().filter(|member| member.is_heard).map(|member| member.id).collect();
-        group.leadership.leader.is_none().then(|| Outlook::new(&self.store.read(), &heard))
+        let is_led = self.group().leadership.leader.is_some();
+        (!is_led).then(|| Outlook::new(&self.store.read(), &self.heard.borrow()))
+    }
+
+    /// HOST:PORT of every manager, as the state has them.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<String> {
+        let state = self.store.read();
+        let seats = state.managers().filter_map(|node| node.manager.as_ref());
+        seats.map(|seat| seat.address.clone()).collect()
     }
 
     /// The size of the cluster, once the state is there.
@@ -327,35 +340,6 @@ impl Manager {
         self.raft.shutdown().await;
         // It ends with Raft, whose word it passes on.
         drop(self.telling.await);
-    }
-}
-
-/// Raft knows who leads and who is heard; the rest of the manager asks.
-async fn tell(
-    mut leadership: watch::Receiver<Leadership>,
-    mut group: watch::Receiver<Group>,
-    lead: watch::Sender<Option<u64>>,
-    hear: watch::Sender<BTreeSet<u64>>,
-) {
-    loop {
-        let leader = leadership.borrow_and_update().leader;
-        lead.send_if_modified(|there| std::mem::replace(there, leader) != leader);
-        let members = group.borrow_and_update().members.clone();
-        let heard: BTreeSet<u64> = members.iter().filter(|member| member.is_heard).map(|member| member.id).collect();
-        hear.send_if_modified(|there| {
-            *there != heard && {
-                *there = heard;
-                true
-            }
-        });
-        let changed = tokio::select! {
-            changed = leadership.changed() => changed,
-            changed = group.changed() => changed,
-        };
-        if changed.is_err() {
-            lead.send_replace(None);
-            return;
-        }
     }
 }
 

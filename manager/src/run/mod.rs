@@ -8,7 +8,8 @@
 //!   proposals still find a log, then Raft.
 //! - **Crash.** What was founded is in the log, or it is not; a founding that was cut short is removed by whoever founds again.
 //!
-//! Files: [`front`] (port, services, loops), [`manager`] (Raft beneath them), `entry` (into a cluster that there is, and out), `keep` (whether the seat is still there), `anew` (on alone).
+//! Files: [`front`] (port, services, loops), [`manager`] (Raft beneath them), `entry` (into a cluster that there is, and out), `keep` (whether the seat is still there), `anew` (on alone),
+//! `tell` (who leads and who is heard, for those who ask).
 
 mod anew;
 mod entry;
@@ -16,6 +17,7 @@ pub mod error;
 pub mod front;
 mod keep;
 pub mod manager;
+mod tell;
 #[cfg(test)]
 mod tests;
 
