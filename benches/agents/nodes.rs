@@ -9,7 +9,6 @@ use skep_agent::identity::client::{JoinOrder, join};
 use skep_agent::sim::{SimConfig, SimExecutor};
 use skep_agent::sys::Executor;
 use skep_agent::{Agent, AgentConfig};
-use skep_proto::model::Availability;
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
 
@@ -43,12 +42,7 @@ async fn start_all(address: &str, token: &str, count: usize, dir: &Path) -> anyh
 
 async fn start(address: String, token: String, data_dir: PathBuf, number: usize) -> anyhow::Result<Agent> {
     let executor = Arc::new(SimExecutor::new(SimConfig { hostname: format!("sim-{number}"), ..SimConfig::default() }));
-    let order = JoinOrder {
-        address: address.clone(),
-        token,
-        description: executor.describe().await?,
-        availability: Availability::Active,
-    };
+    let order = JoinOrder { description: executor.describe().await?, ..JoinOrder::new(&address, &token)? };
     let identity = join(&order).await.with_context(|| format!("join node {number}"))?.identity;
     let config = AgentConfig {
         vault: skep_agent::vault::Vault::at(&data_dir),

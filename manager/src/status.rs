@@ -60,6 +60,9 @@ impl From<CaError> for Status {
             CaError::Token(_) | CaError::Request(_) | CaError::RequestLength { .. } | CaError::Convert(_) => {
                 Code::InvalidArgument
             }
+            CaError::Attempt => Code::InvalidArgument,
+            CaError::NotLetIn => Code::NotFound,
+            CaError::Came { .. } => Code::AlreadyExists,
             CaError::OtherSwarm | CaError::WrongSecret | CaError::Grant(_) => Code::PermissionDenied,
             CaError::NewRoot(_) | CaError::NotARoot(_) | CaError::HalfARoot => Code::InvalidArgument,
             CaError::NotAbandoned { .. } | CaError::NoRotation => Code::FailedPrecondition,

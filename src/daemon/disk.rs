@@ -138,7 +138,10 @@ pub(crate) fn forget_swarm(data_dir: &Path) -> anyhow::Result<()> {
 }
 
 /// Temporary name, fsync, rename, fsync of the directory: the order in which nothing is ever half there.
-fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
+///
+/// # Errors
+/// As the system says.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let temporary = path.with_extension("new");
     let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(content)?;

@@ -1,11 +1,12 @@
 //! Whether this machine is part of a swarm, and the three ways in and out: init, join, leave.
 //!
 //! The truth is on the disk: an identity under `certificates/`, and `swarm.json`, which is written last on the way in and removed
-//! last on the way out. A crash in between leaves a machine that is not part of a swarm, or one that can be told to leave
-//! again. One change at a time: a second caller waits for the first.
+//! last on the way out. A join that a crash cuts short is finished by the next start ([`attempt`]); any other change leaves a machine that
+//! is not part of a swarm, or one that can be told to leave again. One change at a time: a second caller waits for the first.
 
 mod anew;
 mod arrival;
+mod attempt;
 mod leaving;
 mod locking;
 mod news;
@@ -61,6 +62,8 @@ const RETRY_MAX: Duration = Duration::from_secs(15);
 pub(crate) struct Setting {
     /// The data directory.
     pub data_dir: PathBuf,
+    /// The run directory.
+    pub run_dir: PathBuf,
     /// The node's name.
     pub hostname: String,
     /// Labels of the engine.
@@ -147,7 +150,8 @@ impl Membership {
     }
 
     async fn take_up(&self) -> anyhow::Result<State> {
-        let Some(swarm) = disk::read_swarm(&self.setting.data_dir)? else { return Ok(State::Inactive) };
+        let Some(swarm) = disk::read_swarm(&self.setting.data_dir)? else { return self.finish_join().await };
+        self.end_join()?;
         if let Some(locked) = self.locked(&swarm)? {
             return Ok(State::Locked(Box::new(locked)));
         }
@@ -224,10 +228,12 @@ impl Membership {
     /// When it is part of one already, or the managers refuse; then it is no part of any.
     pub(crate) async fn join(self: &Arc<Self>, place: Place, order: JoinOrder) -> anyhow::Result<Identity> {
         let mut state = self.state.lock().await;
+        self.supersede(&mut state).await?;
         self.require_inactive(&state)?;
         self.clear_remains().await?;
         let joined = self.enter(&place, &order).await;
-        if joined.is_err() {
+        if let Err(error) = &joined {
+            self.take_back(&order, error).await;
             self.clear_remains().await?;
         }
         let (identity, active) = joined?;
@@ -241,6 +247,7 @@ impl Membership {
     }
 
     async fn enter(&self, place: &Place, order: &JoinOrder) -> anyhow::Result<(Identity, State)> {
+        self.begin(place, order)?;
         let Granted { identity, lock } = identity::client::join(order).await?;
         self.vault.engage(&lock)?;
         identity::disk::store(&self.vault, &identity)?;
@@ -253,6 +260,7 @@ impl Membership {
             managers: vec![order.address.clone()],
         };
         disk::write_swarm(&self.setting.data_dir, &swarm)?;
+        self.end_join()?;
         let manager = match manager {
             true => Some(Manager::join(self.manager_config(&swarm, &identity)?).await?),
             false => None,

@@ -71,6 +71,7 @@ async fn run(options: &DaemonOptions) -> anyhow::Result<Exit> {
     let gate = Gate::closed("this daemon is starting");
     let setting = Setting {
         data_dir: options.data_dir.clone(),
+        run_dir: options.run_dir.clone(),
         hostname: options.node_name()?,
         labels: options.labels()?,
         runtime: Arc::clone(&runtime),

@@ -5,6 +5,7 @@
 mod support;
 
 mod certificates;
+mod cut_short;
 mod followers;
 mod joining;
 mod locking;

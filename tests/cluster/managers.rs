@@ -1,6 +1,6 @@
 //! Several managers: real daemons, killed, stopped, cut off, moved, promoted and demoted.
 
-use crate::support::swarm::{join_as_manager, statuses};
+use crate::support::swarm::{change, join_as_manager, statuses};
 use crate::support::{Machine, SOON, World, can_run, wait_for};
 
 /// A swarm of that many managers; the first one leads.
@@ -156,10 +156,15 @@ fn nodes_are_promoted_demoted_and_leave() {
     second.join(&first);
     third.join(&first);
     let refused = first.skep(&["node", "demote", "m1"]).refused(1);
-    assert!(refused.contains("quorum"), "{refused}");
+    assert!(refused.contains("it is the last manager of the swarm"), "{refused}");
     first.skep(&["node", "promote", "m2", "m3"]).ok();
     wait_for_status(&second, "m3 Ready Reachable");
     wait_for_status(&third, "m3 Ready Reachable");
+    for manager in [&first, &second, &third] {
+        let info = manager.skep(&["info"]).ok();
+        let all = [&first, &second, &third].map(|machine| format!("\n   {}:2377\n", machine.address));
+        assert!(all.iter().all(|address| info.contains(address)), "{info}");
+    }
     third.skep(&["service", "create", "-d", "--replicas", "0", "--name", "there", "skep/hello"]).ok();
     first.skep(&["node", "demote", "m1"]).ok();
     wait_for("the first to be a worker", SOON, || {
@@ -173,6 +178,9 @@ fn nodes_are_promoted_demoted_and_leave() {
     assert!(refused.contains("is a manager"), "{refused}");
     second.skep(&["swarm", "leave", "--force"]).ok();
     wait_for_status(&third, "m2 Down");
+    // Also when it led: nobody has to miss it to find out.
+    let why = third.skep(&["node", "inspect", "m2", "--format", "{{.Status.Message}}"]).ok();
+    assert_eq!(why.trim(), "the node has left the swarm");
     wait_for_status(&third, "m3 Ready Leader");
     third.skep(&["node", "rm", "m2"]).ok();
     assert_eq!(names(&third), ["there"]);
@@ -197,4 +205,25 @@ fn a_manager_that_lost_its_state_gets_it_back_from_the_others() {
     wait_for_status(&all[victim], &format!("m{} Ready Reachable", victim + 1));
     assert_eq!(names(&all[victim]), ["there"]);
     assert_eq!(statuses(&all[victim]).len(), 3);
+}
+
+#[test]
+fn the_last_manager_that_is_not_locked_tells_the_unlock_key_although_nobody_leads() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new();
+    let mut all = managers(&world, 3);
+    all[0].skep(&["swarm", "update", "--autolock"]).ok();
+    let key = all[0].skep(&["swarm", "unlock-key", "-q"]).ok();
+    for machine in &mut all[1..] {
+        machine.stop();
+        machine.start();
+    }
+    let words = all[0].skep(&["swarm", "join-token", "worker"]).refused(1);
+    assert!(words.contains("2 of its 3 managers do not answer"), "{words}");
+    all[0].skep(&["swarm", "unlock-key", "--rotate"]).refused(1);
+    assert_eq!(all[0].skep(&["swarm", "unlock-key", "-q"]).ok(), key);
+    all[1].skep_with(&["swarm", "unlock"], key.as_bytes()).ok();
+    wait_for("two to decide again", SOON, || (change(&all[0], "again").code == 0).then_some(()));
 }

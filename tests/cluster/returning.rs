@@ -112,16 +112,6 @@ fn a_join_that_was_cut_short_is_taken_up_by_the_next_start() {
     });
     joiner.kill();
     joiner.start();
-    // The leader calls a joiner back before it counts. Whoever is not there then is forgotten, and says when it is back what to do.
-    let stays = wait_for("it to be back, or to know that it is forgotten", SOON, || {
-        let forgotten = joiner.skep(&["info"]).out.contains("leave and join again");
-        let is_back = statuses(&all[0]).iter().any(|status| status == "m3 Ready Reachable");
-        (forgotten || is_back).then_some(is_back)
-    });
-    if !stays {
-        joiner.skep(&["swarm", "leave", "--force"]).ok();
-        joiner.skep(&["swarm", "join", "--token", token.trim(), &remote]).ok();
-    }
     until_back(&joiner, &all[0], 3);
     assert_eq!(statuses(&all[0]).len(), 3, "it is the node that it was");
     // What there is before the first word of the others: an id, a key, and an empty log.

@@ -44,3 +44,22 @@ fn every_token_that_admits_nobody_says_why() {
     let page = manager.skep(&["swarm", "join-token", "worker"]).ok();
     assert!(page.contains(&rotated) && page.contains("for 4 more of 5 joins"), "{page}");
 }
+
+#[test]
+fn a_join_that_is_refused_for_its_address_uses_no_token_up() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new();
+    let (manager, joiner) = (world.machine(), world.machine());
+    manager.init();
+    let once = token(&manager, &["--uses", "1", "manager"]);
+    let remote = format!("{}:2377", manager.address);
+    let elsewhere = ["swarm", "join", "--advertise-addr", "10.99.0.250", "--token", &once, &remote];
+    let sentence = joiner.skep(&elsewhere).refused(1);
+    assert!(sentence.contains("nobody answers at 10.99.0.250:2377"), "{sentence}");
+    assert_eq!(joiner.skep(&["info", "--format", "{{.Swarm.LocalNodeState}}"]).ok().trim(), "inactive");
+    assert_eq!(manager.column(&["node", "ls"], "{{.Hostname}}"), ["m1"]);
+    try_join(&joiner, &manager, &once).ok();
+    assert_eq!(manager.column(&["node", "ls"], "{{.Hostname}}"), ["m1", "m2"]);
+}

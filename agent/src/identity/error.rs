@@ -15,7 +15,9 @@ pub enum IdentityError {
     #[error(transparent)]
     Token(#[from] TokenError),
     /// Nobody answers.
-    #[error("reach the manager at {address}: check the address, and that its port is open to this machine")]
+    #[error(
+        "reach a manager at {address}: check that a manager is there, not a worker, and that its port is open to this machine"
+    )]
     Unreachable {
         /// HOST:PORT.
         address: String,
@@ -42,6 +44,8 @@ pub enum IdentityError {
         address: String,
         /// In the manager's words.
         reason: String,
+        /// It was decided so, and will be again.
+        is_settled: bool,
     },
     /// It was understood and refused.
     #[error("join the swarm: the manager at {address} says: {reason}")]
@@ -93,4 +97,22 @@ pub enum IdentityError {
         #[source]
         source: io::Error,
     },
+}
+
+impl IdentityError {
+    /// Nothing has come of the join, and nothing will if it is tried again as it was.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        match self {
+            Self::Token(_) | Self::WrongCluster { .. } => true,
+            Self::NotAdmitted { is_settled, .. } => *is_settled,
+            _ => false,
+        }
+    }
+
+    /// Nobody was asked to be let in.
+    #[must_use]
+    pub fn is_before_asking(&self) -> bool {
+        self.is_settled() || matches!(self, Self::Unreachable { .. } | Self::Refused { .. })
+    }
 }

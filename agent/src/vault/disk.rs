@@ -198,7 +198,7 @@ impl Held<'_> {
 }
 
 /// Bytes that nobody can guess.
-fn random<const LEN: usize>() -> Zeroizing<[u8; LEN]> {
+pub(crate) fn random<const LEN: usize>() -> Zeroizing<[u8; LEN]> {
     let mut bytes = Zeroizing::new([0; LEN]);
     SystemRandom::new().fill(&mut *bytes).expect("the kernel's random source does not fail once it is up");
     bytes

@@ -108,6 +108,10 @@ impl Ca for Fake {
         Err(Status::unimplemented("nobody joins"))
     }
 
+    async fn withdraw(&self, _: Request<pb::WithdrawRequest>) -> Result<Response<pb::WithdrawReply>, Status> {
+        Err(Status::unimplemented("nobody joins"))
+    }
+
     async fn renew(&self, request: Request<pb::RenewRequest>) -> Result<Response<pb::JoinReply>, Status> {
         let role = *self.role.lock();
         Ok(Response::new(crate::join::signed(&request.into_inner().csr, NodeId::new(9), ClusterId::new(1), role)))

@@ -21,7 +21,7 @@ use skep_agent::identity::client::{JoinOrder, join, renew};
 use skep_agent::identity::{Identity, IdentityError, disk};
 use skep_agent::vault::Vault;
 use skep_proto::model::token::{JoinToken, RootDigest, TokenSecret};
-use skep_proto::model::{Autolock, Availability, ClusterId, NodeDescription, NodeId, NodeRole, UnlockKey};
+use skep_proto::model::{Autolock, ClusterId, NodeId, NodeRole, UnlockKey};
 use skep_proto::pb;
 use skep_proto::pb::ca_server::{Ca, CaServer};
 use tokio::net::{TcpListener, TcpStream};
@@ -131,12 +131,7 @@ impl Authority {
     }
 
     fn order(&self, address: &str, token: &str) -> JoinOrder {
-        JoinOrder {
-            address: address.to_owned(),
-            token: token.to_owned(),
-            description: NodeDescription::default(),
-            availability: Availability::Active,
-        }
+        JoinOrder::new(address, token).unwrap()
     }
 }
 
@@ -161,6 +156,10 @@ impl Ca for Authority {
             return Err(Status::permission_denied("failed to join: no"));
         }
         Ok(Response::new(self.sign(&request.csr, "swarm-worker")))
+    }
+
+    async fn withdraw(&self, _: Request<pb::WithdrawRequest>) -> Result<Response<pb::WithdrawReply>, Status> {
+        Err(Status::unimplemented("nobody gives up here"))
     }
 
     async fn renew(&self, request: Request<pb::RenewRequest>) -> Result<Response<pb::JoinReply>, Status> {
@@ -256,11 +255,11 @@ async fn each_way_to_fail_has_its_own_sentence() {
     let stale = JoinToken { digest, secret: TokenSecret::new(1) }.to_string();
     let error = join(&authority.order(&address, &stale)).await.unwrap_err();
     assert_eq!(error.to_string(), format!("join the swarm at {address}: no"));
-    let error = join(&authority.order(&address, "SWMTKN-1-nonsense")).await.unwrap_err();
-    assert!(matches!(error, IdentityError::Token(_)), "{error}");
+    assert!(error.is_settled());
+    assert!(JoinOrder::new(&address, "SWMTKN-1-nonsense").is_err());
     let closed = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap().to_string();
     let error = join(&authority.order(&closed, &authority.token)).await.unwrap_err();
-    assert!(matches!(error, IdentityError::Unreachable { .. }), "{error}");
+    assert!(matches!(error, IdentityError::Unreachable { .. }) && !error.is_settled(), "{error}");
 }
 
 #[tokio::test]

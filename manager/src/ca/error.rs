@@ -1,7 +1,7 @@
 //! What can go wrong with identities.
 
 use skep_proto::convert::ConvertError;
-use skep_proto::model::{GrantError, NodeId, TokenError};
+use skep_proto::model::{ATTEMPT_LEN, GrantError, NodeId, TokenError};
 
 use crate::caller::CallerError;
 use crate::store::ProposeError;
@@ -20,6 +20,20 @@ pub enum CaError {
         "join: the token is for another swarm; check the address, or get the token of this swarm with `swarm join-token`"
     )]
     OtherSwarm,
+    /// What tells one try from another is not a secret of the right length.
+    #[error("join: the request's attempt is not {ATTEMPT_LEN} bytes")]
+    Attempt,
+    /// It asks for the node that an earlier request made, and there is none.
+    #[error(
+        "join: the swarm had not let this machine in yet when that join was cut short; nothing is left of it, so type it again"
+    )]
+    NotLetIn,
+    /// It asks for the node that an earlier request made, and that has come.
+    #[error("join: node {node}, which this join made, has come already; leave the swarm on this machine and join anew")]
+    Came {
+        /// Which.
+        node: NodeId,
+    },
     /// The secret is neither of this cluster's, or no longer.
     #[error("join: the token is not valid (any more); get the current one with `swarm join-token`")]
     WrongSecret,

@@ -1,18 +1,17 @@
-//! The Ca RPCs: check, sign, write, answer. [`replacing`]: those about the root itself.
+//! The Ca RPCs: check, sign, write, answer. [`joining`]: letting a machine in. [`replacing`]: the root itself.
 
+mod joining;
 mod replacing;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use skep_proto::model::{Availability, Cluster, Meta, Node, NodeId, NodeRole, NodeSpec, NodeState, NodeStatus};
+use skep_proto::model::{Cluster, Node, NodeRole};
 use skep_proto::pb;
 use skep_proto::pb::ca_server::Ca;
 use tonic::{Request, Response, Status};
 
 use super::certificate::{Root, Subject, sign_request};
 use super::error::CaError;
-use super::token::{self, Admission};
 use crate::caller::Caller;
 use crate::store::{Change, ProposeError, Refusal, Store, Transaction};
 use crate::sys;
@@ -40,16 +39,6 @@ impl CaService {
 
     pub(super) fn cluster(&self) -> Result<Arc<Cluster>, CaError> {
         self.store.read().cluster().cloned().ok_or(CaError::NoCluster)
-    }
-
-    async fn admit(&self, request: pb::JoinRequest) -> Result<pb::JoinReply, CaError> {
-        let cluster = self.cluster()?;
-        let Admission { role, token } = token::admit(&cluster, &request.token, sys::now())?;
-        let node = joining_node(&cluster, request, role)?;
-        let (id, reply) = (node.id, reply(&node, &cluster));
-        self.write(vec![Change::UseToken(token), Change::PutNode(Box::new(node))]).await?;
-        tracing::info!(node.id = %id, ?role, "node joined");
-        Ok(reply)
     }
 
     async fn renew_certificate(&self, caller: Caller, csr: &str) -> Result<pb::JoinReply, CaError> {
@@ -93,28 +82,6 @@ impl CaService {
     }
 }
 
-fn joining_node(cluster: &Cluster, request: pb::JoinRequest, role: NodeRole) -> Result<Node, CaError> {
-    // Someone who says nothing wants a node that works.
-    let availability = match request.availability() {
-        pb::Availability::Unspecified => Availability::Active,
-        given => given.try_into()?,
-    };
-    let id = NodeId::new(sys::random_bits());
-    let subject = Subject { node: id, role, cluster: cluster.id };
-    Ok(Node {
-        id,
-        meta: Meta::default(),
-        spec: NodeSpec { labels: BTreeMap::new(), availability, role },
-        description: request.description.unwrap_or_default().into(),
-        status: NodeStatus::new(NodeState::Unknown, "joined", ""),
-        role,
-        // A manager is no member of the Raft group yet: it asks for that itself, once it can serve.
-        manager: None,
-        proven_key: None,
-        certificate: sign_request(&Root::of(cluster), &request.csr, subject, sys::now())?,
-    })
-}
-
 fn reply(node: &Node, cluster: &Cluster) -> pb::JoinReply {
     pb::JoinReply {
         node_id: node.id.to_bytes(),
@@ -135,6 +102,11 @@ impl Ca for CaService {
 
     async fn join(&self, request: Request<pb::JoinRequest>) -> Result<Response<pb::JoinReply>, Status> {
         Ok(Response::new(self.admit(request.into_inner()).await?))
+    }
+
+    async fn withdraw(&self, request: Request<pb::WithdrawRequest>) -> Result<Response<pb::WithdrawReply>, Status> {
+        let removed = self.take_back(request.get_ref()).await?;
+        Ok(Response::new(pb::WithdrawReply { removed }))
     }
 
     async fn renew(&self, request: Request<pb::RenewRequest>) -> Result<Response<pb::JoinReply>, Status> {

@@ -2,7 +2,7 @@
 
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use skep_proto::model::{Cluster, JoinToken, Moment, NodeRole, RootDigest, TokenText};
+use skep_proto::model::{Cluster, Grant, JoinToken, Moment, NodeRole, RootDigest, TokenText};
 
 use super::error::CaError;
 
@@ -39,6 +39,18 @@ pub fn admit(cluster: &Cluster, token: &str, now: Moment) -> Result<Admission, C
     Ok(admission)
 }
 
+/// The cluster with one use more of a limited token, which somebody joined with who never came; `None` when that token's uses are not
+/// counted.
+#[must_use]
+pub fn given_back(cluster: &Cluster, token: &str, role: NodeRole) -> Option<Cluster> {
+    let token: JoinToken = token.parse().ok()?;
+    let mut cluster = cluster.clone();
+    let is_it = |grant: &&mut Grant| grant.role == role && grant.used > 0 && same_secret(&token, &grant.token);
+    let grant = cluster.grants.iter_mut().find(is_it)?;
+    grant.used -= 1;
+    Some(cluster)
+}
+
 /// The digest that tokens of this root carry; `None` when the text is no certificate.
 #[must_use]
 pub fn digest(root_pem: &str) -> Option<RootDigest> {
@@ -66,7 +78,7 @@ mod tests {
     use std::time::Duration;
 
     use rcgen::KeyPair;
-    use skep_proto::model::{ClusterId, ClusterSpec, Era, Grant, GrantError, Meta, TokenError, TokenSecret};
+    use skep_proto::model::{ClusterId, ClusterSpec, Era, GrantError, Meta, TokenError, TokenSecret};
 
     use super::super::certificate::sign_root;
     use super::*;
@@ -138,5 +150,12 @@ mod tests {
         let spent = admit(&cluster, &token(digest, 5), NOW);
         assert!(matches!(spent, Err(CaError::Grant(GrantError::UsedUp { uses: 1, .. }))), "{spent:?}");
         assert_eq!(role_of(&cluster, &token(digest, 6)).unwrap(), NodeRole::Manager, "it has no limit");
+        let again = given_back(&cluster, &token(digest, 5), NodeRole::Worker).unwrap();
+        assert_eq!(role_of(&again, &token(digest, 5)).unwrap(), NodeRole::Worker);
+        for (cluster, secret, role) in
+            [(&again, 5, NodeRole::Worker), (&cluster, 5, NodeRole::Manager), (&cluster, 6, NodeRole::Manager)]
+        {
+            assert_eq!(given_back(cluster, &token(digest, secret), role), None, "{secret} {role:?}");
+        }
     }
 }

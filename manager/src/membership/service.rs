@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use skep_proto::model::{Era, ManagerStatus, Node, NodeId, NodeRole, NodeState};
+use skep_proto::model::{Era, ManagerStatus, NodeId, NodeRole};
 use skep_proto::pb;
 use skep_proto::pb::membership_client::MembershipClient;
 use skep_proto::pb::membership_server::Membership;
@@ -70,10 +70,7 @@ impl MembershipService {
             return Err(MembershipError::NoRaftId);
         }
         let address = complete(&request.address, peer)?;
-        if let Err(error) = self.call_back(node, request.raft_id, &address).await {
-            self.forget(node).await;
-            return Err(error);
-        }
+        self.call_back(node, request.raft_id, &address).await?;
         let status = ManagerStatus { raft_id: request.raft_id, address: address.clone() };
         self.consensus.learn(status.raft_id, &status.address);
         self.write(|state| joined(state, node, &status)).await?;
@@ -85,7 +82,8 @@ impl MembershipService {
         Ok(pb::RaftJoinReply { members: managers(&self.store.read()), address })
     }
 
-    /// Finds out whether the machine is where it says that it is, before anything depends on it.
+    /// Finds out whether the machine is where it says that it is, before anything depends on it. What is left of one that gives up then, it
+    /// takes back itself (Ca.Withdraw); one whose daemon was killed meanwhile comes again.
     async fn call_back(&self, node: NodeId, raft_id: u64, address: &str) -> Result<(), MembershipError> {
         let unreachable = |source| MembershipError::Unreachable { address: address.to_owned(), source };
         let channel = self.dialer.dial(address).await.map_err(unreachable)?;
@@ -98,19 +96,6 @@ impl MembershipService {
             Ok(())
         } else {
             Err(MembershipError::Another { address: address.to_owned() })
-        }
-    }
-
-    /// A machine that got its certificate a moment ago and cannot be reached is told so and tries again as a new node: what is left of
-    /// this try goes. One that was here before stays what it was.
-    async fn forget(&self, node: NodeId) {
-        let never_seen = |there: &Node| there.manager.is_none() && there.status.state == NodeState::Unknown;
-        let removed = self.write(|state| {
-            let there = state.node(node).filter(|there| never_seen(there));
-            Ok(there.map(|there| Change::RemoveNode { node, if_version: there.meta.version }))
-        });
-        if let Err(error) = removed.await {
-            tracing::warn!(node.id = %node, %error, "a node that could not join stays in the list");
         }
     }
 

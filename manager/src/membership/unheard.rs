@@ -1,15 +1,16 @@
 //! Nodes that were let in and never came: their join was answered by nobody, as when the quorum was lost in that moment, and the machine
-//! has thrown its key away. Nobody else would ever remove them.
+//! has given up and could not say so, or is gone. Nobody else would ever remove them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use skep_proto::model::{Moment, Node, NodeId, NodeState};
+use skep_proto::model::{Moment, NodeId};
 
 use crate::store::{Change, State};
 
 /// How long a node may take to its first word, while one manager leads all the time. A join that took ten seconds to it has told its user
-/// that it failed; the rest is for a machine that was switched off meanwhile. One that comes later is told that it was removed.
+/// that it failed; the rest is for a machine that was switched off meanwhile, and goes on with its join when it is on again. One that comes
+/// later is told that it was removed.
 const FIRST_WORD_TIME_MAX: Duration = Duration::from_secs(3600);
 
 /// Since when each is waited for, as this leader has seen: an earlier one may have been away for hours.
@@ -20,7 +21,7 @@ impl Unheard {
     /// Those whose time is up.
     pub fn look(&mut self, state: &State, now: Moment) -> Vec<Change> {
         let there: BTreeMap<NodeId, u64> =
-            state.nodes().filter(|node| never_came(node)).map(|node| (node.id, node.meta.version)).collect();
+            state.nodes().filter(|node| node.never_came()).map(|node| (node.id, node.meta.version)).collect();
         self.0.retain(|node, _| there.contains_key(node));
         for &node in there.keys() {
             self.0.entry(node).or_insert(now);
@@ -30,14 +31,9 @@ impl Unheard {
     }
 }
 
-/// Where a node is reached is known from its first word on, and stays known.
-fn never_came(node: &Node) -> bool {
-    node.manager.is_none() && node.status.state != NodeState::Ready && node.status.address.is_empty()
-}
-
 #[cfg(test)]
 mod tests {
-    use skep_proto::model::{ManagerStatus, Meta, NodeStatus};
+    use skep_proto::model::{ManagerStatus, Meta, Node, NodeState, NodeStatus};
 
     use super::*;
     use crate::fixture::{World, node_id};

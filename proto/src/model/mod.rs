@@ -6,8 +6,10 @@
 //! - [`spec`], [`service`]: what a user asks for, and the service that keeps it.
 //! - [`task`]: one run of one container on one node; its states only grow. [`disconnect`]: what becomes of it when its node is cut off.
 //! - [`node`], [`cluster`]: the machines, and what they share. [`constraint`]: which machines a task may be on.
-//! - [`token`]: what a machine needs to join; [`grant`]: what limits it. [`lock`]: what unlocks a manager.
+//! - [`token`]: what a machine needs to join; [`grant`]: what limits it; [`attempt`]: by what it is known until it has come. [`lock`]: what
+//!   unlocks a manager.
 
+pub mod attempt;
 pub mod cluster;
 pub mod constraint;
 pub mod disconnect;
@@ -23,6 +25,7 @@ pub mod task;
 pub mod time;
 pub mod token;
 
+pub use attempt::{ATTEMPT_LEN, JoinAttempt};
 pub use cluster::{BACKDATE, Cluster, ClusterSpec, Era, RaftTiming, Rotation};
 pub use constraint::label_of;
 pub use disconnect::OnDisconnect;

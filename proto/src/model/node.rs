@@ -182,6 +182,12 @@ pub struct ManagerStatus {
 }
 
 impl Node {
+    /// It was let in and has not been heard of since: where a node is reached is known from its first word on, and stays known.
+    #[must_use]
+    pub fn never_came(&self) -> bool {
+        self.manager.is_none() && self.status.state != NodeState::Ready && self.status.address.is_empty()
+    }
+
     /// New tasks may be placed on it.
     #[must_use]
     pub fn takes_tasks(&self) -> bool {

@@ -35,6 +35,20 @@ impl Membership {
         Ok(())
     }
 
+    /// A join to the manager there, with the token as the user gave it. Of a machine that may not join anyway this is said first.
+    ///
+    /// # Errors
+    /// When the token is none.
+    pub(crate) async fn new_join(&self, remote: &str, token: &str) -> anyhow::Result<JoinOrder> {
+        match JoinOrder::new(remote, token) {
+            Ok(order) => Ok(order),
+            Err(error) => {
+                self.require_inactive(&*self.state.lock().await)?;
+                Err(error.into())
+            }
+        }
+    }
+
     /// A node that has lost every manager it knew is told of another one of the same swarm: it need not leave. `None`: that is not how
     /// it stands.
     pub(crate) async fn meet_again(&self, order: &JoinOrder) -> Option<anyhow::Result<Identity>> {
@@ -42,7 +56,7 @@ impl Membership {
             let state = self.state.lock().await;
             let State::Active(active) = &*state else { return None };
             let view = active.agent.view();
-            if view.borrow().manager.is_some() || !is_of(&order.token, &active.identity) {
+            if view.borrow().manager.is_some() || !is_of(order.digest, &active.identity) {
                 return None;
             }
             active.agent.meet(order.address.clone()).await;

@@ -9,13 +9,16 @@ use anyhow::{Context, anyhow, bail};
 use skep_agent::identity;
 use skep_manager::raft::siblings;
 use skep_manager::run::Manager;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Active, Membership, NOT_IN_A_SWARM, State, seat};
 use crate::daemon::disk;
 
 /// How long a manager that was demoted may take to become a worker: it needs another certificate, and there may be an election meanwhile.
 const STAND_DOWN_MAX: Duration = Duration::from_secs(15);
+
+/// How long the agent of a manager that leaves may take to find another one. Unless it does, the others miss the node before they know.
+const MEET_MAX: Duration = Duration::from_secs(3);
 
 /// Between two looks whether it has.
 const LOOK: Duration = Duration::from_millis(20);
@@ -57,7 +60,8 @@ impl Membership {
                 *state = State::Failed(why);
                 return Err(refusal);
             }
-            State::Failed(_) | State::Locked(_) => {}
+            State::Failed(_) => drop(self.give_up().await),
+            State::Locked(_) => {}
         }
         self.set_gate(&state);
         self.clear_remains().await
@@ -88,8 +92,12 @@ impl Membership {
     /// The vote first, while there is somebody to take it; then the agent, so that the managers hear of it; the manager after it.
     async fn go(&self, active: Active) -> anyhow::Result<()> {
         self.setting.gate.close(NOT_IN_A_SWARM);
-        if let Some(manager) = &active.manager {
-            seat::give_up_the_vote(manager).await;
+        if let Some(manager) = &active.manager
+            && seat::give_up_the_vote(manager).await
+        {
+            // One that led has just sent its own agent away, which must find the successor to say goodbye to it.
+            let mut view = active.agent.view();
+            let _ = timeout(MEET_MAX, view.wait_for(|view| view.manager.is_some())).await;
         }
         let left = active.agent.leave().await;
         if let Some(manager) = active.manager {
@@ -100,6 +108,12 @@ impl Membership {
 
     /// Removes what membership leaves on the machine, whatever of it is there; `swarm.json` last.
     pub(super) async fn clear_remains(&self) -> anyhow::Result<()> {
+        self.end_join()?;
+        self.clear_identity().await
+    }
+
+    /// The same but for the notes of a join that is under way.
+    pub(super) async fn clear_identity(&self) -> anyhow::Result<()> {
         self.setting.runtime.purge().await?;
         self.forget_state().await?;
         remove_dir(&self.setting.data_dir.join("agent"))?;

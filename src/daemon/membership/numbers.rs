@@ -21,7 +21,7 @@ impl Membership {
                 read_only: active.manager.as_ref().and_then(Manager::read_only),
                 missing: missing(active),
                 trouble: active.agent.view().borrow().trouble.clone(),
-                managers: active.agent.view().borrow().managers.clone(),
+                managers: managers(active),
                 locked_with: self.vault.locked_with(),
             },
         }
@@ -57,6 +57,12 @@ impl Membership {
         let State::Active(active) = &*state else { return None };
         active.manager.as_ref()?.store().read().cluster()?.lock.key.clone()
     }
+}
+
+/// Where managers are, as far as this node knows: its own agent stays on the machine, so a manager tells what the state says.
+fn managers(active: &Active) -> Vec<String> {
+    let known = active.manager.as_ref().map(Manager::addresses).unwrap_or_default();
+    if known.is_empty() { active.agent.view().borrow().managers.clone() } else { known }
 }
 
 /// What a manager lacks to decide, or a worker to be told anything.

@@ -178,18 +178,20 @@ pub(super) async fn close(manager: Option<Manager>) {
     }
 }
 
-/// Has the others go on without this manager's vote, if any of them can be reached.
-pub(super) async fn give_up_the_vote(manager: &Manager) {
+/// Has the others go on without this manager's vote, if any of them can be reached. `true`: they do.
+pub(super) async fn give_up_the_vote(manager: &Manager) -> bool {
     if manager.group().voters().count() < 2 {
-        return;
+        return false;
     }
-    if let Err(error) = manager.leave(true).await {
-        let error = skep_proto::chain::chain(&error).to_string();
+    let left = manager.leave(true).await;
+    if let Err(error) = &left {
+        let error = skep_proto::chain::chain(error).to_string();
         tracing::warn!(
             error,
             "this manager's vote could not be taken from it; demote and remove the node on another manager, as soon as the swarm has a leader"
         );
     }
+    left.is_ok()
 }
 
 #[cfg(test)]

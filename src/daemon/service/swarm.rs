@@ -91,11 +91,11 @@ pub(crate) async fn join(
             .map(|address| address.ip().to_string())
             .map_err(|e| membership_status(&e))?,
     };
+    let remote = address::remote(&request.remote).map_err(|e| membership_status(&e))?;
     let order = JoinOrder {
-        address: address::remote(&request.remote).map_err(|e| membership_status(&e))?,
         availability: availability(request.availability())?,
         description: membership.description().await.map_err(|e| membership_status(&e))?,
-        token: request.token,
+        ..membership.new_join(&remote, &request.token).await.map_err(|e| membership_status(&e))?
     };
     if let Some(met) = membership.meet_again(&order).await {
         let identity = met.map_err(|e| membership_status(&e))?;
@@ -211,8 +211,7 @@ fn with_standing(mut reply: pb::InfoReply, standing: Standing) -> pb::InfoReply 
                 reply.warnings.push(format!("this node takes no tasks on: {trouble}"));
             }
             reply.address = if swarm.advertise.is_empty() { way_to(&managers) } else { swarm.advertise };
-            // A manager's own agent stays on the machine; the others know this manager by what it advertises.
-            reply.managers = if swarm.manager { swarm.managers } else { managers };
+            reply.managers = managers;
             if let Some(counts) = counts {
                 reply.nodes = counts.nodes;
                 reply.manager_count = counts.managers;

@@ -46,7 +46,7 @@ const ALL: [Who; 8] =
 fn least(path: &str) -> Option<Option<Who>> {
     let (service, method) = path.strip_prefix("/skep.v1.")?.split_once('/')?;
     Some(match (service, method) {
-        ("Ca", "GetRoot" | "Join") => Some(Who::Nobody),
+        ("Ca", "GetRoot" | "Join" | "Withdraw") => Some(Who::Nobody),
         ("Ca", "Renew") | ("Dispatcher", "Session") | ("LogBroker", "Listen" | "Publish") => Some(Who::Worker),
         // About itself; a manager that was demoted a moment ago may still ask whether it is one.
         ("Membership", "Leave" | "Probe" | "GetSeat") => Some(Who::Worker),

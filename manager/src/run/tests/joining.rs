@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use skep_proto::model::{NodeId, NodeRole, NodeState};
+use skep_proto::model::{JoinAttempt, NodeId, NodeRole, NodeState};
 use skep_proto::pb;
 use skep_proto::pb::ca_client::CaClient;
 use skep_proto::pb::control_client::ControlClient;
 use skep_proto::pb::dispatcher_client::DispatcherClient;
 use tonic::Code;
 
-use super::client::{World, request};
+use super::client::{Member, World, request};
 use crate::caller::Identity;
 
 const SLOW: Duration = Duration::from_secs(60);
@@ -164,4 +164,77 @@ async fn an_expired_token_says_when_it_did() {
     });
     let words = words.await.unwrap();
     assert!(words.contains("the token expired") && words.contains("join-token manager"), "{words}");
+}
+
+fn attempt(number: u8) -> Vec<u8> {
+    JoinAttempt::new([number; 32]).to_bytes()
+}
+
+/// A join by that attempt: the node that it made.
+async fn join_by(world: &World, token: &str, attempt: Vec<u8>) -> Result<Member, tonic::Status> {
+    let (csr, key) = request();
+    let join = pb::JoinRequest { token: token.to_owned(), csr, attempt, ..Default::default() };
+    let reply = CaClient::new(world.connect(None).await).join(join).await?.into_inner();
+    Ok(Member { id: NodeId::from_bytes(&reply.node_id).unwrap(), certificate: reply.certificate, key })
+}
+
+async fn token_for_one(world: &World) -> String {
+    let mut control = ControlClient::new(world.connect(Some(&world.founder())).await);
+    let order = pb::TokenRequest { role: pb::NodeRole::Worker.into(), lives_ms: 3_600_000, uses: 1 };
+    control.create_token(order).await.unwrap().into_inner().token
+}
+
+#[tokio::test]
+async fn who_asks_again_by_the_same_attempt_is_given_the_same_node_until_it_has_come() {
+    let world = World::new(SLOW).await;
+    let token = token_for_one(&world).await;
+    let first = join_by(&world, &token, attempt(1)).await.unwrap();
+    assert_eq!(first.id, JoinAttempt::new([1; 32]).node());
+    // The token is used up by then, and after a loss of power it is not even known.
+    let mut last = first;
+    for token in [token.as_str(), ""] {
+        let again = join_by(&world, token, attempt(1)).await.unwrap();
+        assert_eq!(again.id, last.id);
+        assert_ne!(again.certificate, last.certificate);
+        last = again;
+    }
+    assert_eq!(world.store.read().nodes().count(), 2);
+    let other = join_by(&world, &token, attempt(2)).await.err().unwrap();
+    assert!(other.message().contains("used up"), "{other}");
+    let unknown = join_by(&world, "", attempt(2)).await.err().unwrap();
+    assert_eq!(unknown.code(), Code::NotFound, "{unknown}");
+    drop(world.open(&last).await);
+    let late = join_by(&world, "", attempt(1)).await.err().unwrap();
+    assert_eq!(late.code(), Code::AlreadyExists, "{late}");
+    let cut = join_by(&world, &token, vec![1; 31]).await.err().unwrap();
+    assert_eq!(cut.code(), Code::InvalidArgument, "{cut}");
+}
+
+#[tokio::test]
+async fn requests_of_one_attempt_that_come_at_once_make_one_node() {
+    let world = World::new(SLOW).await;
+    let token = token_for_one(&world).await;
+    let all = futures_util::future::join_all((0..8).map(|_| join_by(&world, &token, attempt(1)))).await;
+    // One may lose the same race again and again, but none is told that the token is used up.
+    let refused: Vec<_> = all.into_iter().filter_map(Result::err).filter(|it| it.code() != Code::Aborted).collect();
+    assert!(refused.is_empty(), "{refused:?}");
+    assert_eq!(world.store.read().nodes().count(), 2);
+}
+
+#[tokio::test]
+async fn a_join_that_is_taken_back_leaves_no_node_and_no_used_token() {
+    let world = World::new(SLOW).await;
+    let token = token_for_one(&world).await;
+    let mut ca = CaClient::new(world.connect(None).await);
+    let withdraw = |number| pb::WithdrawRequest { attempt: attempt(number), token: token.clone() };
+    assert!(!ca.withdraw(withdraw(1)).await.unwrap().into_inner().removed);
+    join_by(&world, &token, attempt(1)).await.unwrap();
+    assert!(!ca.withdraw(withdraw(2)).await.unwrap().into_inner().removed);
+    assert!(ca.withdraw(withdraw(1)).await.unwrap().into_inner().removed);
+    assert_eq!(world.store.read().nodes().count(), 1);
+    let member = join_by(&world, &token, attempt(3)).await.unwrap();
+    drop(world.open(&member).await);
+    // Who has come is a node, and goes by other ways.
+    assert!(!ca.withdraw(withdraw(3)).await.unwrap().into_inner().removed);
+    assert!(world.store.read().node(member.id).is_some());
 }
