@@ -17,6 +17,7 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
+use crate::estranged::{Estranged, is_estranged};
 use crate::identity::certificate::MANAGER_OU;
 use crate::identity::{Identity, IdentityError, tls};
 
@@ -118,7 +119,7 @@ pub async fn connect_with(address: &str, config: Arc<ClientConfig>) -> Result<Ch
     let connector = service_fn(move |_| bounded(target.clone(), Arc::clone(&config)));
     let connected = endpoint(address)?.connect_with_connector(connector).await;
     // What the layers between have to add is that they failed, too.
-    connected.map_err(|error| root(&error))
+    connected.map_err(|error| if is_estranged(&error) { Estranged::Root.into() } else { root(&error) })
 }
 
 /// The deepest cause of an error.

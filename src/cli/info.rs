@@ -87,6 +87,7 @@ fn swarm(info: &pb::InfoReply) -> Value {
         "Cluster": {
             "ID": id_text(&info.cluster_id),
             "Spec": {"EncryptionConfig": {"AutoLockManagers": info.autolock}},
+            "RootRotationInProgress": info.root_rotating,
         },
         "UnlockKeyID": info.unlock_key_id,
     })
@@ -157,12 +158,18 @@ fn swarm_lines(lines: &mut Vec<String>, info: &pb::InfoReply) {
         return;
     }
     lines.push(format!("  NodeID: {}", id_text(&info.node_id)));
-    lines.push(format!("  Is Manager: {}", info.manager));
+    // A locked one is a manager on the disk and acts as none.
+    if info.swarm() != pb::SwarmState::Locked {
+        lines.push(format!("  Is Manager: {}", info.manager));
+    }
     if info.manager {
         lines.push(format!("  ClusterID: {}", id_text(&info.cluster_id)));
         lines.push(format!("  Managers: {}", info.manager_count));
         lines.push(format!("  Nodes: {}", info.nodes));
         lines.push(format!("  Autolock Managers: {}", info.autolock));
+        if info.root_rotating {
+            lines.push("  Root Rotation In Progress: true (see skep swarm ca)".to_owned());
+        }
         lines.push("  Orchestration:".to_owned());
         lines.push(format!("   Task History Retention Limit: {}", info.task_history_limit));
         let span = |ms| go_duration(Duration::from_millis(ms));
@@ -208,7 +215,12 @@ mod tests {
         let text = page(&manager());
         assert!(text.contains(" Swarm: active\n  NodeID: 0000"), "{text}");
         assert!(text.contains("  Manager Addresses:\n   10.0.0.1:2377\n"), "{text}");
-        assert!(!page(&pb::InfoReply::default()).contains("NodeID"));
+        assert!(!page(&pb::InfoReply::default()).contains("NodeID") && !text.contains("Rotation"));
+        let rotating = pb::InfoReply { root_rotating: true, ..manager() };
+        assert!(page(&rotating).contains("  Root Rotation In Progress: true"), "{}", page(&rotating));
+        assert_eq!(object(&rotating)["Swarm"]["Cluster"]["RootRotationInProgress"], true);
+        let locked = pb::InfoReply { swarm: pb::SwarmState::Locked.into(), manager: false, ..manager() };
+        assert!(!page(&locked).contains("Is Manager"), "{}", page(&locked));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `inspect`: whatever a name stands for.
 
+use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 use skep_proto::pb;
@@ -51,20 +52,32 @@ async fn find(daemon: &Daemon, name: &str, kind: Option<Kind>) -> anyhow::Result
     if let Some(kind) = kind {
         return Ok(get(daemon, name, kind).await?);
     }
+    let mut unasked = None;
     for kind in Kind::value_variants() {
         match get(daemon, name, *kind).await {
             Ok(found) => return Ok(found),
-            Err(status) if is_elsewhere(&status) => {}
+            Err(status) if matches!(status.code(), Code::NotFound | Code::InvalidArgument) => {}
+            Err(status) if is_no_answer(&status) => unasked = unasked.or(Some(status)),
             Err(status) => return Err(status.into()),
         }
     }
-    Err(anyhow::anyhow!("find {name:?}: there is no container, image, service, node or task with this name or id"))
+    Err(nothing(name, unasked.as_ref()))
 }
 
-/// Nothing of that kind has the name. A machine that is no manager knows nothing of the swarm, and says so.
-fn is_elsewhere(status: &Status) -> bool {
-    let no_manager = [Code::FailedPrecondition, Code::Unavailable, Code::PermissionDenied, Code::Unimplemented];
-    matches!(status.code(), Code::NotFound | Code::InvalidArgument) || no_manager.contains(&status.code())
+/// A machine that is no manager knows nothing of the swarm, one that is locked or has no leader cannot say, and both say so.
+fn is_no_answer(status: &Status) -> bool {
+    matches!(status.code(), Code::FailedPrecondition | Code::Unavailable | Code::PermissionDenied | Code::Unimplemented)
+}
+
+/// Nothing has the name, as far as anybody could be asked.
+fn nothing(name: &str, unasked: Option<&Status>) -> anyhow::Error {
+    match unasked {
+        None => anyhow!("find {name:?}: there is no container, image, service, node or task with this name or id"),
+        Some(status) => anyhow!(
+            "find {name:?}: there is no container or image with this name or id on this node, and the swarm could not be asked: {}",
+            status.message()
+        ),
+    }
 }
 
 async fn get(daemon: &Daemon, name: &str, kind: Kind) -> Result<Value, Status> {
@@ -84,4 +97,20 @@ async fn get(daemon: &Daemon, name: &str, kind: Kind) -> Result<Value, Status> {
         }
         Kind::Task => json::task::task(daemon.control().get_task(pb::RefRequest { r#ref }).await?.get_ref()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_swarm_that_could_not_be_asked_is_not_said_to_have_nothing_of_that_name() {
+        assert!(nothing("web", None).to_string().contains("no container, image, service, node or task"));
+        let locked = Status::failed_precondition("this manager is locked: ...");
+        let text = nothing("web", Some(&locked)).to_string();
+        assert!(
+            text.contains("on this node") && text.contains("this manager is locked") && !text.contains("service"),
+            "{text}"
+        );
+    }
 }

@@ -104,6 +104,8 @@ struct Active {
     manager: Option<Manager>,
     /// The latest era that its manager was told of; its agent may not have met anybody of it yet.
     heard: Era,
+    /// It was told where managers of that era are.
+    is_told: bool,
     /// Has a manager's keys lie as the cluster wants it.
     locking: Option<AbortOnDropHandle<()>>,
 }
@@ -328,7 +330,8 @@ impl Membership {
                 return Err(error.into());
             }
         };
-        Ok(State::Active(Box::new(Active { swarm, identity, agent, manager, heard: Era::default(), locking: None })))
+        let (heard, is_told) = (Era::default(), false);
+        Ok(State::Active(Box::new(Active { swarm, identity, agent, manager, heard, is_told, locking: None })))
     }
 
     fn state_dir(&self) -> PathBuf {

@@ -9,6 +9,8 @@ use rcgen::{
 };
 
 use crate::locking::{end_on_the_way_in, unlock, until_replaced};
+use crate::managers::{managers, wait_for_status};
+use crate::support::swarm::join_as_manager;
 use crate::support::{Machine, SOON, World, can_run, wait_for};
 
 fn root(machine: &Machine) -> String {
@@ -137,6 +139,47 @@ fn a_swarm_that_was_off_for_longer_than_its_certificates_live_comes_back_by_itse
     manager.skep(&["service", "scale", "web=6"]).ok();
 }
 
+fn until_told(machine: &Machine, words: &str) {
+    wait_for(words, SOON, || machine.skep(&["info"]).err.contains(words).then_some(()));
+}
+
+#[test]
+fn a_manager_that_was_left_behind_is_told_so_and_does_not_make_the_swarm_a_second_time() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new();
+    let mut all = managers(&world, 3);
+    wait_for_status(&all[0], "m3 Ready Reachable");
+    all[2].kill();
+    wait_for_status(&all[0], "m3 Down Unreachable");
+    all[0].skep(&["swarm", "ca", "--rotate", "-d"]).ok();
+    wait_for("what to type", SOON, || {
+        let shown = all[1].skep(&["swarm", "ca"]).err;
+        shown.contains("skep node demote m3 && skep swarm ca --abandon m3").then_some(())
+    });
+    all[0].skep(&["node", "demote", "m3"]).ok();
+    all[0].skep(&["swarm", "ca", "--abandon", "m3"]).ok();
+    let behind = |machine: &Machine| {
+        until_told(machine, "it was left behind when the swarm's root certificate was replaced");
+        for command in [&["node", "ls"][..], &["swarm", "init", "--force-new-cluster"]] {
+            let refused = machine.skep(command).refused(1);
+            assert!(refused.contains("left behind") && refused.contains("`skep swarm leave --force`"), "{refused}");
+        }
+    };
+    all[2].start();
+    behind(&all[2]);
+    // After another replacement no certificate leads back to the root that it knows.
+    all[2].kill();
+    all[0].skep(&["swarm", "ca", "--rotate"]).ok();
+    all[2].start();
+    behind(&all[2]);
+    all[2].skep(&["swarm", "leave", "--force"]).ok();
+    all[0].skep(&["node", "rm", "--force", "m3"]).ok();
+    join_as_manager(&all[2], &all[0]).ok();
+    wait_for_status(&all[0], "m3 Ready Reachable");
+}
+
 #[test]
 fn a_root_is_replaced_although_a_node_is_down_and_that_one_joins_again() {
     if !can_run() {
@@ -173,6 +216,9 @@ fn a_root_is_replaced_although_a_node_is_down_and_that_one_joins_again() {
         states.contains(&"m3 Down".to_owned()).then_some(())
     });
     assert_eq!(root(&manager), old, "it waits for the node that is down");
+    let shown = manager.skep(&["swarm", "ca"]);
+    assert!(shown.err.contains("is being replaced") && shown.err.contains("waiting for m3 (down)"), "{shown:?}");
+    assert!(manager.skep(&["info"]).ok().contains("Root Rotation In Progress: true"));
     let said = manager.skep(&["swarm", "ca", "--abandon", "m3"]);
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.err.contains("root certificate replaced"), "{said:?}");
@@ -183,6 +229,7 @@ fn a_root_is_replaced_although_a_node_is_down_and_that_one_joins_again() {
     assert!(refused.contains("root was replaced"), "{refused}");
     late.join(&manager);
     lost.start();
+    until_told(&lost, "it was left behind when the swarm's root certificate was replaced");
     let told = manager.skep(&["node", "inspect", "--format", "{{.Status.Message}}", "m3"]).ok();
     assert!(told.contains("left behind"), "{told}");
     lost.skep(&["swarm", "leave", "--force"]).ok();

@@ -14,6 +14,7 @@ use skep_proto::pb;
 
 use super::certificate::{Identity, MANAGER_OU, Subject, WORKER_OU, first};
 use super::error::IdentityError;
+use crate::estranged::Estranged;
 
 /// Protocol that is agreed on: gRPC is HTTP/2.
 const ALPN_H2: &[u8] = b"h2";
@@ -28,9 +29,7 @@ fn provider() -> Arc<CryptoProvider> {
 /// # Errors
 /// When key, certificate and root cannot be used together.
 pub fn node_config(identity: &Identity) -> Result<Arc<ClientConfig>, IdentityError> {
-    let (chain, key) = proof(identity)?;
-    let config = verified(&identity.root)?.with_client_auth_cert(chain, key).map_err(IdentityError::Tls)?;
-    Ok(with_h2(config))
+    of_ours(identity, Time::Now)
 }
 
 /// For a node that asks for its next certificate because the time of its own, or of its managers', is over: it shows what it has, and
@@ -39,10 +38,14 @@ pub fn node_config(identity: &Identity) -> Result<Arc<ClientConfig>, IdentityErr
 /// # Errors
 /// When key, certificate and root cannot be used together.
 pub fn renewal_config(identity: &Identity) -> Result<Arc<ClientConfig>, IdentityError> {
+    of_ours(identity, Time::Any)
+}
+
+fn of_ours(identity: &Identity, time: Time) -> Result<Arc<ClientConfig>, IdentityError> {
     let (chain, key) = proof(identity)?;
     let builder = ClientConfig::builder_with_provider(provider());
     let builder = builder.with_safe_default_protocol_versions().map_err(IdentityError::Tls)?;
-    let verifier = Arc::new(WhateverTheTime { inner: verifier(&identity.root)?, cluster: identity.cluster });
+    let verifier = Arc::new(OfOurs { inner: verifier(&identity.root)?, cluster: identity.cluster, time });
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     Ok(with_h2(builder.with_client_auth_cert(chain, key).map_err(IdentityError::Tls)?))
 }
@@ -133,14 +136,22 @@ fn with_h2(mut config: ClientConfig) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// Accepts managers of one cluster, the time of whose certificates may be over.
-#[derive(Debug)]
-struct WhateverTheTime {
-    inner: Arc<WebPkiServerVerifier>,
-    cluster: ClusterId,
+/// What is asked of the time of a manager's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Time {
+    Now,
+    Any,
 }
 
-impl ServerCertVerifier for WhateverTheTime {
+/// Accepts managers of one cluster, and knows one that another root has signed for what it says that it is.
+#[derive(Debug)]
+struct OfOurs {
+    inner: Arc<WebPkiServerVerifier>,
+    cluster: ClusterId,
+    time: Time,
+}
+
+impl ServerCertVerifier for OfOurs {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -151,11 +162,16 @@ impl ServerCertVerifier for WhateverTheTime {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let subject = Subject::of(end_entity).map_err(|_| rustls::Error::from(CertificateError::BadEncoding))?;
         if (subject.cluster, subject.role) != (self.cluster, NodeRole::Manager) {
-            return Err(CertificateError::ApplicationVerificationFailure.into());
+            return Err(Estranged::Swarm.into());
         }
-        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX).min(subject.until).max(subject.from);
-        let then = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));
-        self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, then)
+        let then = if self.time == Time::Any { within(&subject, now) } else { now };
+        let verified = self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, then);
+        verified.map_err(|error| match error {
+            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+                Estranged::Root.into()
+            }
+            other => other,
+        })
     }
 
     fn verify_tls12_signature(
@@ -179,6 +195,12 @@ impl ServerCertVerifier for WhateverTheTime {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.inner.supported_verify_schemes()
     }
+}
+
+/// The moment of the certificate's life that is nearest to now.
+fn within(subject: &Subject, now: UnixTime) -> UnixTime {
+    let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX).min(subject.until).max(subject.from);
+    UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }
 
 /// Accepts every server certificate. The signatures of the handshake are checked all the same: they cost nothing here.

@@ -53,6 +53,8 @@ pub struct AgentView {
     pub removed: bool,
     /// The latest era of the cluster that was heard of.
     pub era: Era,
+    /// Managers answer, and neither takes the other's certificate: the root was replaced without this node.
+    pub estranged: bool,
     /// The identity, which changes when the certificate is renewed.
     pub identity: Arc<Identity>,
     /// What the managers say this node is, as last heard; `None` before the first word. When it differs from the identity's role,
@@ -68,7 +70,8 @@ impl AgentView {
     /// Of an agent that has heard of nobody yet.
     pub(crate) fn new(managers: Vec<String>, identity: Arc<Identity>) -> Self {
         let trouble = String::new();
-        Self { manager: None, managers, removed: false, era: Era::default(), identity, role: None, tasks: 0, trouble }
+        let (removed, estranged, era) = (false, false, Era::default());
+        Self { manager: None, managers, removed, era, estranged, identity, role: None, tasks: 0, trouble }
     }
 }
 

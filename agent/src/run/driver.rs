@@ -1,5 +1,6 @@
 //! The loop: waits for an event, lets the machines decide, does what they say.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,6 +68,8 @@ pub(crate) struct Driver {
     pub(super) has_lapsed: bool,
     /// What the manager of this stream was told of the credentials.
     pub(super) told: pb::Credentials,
+    /// HOST:PORT of managers of ours that were there when they were tried last, and take this node for a stranger.
+    pub(super) estranged: BTreeSet<String>,
     /// How long a message to the manager takes.
     pub(super) delay: Duration,
 }
@@ -122,6 +125,7 @@ impl Driver {
             answer: None,
             has_lapsed: false,
             told: pb::Credentials::default(),
+            estranged: BTreeSet::new(),
             delay: Duration::ZERO,
             config,
             executor,
@@ -232,6 +236,7 @@ impl Driver {
                 && view.trouble == self.machine.description().trouble
                 && view.managers == session.managers()
                 && view.era == session.era()
+                && view.estranged != self.estranged.is_empty()
                 && view.role == self.renewal.role()
                 && Arc::ptr_eq(&view.identity, identity);
             if !same {
@@ -239,6 +244,7 @@ impl Driver {
                 view.managers = session.managers().to_vec();
                 view.identity = Arc::clone(identity);
                 view.era = session.era();
+                view.estranged = !self.estranged.is_empty();
                 view.role = self.renewal.role();
                 view.tasks = tasks;
                 view.trouble.clone_from(&self.machine.description().trouble);

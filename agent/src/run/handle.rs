@@ -16,6 +16,7 @@ use super::clock::wall;
 use super::driver::{Answer, DESCRIBE_EVERY, Driver};
 use super::link::LinkEvent;
 use crate::error::AgentError;
+use crate::estranged::Estranged;
 use crate::node::Effect;
 use crate::sys::ExecError;
 use skep_proto::model::time::{Comparison, compare};
@@ -81,12 +82,22 @@ impl Driver {
                 self.machine.heard(now, message)
             }
             LinkEvent::Connected => self.machine.connected(now),
-            LinkEvent::Lost(reason) => {
-                self.log_loss(&reason);
-                self.machine.lost(now)
+            LinkEvent::Lost(reason) => self.lost(now, &reason),
+            LinkEvent::Estranged => {
+                self.estranged.insert(self.machine.session().manager().to_owned());
+                self.lost(now, &Estranged::Root.to_string())
+            }
+            LinkEvent::Unreached(reason) => {
+                self.estranged.remove(self.machine.session().manager());
+                self.lost(now, &reason)
             }
         };
         self.act(now, effects);
+    }
+
+    fn lost(&mut self, now: Moment, reason: &str) -> Vec<Effect> {
+        self.log_loss(reason);
+        self.machine.lost(now)
     }
 
     fn log_farewell(&self, message: &FromManager) {
@@ -169,6 +180,7 @@ impl Driver {
     }
 
     fn serve_logs(&mut self) {
+        self.estranged.clear();
         tracing::info!(manager = self.machine.session().manager(), "session opened");
         self.link.serve_logs(self.config.identity.node, Arc::clone(&self.executor));
     }

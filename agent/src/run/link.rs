@@ -17,11 +17,12 @@ use skep_proto::pb::manager_message::Message as FromManager;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
-use tonic::Streaming;
 use tonic::transport::Channel;
+use tonic::{Status, Streaming};
 
 use super::clock::wall;
 use crate::client::{Connect, ConnectError};
+use crate::estranged::is_estranged;
 use crate::logs;
 use crate::sys::Executor;
 
@@ -37,6 +38,10 @@ pub(crate) enum LinkEvent {
     Said(FromManager),
     /// The stream could not be opened or has ended, and why.
     Lost(String),
+    /// Whoever is there is a manager of ours, and neither takes the other's certificate.
+    Estranged,
+    /// Nobody was reached, and why.
+    Unreached(String),
 }
 
 /// An open stream.
@@ -157,7 +162,12 @@ impl Link {
             }
             Err(error) => {
                 self.state = State::Idle;
-                LinkEvent::Lost(skep_proto::chain::chain(&*error).to_string())
+                let reason = skep_proto::chain::chain(&*error).to_string();
+                match error.downcast_ref::<Status>() {
+                    _ if is_estranged(&*error) => LinkEvent::Estranged,
+                    Some(_) => LinkEvent::Lost(reason),
+                    None => LinkEvent::Unreached(reason),
+                }
             }
         }
     }

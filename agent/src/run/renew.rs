@@ -20,6 +20,11 @@ const RETRY_MIN: Duration = Duration::from_secs(5);
 /// Longest delay between two tries. A certificate lives an hour at least, so one try falls into what is left of it.
 const RETRY_MAX: Duration = Duration::from_secs(600);
 
+/// The same once it is over: the node is as good as away until it has the next one, and its tasks are moved as soon as the managers, which
+/// were perhaps switched off as long as it was, have waited for it for some seconds.
+const LAPSED_MIN: Duration = Duration::from_millis(100);
+const LAPSED_MAX: Duration = Duration::from_secs(2);
+
 /// The certificate's next renewal.
 pub(crate) struct Renewal {
     vault: Vault,
@@ -164,12 +169,17 @@ impl Renewal {
             }
             Err(error) => {
                 tracing::warn!(error = %skep_proto::chain::chain(&error), "renewing the certificate failed; will try again");
-                self.due = Some(now + RETRY_MIN.saturating_mul(1 << self.failures.min(10)).min(RETRY_MAX));
+                self.due = Some(now + retry_after(self.failures, self.has_lapsed(now)));
                 self.failures += 1;
                 false
             }
         }
     }
+}
+
+fn retry_after(failures: u32, has_lapsed: bool) -> Duration {
+    let (min, max) = if has_lapsed { (LAPSED_MIN, LAPSED_MAX) } else { (RETRY_MIN, RETRY_MAX) };
+    min.saturating_mul(1 << failures.min(10)).min(max)
 }
 
 fn due(identity: &Identity) -> Option<Moment> {
@@ -221,4 +231,18 @@ async fn fetch_from_any(
         }
     }
     Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_can_do_nothing_without_its_next_certificate_asks_sooner_than_a_manager_takes_it_for_dead() {
+        let waits = |has_lapsed| (0..40).map(|failures| retry_after(failures, has_lapsed)).collect::<Vec<_>>();
+        let (spare, lapsed) = (waits(false), waits(true));
+        assert_eq!((spare[0], spare[39]), (RETRY_MIN, RETRY_MAX));
+        assert_eq!((lapsed[0], lapsed[39]), (LAPSED_MIN, LAPSED_MAX));
+        assert!(LAPSED_MAX < Duration::from_secs(3) && spare.is_sorted() && lapsed.is_sorted());
+    }
 }

@@ -261,7 +261,7 @@ impl Call<'_> {
         if self.arrival.is_passed_on() {
             return ForwardError::NotLeading { leader: 0 };
         }
-        ForwardError::NoLeader(Outlook::new(&store.read(), &heard.borrow()))
+        ForwardError::NoLeader(Outlook::new(&store.read(), &heard.borrow()).estranged(store.is_estranged()))
     }
 
     /// Waits a moment for another leader, if there is time.

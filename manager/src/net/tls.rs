@@ -4,16 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerifier};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig,
+    SignatureScheme,
+};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use skep_proto::model::Moment;
+use skep_proto::model::{ClusterId, Moment};
 
 use super::error::NetError;
-use crate::caller::{MANAGER_OU, validity};
+use super::estranged::Estranged;
+use crate::caller::{Identity, MANAGER_OU, validity};
 
 /// gRPC is HTTP/2 and nothing else.
 const ALPN: &[u8] = b"h2";
@@ -70,17 +74,71 @@ pub fn server_config(certificate: &str, key: &str, root: &str) -> Result<Arc<Ser
 pub fn client_config(certificate: &str, key: &str, root: &str) -> Result<Arc<ClientConfig>, NetError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(trust(root)?), Arc::clone(&provider));
-    let verifier = verifier.build().map_err(NetError::Verifier)?;
+    let inner = verifier.build().map_err(NetError::Verifier)?;
+    let chain = certificates(certificate, "node's certificate")?;
+    let own = chain.first().and_then(|own| Identity::of_certificate(own).ok()).map(|own| own.cluster);
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes());
     let key = key.map_err(|source| NetError::Pem { what: "node's key", source })?;
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(NetError::Identity)?
-        .with_webpki_verifier(verifier)
-        .with_client_auth_cert(certificates(certificate, "node's certificate")?, key)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(KnowsItsOwn { inner, own }))
+        .with_client_auth_cert(chain, key)
         .map_err(NetError::Identity)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Takes servers that the root signed, and knows a manager of its own cluster that another root has signed for what it says that it is.
+#[derive(Debug)]
+struct KnowsItsOwn {
+    inner: Arc<WebPkiServerVerifier>,
+    own: Option<ClusterId>,
+}
+
+impl ServerCertVerifier for KnowsItsOwn {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let is_ours = || Identity::of_certificate(end_entity).is_ok_and(|theirs| Some(theirs.cluster) == self.own);
+        let verified = self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        verified.map_err(|error| match error {
+            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)
+                if is_ours() =>
+            {
+                Estranged.into()
+            }
+            other => other,
+        })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
 }
 
 /// Takes client certificates that are good but for their time. Who shows one is told apart by [`crate::caller::Caller::Lapsed`].

@@ -1,8 +1,10 @@
 //! How this machine becomes a manager of a cluster that there is, tells where it is, and ceases to be one.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use skep_proto::convert::raft_timing;
 use skep_proto::model::{Era, Node};
 use skep_proto::pb;
@@ -16,7 +18,7 @@ use super::error::ManagerError;
 use super::manager::{Manager, ManagerConfig};
 use crate::ca::NodeIdentity;
 use crate::group::Group;
-use crate::net::{Dialer, client_config};
+use crate::net::{Dialer, client_config, is_estranged};
 use crate::raft::{Handle, Options};
 use crate::store::{Change, Store, Transaction};
 use crate::sys;
@@ -68,6 +70,11 @@ impl Manager {
             managers: self.config.managers.clone(),
             era: self.config.era,
         }
+    }
+
+    /// Whether the swarm lives without this manager: others answer, and do not know its certificate (any more), nor it theirs.
+    pub async fn is_estranged(&self) -> bool {
+        self.crier().is_estranged().await
     }
 
     /// Asks to be let in, and waits for the vote.
@@ -208,6 +215,28 @@ impl Crier {
                 Ok(Ok(raft_id)) if raft_id != self.raft.own_id() => self.raft.learn(raft_id, &place),
                 Ok(Err(status)) => tracing::debug!(place, %status, "no manager was found there"),
                 _ => {}
+            }
+        }
+    }
+
+    /// Whether any of the others answers while neither takes the other's certificate. Asked of all at once, and again where the connection
+    /// breaks before the reason is heard.
+    pub(super) async fn is_estranged(&self) -> bool {
+        let others = self.others();
+        let asked = others.iter().map(|place| tokio::time::timeout(PROBE_TIME_MAX, self.refuses(place)));
+        join_all(asked).await.into_iter().any(|refuses| refuses.unwrap_or(false))
+    }
+
+    async fn refuses(&self, place: &str) -> bool {
+        loop {
+            let asked = match self.dialer.dial(place).await {
+                Ok(channel) => MembershipClient::new(channel).probe(pb::RaftProbeRequest::default()).await,
+                Err(error) => return is_estranged(&error),
+            };
+            match asked {
+                Err(status) if is_estranged(&status) => return true,
+                Err(status) if status.source().is_some() => sleep(ASK_AGAIN).await,
+                _ => return false,
             }
         }
     }

@@ -78,6 +78,8 @@ pub struct Counts {
     pub managers: u32,
     /// The cluster's settings.
     pub spec: ClusterSpec,
+    /// The root is being replaced.
+    pub root_rotating: bool,
     /// How this member of Raft behaves.
     pub raft: Options,
 }
@@ -261,7 +263,8 @@ impl Manager {
     #[must_use]
     pub fn outlook(&self) -> Option<Outlook> {
         let is_led = self.group().leadership.leader.is_some();
-        (!is_led).then(|| Outlook::new(&self.store.read(), &self.heard.borrow()))
+        let look = || Outlook::new(&self.store.read(), &self.heard.borrow()).estranged(self.store.is_estranged());
+        (!is_led).then(look)
     }
 
     /// HOST:PORT of every manager, as the state has them.
@@ -276,10 +279,11 @@ impl Manager {
     #[must_use]
     pub fn counts(&self) -> Option<Counts> {
         let state = self.store.read();
-        let spec = state.cluster()?.spec;
+        let (spec, root_rotating) = state.cluster().map(|cluster| (cluster.spec, cluster.rotation.is_some()))?;
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let managers = state.nodes().filter(|node| node.manager.is_some()).count();
-        Some(Counts { nodes: count(state.nodes().count()), managers: count(managers), spec, raft: self.raft.options() })
+        let (nodes, managers) = (count(state.nodes().count()), count(managers));
+        Some(Counts { nodes, managers, spec, root_rotating, raft: self.raft.options() })
     }
 
     /// Why nothing can be written at present, if so.

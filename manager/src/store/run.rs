@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use skep_proto::model::{Era, NodeId, ServiceId, TaskId, TaskStatus};
@@ -60,6 +60,8 @@ struct Inner {
     proposals: mpsc::Sender<Proposal>,
     /// This manager leads and is alone: nobody else can acknowledge anything.
     is_sole: AtomicBool,
+    /// Raft ids of managers that answer, while neither takes the other's certificate.
+    estranged: Mutex<BTreeSet<u64>>,
     subscribers: Arc<Subscribers>,
     services: Arc<Registry<ServiceId>>,
     nodes: Arc<Registry<NodeId>>,
@@ -82,6 +84,7 @@ impl Store {
             soft: RwLock::default(),
             proposals,
             is_sole: AtomicBool::default(),
+            estranged: Mutex::default(),
             subscribers: Arc::default(),
             services: Arc::default(),
             nodes: Arc::default(),
@@ -155,6 +158,22 @@ impl Store {
     /// be elected: a barrier that passes on the old word then belongs to the moment before.
     pub fn note_sole(&self, is_sole: bool) {
         self.inner.is_sole.store(is_sole, Ordering::Release);
+    }
+
+    /// That manager answers, and neither takes the other's certificate; or that is not (any more) so.
+    pub fn note_estranged(&self, raft_id: u64, is_estranged: bool) {
+        let mut estranged = self.inner.estranged.lock();
+        if is_estranged {
+            estranged.insert(raft_id)
+        } else {
+            estranged.remove(&raft_id)
+        };
+    }
+
+    /// Whether it is so with any.
+    #[must_use]
+    pub fn is_estranged(&self) -> bool {
+        !self.inner.estranged.lock().is_empty()
     }
 
     /// Everything that is stored from now on, merged. Soft states are not: they come by the thousand and no decision waits for one.

@@ -58,7 +58,8 @@ pub(super) async fn run(daemon: &Daemon, flags: &CaFlags) -> anyhow::Result<()> 
         let reply = daemon.control().get_cluster(pb::Empty {}).await?.into_inner();
         let cluster =
             reply.cluster.context("read the daemon's answer: it holds no cluster; are both of the same version?")?;
-        return print(&cluster.root_certificate);
+        print(&cluster.root_certificate)?;
+        return if flags.quiet { Ok(()) } else { tell_of_rotation(daemon).await };
     }
     if flags.rotate {
         daemon.authority().rotate_root(flags.request()?).await?;
@@ -103,6 +104,17 @@ fn read(path: &Path) -> anyhow::Result<String> {
     fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
 }
 
+/// Who has not waited for a replacement is told how far it is; nothing when there is none.
+async fn tell_of_rotation(daemon: &Daemon) -> anyhow::Result<()> {
+    let mut stream = daemon.authority().watch_rotation(pb::WatchRotationRequest {}).await?.into_inner();
+    match stream.message().await? {
+        Some(progress) if progress.running => {
+            note(&format!("the root certificate is being replaced; {}", line(&progress)))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Tells how far it is until it is done; gives the new root.
 async fn follow(daemon: &Daemon, quiet: bool) -> anyhow::Result<String> {
     let mut told = String::new();
@@ -128,7 +140,7 @@ async fn follow(daemon: &Daemon, quiet: bool) -> anyhow::Result<String> {
         }
     }
     bail!(
-        "see how far it is: the swarm has no leader for long; the replacement goes on by itself, see `skep swarm ca --rotate --help`"
+        "see how far it is: the swarm has no leader for long; the replacement goes on by itself, and `skep swarm ca` tells how far it is"
     )
 }
 
@@ -141,14 +153,12 @@ fn line(progress: &pb::RotationProgress) -> String {
     let mut line = format!(
         "rotated CA certificates: {trusting}/{nodes} nodes, rotated TLS certificates: {certified}/{nodes} nodes"
     );
-    let down: Vec<&str> = waiting.iter().filter(|wait| wait.down).map(|wait| wait.name.as_str()).collect();
-    if !down.is_empty() {
-        let names = down.iter().take(NAMES_MAX).copied().collect::<Vec<_>>().join(", ");
+    let down: Vec<&pb::RotationWait> = waiting.iter().filter(|wait| wait.down).collect();
+    if let Some(first) = down.first() {
+        let names = down.iter().take(NAMES_MAX).map(|wait| wait.name.as_str()).collect::<Vec<_>>().join(", ");
         let more = if down.len() > NAMES_MAX { format!(" and {} more", down.len() - NAMES_MAX) } else { String::new() };
-        let first = down[0];
-        line += &format!(
-            "; waiting for {names}{more} (down): start it, or leave it behind with skep swarm ca --abandon {first}"
-        );
+        line +=
+            &format!("; waiting for {names}{more} (down): start it, or leave it behind with {}", leave_behind(first));
     }
     // Those that answer come by themselves; the last of them are named, should one not.
     if down.is_empty() && (1..=NAMES_MAX).contains(&waiting.len()) {
@@ -156,6 +166,13 @@ fn line(progress: &pb::RotationProgress) -> String {
         line += &format!("; waiting for {}", names.join(", "));
     }
     line
+}
+
+/// What is to be typed. A manager's vote goes first: nobody could use it any more.
+fn leave_behind(wait: &pb::RotationWait) -> String {
+    let name = &wait.name;
+    let demote = if wait.manager { format!("skep node demote {name} && ") } else { String::new() };
+    format!("{demote}skep swarm ca --abandon {name}")
 }
 
 #[cfg(test)]
@@ -176,6 +193,9 @@ mod tests {
             "rotated CA certificates: 2/3 nodes, rotated TLS certificates: 1/3 nodes; waiting for m2 (down): start it, or leave it \
              behind with skep swarm ca --abandon m2"
         );
+        let waiting = vec![pb::RotationWait { manager: true, ..wait("m1", true) }];
+        let manager = pb::RotationProgress { waiting, ..progress };
+        assert!(line(&manager).ends_with("leave it behind with skep node demote m1 && skep swarm ca --abandon m1"));
         let waiting = vec![wait("m3", false)];
         let last = pb::RotationProgress { running: true, nodes: 3, waiting, ..Default::default() };
         assert!(line(&last).ends_with("0/3 nodes; waiting for m3"));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use skep_manager::forward::outlook::LEFT_BEHIND;
 use skep_manager::group::{Group, quorum};
 use skep_manager::run::Manager;
 use skep_manager::store::Over;
@@ -64,6 +65,14 @@ impl Membership {
         let State::Active(active) = &mut *state else { bail!("go on alone: this node has just left its swarm") };
         let swarm = moved(&active.swarm, place)?;
         let config = self.manager_config(&swarm, &active.identity)?;
+        let alive = match &active.manager {
+            Some(manager) => manager.is_estranged().await,
+            None => bail!("go on alone: this node has just become a worker"),
+        };
+        if alive {
+            // Its swarm lives, and a second one of the same name would only be in its way.
+            bail!("go on alone: {LEFT_BEHIND}");
+        }
         let manager = active.manager.take().context("go on alone: this node has just become a worker")?;
         let left_behind = others(&manager, active.identity.node);
         active.locking = None;
@@ -149,7 +158,7 @@ impl Membership {
         active.swarm = unseated(&active.swarm);
         let cleared = match over {
             Over::Era { era, managers } => {
-                active.heard = era;
+                (active.heard, active.is_told) = (era, !managers.is_empty());
                 tracing::warn!(
                     ?managers,
                     "the swarm was made anew without this manager; it puts its state aside and joins again"

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::bail;
 use skep_agent::identity::Identity;
 use skep_manager::run::{Manager, ManagerConfig};
 use skep_proto::model::{Era, NodeRole};
@@ -136,12 +137,16 @@ impl Membership {
     }
 
     /// The settings of this node as a manager, and the latest era that it has heard of. An agent that has met nobody of that era knows only
-    /// those who may live in an earlier one.
+    /// those who may live in an earlier one: unless whoever spoke of the era has said where its managers are, it has to meet one first.
     async fn as_manager(&self, swarm: SwarmFile) -> anyhow::Result<(SwarmFile, Era)> {
         let (mut known, era) = match &*self.state.lock().await {
             State::Active(active) => {
                 let view = active.agent.view().borrow().clone();
-                let known = if view.era < active.heard { Vec::new() } else { view.managers };
+                let met = view.era >= active.heard;
+                if !met && !active.is_told {
+                    bail!("join the managers of the swarm's new era: nobody who lives in it was met yet");
+                }
+                let known = if met { view.managers } else { Vec::new() };
                 (known, view.era.max(active.heard))
             }
             _ => (Vec::new(), Era::default()),

@@ -65,11 +65,17 @@ fn managers(active: &Active) -> Vec<String> {
     if known.is_empty() { active.agent.view().borrow().managers.clone() } else { known }
 }
 
+/// What a worker is told that was away while the root was replaced.
+const LEFT_BEHIND: &str = "managers answer, but do not know this node's certificate (any more): it was left behind when the swarm's root \
+                           certificate was replaced; its tasks run on; to bring it back, leave with `skep swarm leave` here and join \
+                           again with a new token";
+
 /// What a manager lacks to decide, or a worker to be told anything.
 fn missing(active: &Active) -> Option<String> {
     match &active.manager {
         Some(manager) => manager.outlook().map(|outlook| outlook.explain()),
         None if active.agent.view().borrow().manager.is_some() => None,
+        None if active.agent.view().borrow().estranged => Some(LEFT_BEHIND.to_owned()),
         None => Some("no manager serves this node at present; its tasks run on, and it goes on trying".to_owned()),
     }
 }

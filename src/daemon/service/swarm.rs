@@ -218,6 +218,7 @@ fn with_standing(mut reply: pb::InfoReply, standing: Standing) -> pb::InfoReply 
                 reply.heartbeat_ms = pb::ClusterSpec::from(&counts.spec).heartbeat_ms;
                 reply.task_history_limit = counts.spec.task_history_limit;
                 reply.autolock = counts.spec.autolock;
+                reply.root_rotating = counts.root_rotating;
                 reply.raft_heartbeat_ms = millis(counts.raft.heartbeat);
                 reply.raft_election_ms = millis(counts.raft.election);
             }

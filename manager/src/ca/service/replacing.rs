@@ -1,6 +1,7 @@
 //! The RPCs that replace the root: begin, watch, leave nodes behind.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -48,7 +49,7 @@ impl CaService {
         root::check(&certificate, &key, &cluster.root_certificate, sys::now())?;
         let mut after = Cluster::clone(&cluster);
         let mut rotation = rotation(&cluster, certificate, key)?;
-        rotation.abandoned = self.lost(&cluster.root_certificate);
+        rotation.abandoned = self.lost(&cluster);
         after.rotation = Some(Box::new(rotation));
         if request.certificate_life_ms != 0 {
             after.spec = with_life(after.spec, request.certificate_life_ms)?;
@@ -59,13 +60,19 @@ impl CaService {
         self.rotation_progress()
     }
 
-    /// Nodes that can never come: they were left behind before, and what they have is of a root that is gone.
-    fn lost(&self, root: &str) -> BTreeSet<NodeId> {
+    /// Nodes that are down and not to be waited for: those that were left behind before, since what they have is of a root that is gone, and
+    /// those that the replacement which gives way was told to leave behind.
+    fn lost(&self, cluster: &Cluster) -> BTreeSet<NodeId> {
         let down: Vec<_> = {
             let state = self.store.read();
             state.nodes().filter(|node| node.status.state == NodeState::Down).cloned().collect()
         };
-        down.iter().filter(|node| !is_of(node, root)).map(|node| node.id).collect()
+        let is_given_up =
+            |node: &Node| cluster.rotation.as_ref().is_some_and(|rotation| rotation.abandoned.contains(&node.id));
+        down.iter()
+            .filter(|node| is_given_up(node) || !is_of(node, &cluster.root_certificate))
+            .map(|node| node.id)
+            .collect()
     }
 
     /// How far it is, whenever that changes, until it is done.
@@ -138,10 +145,10 @@ impl Authority for CaService {
 /// In words that leave the manager.
 fn told(state: &State, cluster: &Cluster, known: &RotationProgress) -> pb::RotationProgress {
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    let wait = |(id, down): &(NodeId, bool)| pb::RotationWait {
-        node: id.to_bytes(),
-        name: state.node(*id).map(|node| node.description.hostname.clone()).unwrap_or_default(),
-        down: *down,
+    let wait = |(id, down): &(NodeId, bool)| {
+        let (node, name) = (state.node(*id), |node: &Arc<Node>| node.description.hostname.clone());
+        let manager = node.is_some_and(|node| node.manager.is_some());
+        pb::RotationWait { node: id.to_bytes(), name: node.map(name).unwrap_or_default(), down: *down, manager }
     };
     pb::RotationProgress {
         running: cluster.rotation.is_some(),

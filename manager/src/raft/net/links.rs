@@ -1,6 +1,7 @@
 //! Outgoing streams.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tonic::transport::Channel;
 use super::book::Book;
 use super::era::era_of;
 use super::snapshots;
-use crate::net::Dialer;
+use crate::net::{Dialer, is_estranged};
 use crate::raft::disk::RaftDir;
 use crate::raft::run::Command;
 use crate::store::Store;
@@ -113,7 +114,7 @@ async fn lane(shared: Arc<Shared>, to: u64, mut queue: mpsc::Receiver<Message>) 
         match shared.open(to).await {
             Some(channel) => {
                 wait = RETRY;
-                shared.pump(channel, first, &mut queue).await;
+                shared.pump(channel, to, first, &mut queue).await;
             }
             None => {
                 tokio::time::sleep(wait).await;
@@ -134,6 +135,7 @@ impl Shared {
             match self.wiring.dialer.dial(&place).await {
                 Ok(channel) => return Some(channel),
                 Err(error) => {
+                    self.wiring.store.note_estranged(to, is_estranged(&error));
                     let error = skep_proto::chain::chain(&error).to_string();
                     tracing::debug!(raft.to = to, error, "a member was not reached");
                 }
@@ -143,7 +145,7 @@ impl Shared {
     }
 
     /// Until the stream ends, or there is nobody to write to any more.
-    async fn pump(&self, channel: Channel, first: Message, queue: &mut mpsc::Receiver<Message>) {
+    async fn pump(&self, channel: Channel, to: u64, first: Message, queue: &mut mpsc::Receiver<Message>) {
         let (out, batches) = mpsc::channel(FLIGHT_MAX);
         let mut client = RaftClient::new(channel);
         let call = client.exchange(ReceiverStream::new(batches));
@@ -154,7 +156,7 @@ impl Shared {
             tokio::select! {
                 ended = &mut call => {
                     tracing::debug!(?ended, "a stream to a member ended");
-                    return self.ended(ended.err().as_ref());
+                    return self.ended(to, ended.err().as_ref());
                 }
                 place = out.reserve() => match place {
                     Ok(place) => place.send(next),
@@ -162,7 +164,7 @@ impl Shared {
                 }
             }
             next = tokio::select! {
-                ended = &mut call => return self.ended(ended.err().as_ref()),
+                ended = &mut call => return self.ended(to, ended.err().as_ref()),
                 message = queue.recv() => match message {
                     Some(message) => self.batch(message, queue),
                     None => return,
@@ -171,8 +173,14 @@ impl Shared {
         }
     }
 
-    /// The other side may have refused us for our era.
-    fn ended(&self, why: Option<&tonic::Status>) {
+    /// The other side may have refused us for our certificate, or for our era.
+    fn ended(&self, to: u64, why: Option<&tonic::Status>) {
+        match why {
+            Some(status) if is_estranged(status) => self.wiring.store.note_estranged(to, true),
+            // The connection broke, and before the reason for it was heard.
+            Some(status) if status.source().is_some() => {}
+            _ => self.wiring.store.note_estranged(to, false),
+        }
         if let Some(era) = why.and_then(era_of) {
             self.wiring.store.hear_of_era(era);
         }

@@ -216,3 +216,16 @@ async fn what_is_no_root_is_refused_and_changes_nothing() {
     }
     assert_eq!(world.store.read().cluster().unwrap().rotation, None);
 }
+
+#[tokio::test]
+async fn who_was_to_be_left_behind_is_not_waited_for_by_the_replacement_that_takes_over() {
+    let world = World::new(Duration::from_millis(300)).await;
+    let absent = world.join().await;
+    drop(world.open(&absent).await);
+    world.until_node(absent.id, NodeState::Down).await;
+    let mut authority = authority(&world).await;
+    authority.rotate_root(pb::RotateRootRequest::default()).await.unwrap();
+    authority.abandon(pb::AbandonRequest { nodes: vec![absent.id.to_bytes()] }).await.unwrap();
+    let begun = authority.rotate_root(pb::RotateRootRequest::default()).await.unwrap().into_inner();
+    assert_eq!((begun.running, begun.abandoned), (true, 1));
+}
