@@ -33,5 +33,4 @@ pub mod store;
 pub mod sys;
 
 pub use ca::NodeIdentity;
-pub use forward::LocalCalls;
-pub use run::{Counts, Manager, ManagerConfig, ManagerError, NewCluster};
+pub use run::{Counts, Manager, ManagerConfig, ManagerError, NewCluster, OwnCalls};

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 
-use skep_manager::LocalCalls;
+use skep_manager::OwnCalls;
 use skep_proto::pb::authority_server;
 use skep_proto::pb::control_server::SERVICE_NAME;
 use tonic::Status;
@@ -22,7 +22,7 @@ pub(crate) struct Gate {
 
 #[derive(Debug)]
 enum Behind {
-    Open(LocalCalls),
+    Open(OwnCalls),
     Closed(String),
 }
 
@@ -34,7 +34,7 @@ impl Gate {
     }
 
     /// Lets calls through to the manager.
-    pub(crate) fn open(&self, manager: LocalCalls) {
+    pub(crate) fn open(&self, manager: OwnCalls) {
         self.set(Behind::Open(manager));
     }
 
@@ -47,7 +47,7 @@ impl Gate {
         *self.behind.write().unwrap_or_else(PoisonError::into_inner) = behind;
     }
 
-    fn manager(&self) -> Result<LocalCalls, String> {
+    fn manager(&self) -> Result<OwnCalls, String> {
         match &*self.behind.read().unwrap_or_else(PoisonError::into_inner) {
             Behind::Open(manager) => Ok(manager.clone()),
             Behind::Closed(reason) => Err(reason.clone()),

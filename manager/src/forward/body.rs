@@ -69,6 +69,19 @@ impl Replay {
         (first || kept.keeps).then(|| Attempt { kept: Arc::clone(&self.0), number, next: 0 })
     }
 
+    /// The body for whoever answers it here, who is the last to ask. As it came, if nobody was sent it before.
+    #[must_use]
+    pub fn into_body(self) -> Option<Body> {
+        let shared = match Arc::try_unwrap(self.0) {
+            Ok(kept) if kept.lock().attempts == 0 => return Some(kept.into_inner().rest),
+            Ok(kept) => Self(Arc::new(kept)),
+            Err(shared) => Self(shared),
+        };
+        let attempt = shared.attempt()?;
+        shared.settle();
+        Some(Body::new(attempt))
+    }
+
     /// The answer has begun: the body will not be sent again, and what is still to come need not be kept.
     pub fn settle(&self) {
         self.0.lock().keeps = false;

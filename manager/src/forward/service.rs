@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
 use tonic::body::Body;
-use tonic::service::Routes;
 use tower::{Service, ServiceExt};
 
 use super::body::{Attempt, Relay, Replay, WhileLeading};
@@ -69,7 +68,7 @@ struct Way {
 
 /// The same for a socket that only this machine's administrator reaches: whoever calls is one.
 #[derive(Clone, Debug)]
-pub struct LocalCalls<S = Routes>(Forward<S>);
+pub struct LocalCalls<S>(Forward<S>);
 
 /// What every call here becomes.
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
@@ -288,9 +287,8 @@ impl Call<'_> {
     async fn serve<S: Answer>(self, here: S) -> Result<Response<Body>, ForwardError> {
         let Bearings { store, own, leader, .. } = &self.way.bearings;
         self.arrival.admit(&store.read())?;
-        let body = self.body.attempt().ok_or_else(|| unsettled("this manager"))?;
-        self.body.settle();
-        let response = serve(here, Request::from_parts(self.head, Body::new(body))).await;
+        let body = self.body.into_body().ok_or_else(|| unsettled("this manager"))?;
+        let response = serve(here, Request::from_parts(self.head, body)).await;
         let (own, mut leader) = (*own, leader.clone());
         let lost = async move {
             let _ = leader.wait_for(|seen| *seen != Some(own)).await;

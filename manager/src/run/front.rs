@@ -12,12 +12,12 @@ use skep_proto::pb::membership_server::MembershipServer;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::service::Routes;
 
+use super::services::{Kinds, OwnCalls, Services};
 use crate::api::{Answers, ControlService, LogSelection, ReadLogs, Seen};
 use crate::ca::{CaService, NodeIdentity};
 use crate::dispatcher::Dispatcher;
-use crate::forward::{Bearings, Forward, LocalCalls};
+use crate::forward::{Bearings, Forward};
 use crate::group::Leadership;
 use crate::leader::{self, lead};
 use crate::logs::LogBroker;
@@ -50,7 +50,7 @@ pub struct Ground {
 /// The services and loops of a manager.
 #[derive(Debug)]
 pub struct Front {
-    calls: Forward<Routes>,
+    calls: Forward<Services>,
     address: SocketAddr,
     tls: TlsSlot,
     dialer: Dialer,
@@ -73,19 +73,18 @@ impl Front {
         let control = ControlService::new(store.clone(), reader(&logs), *node, seen);
         let membership = MembershipService::new(store.clone(), Arc::clone(&consensus), dialer.clone(), *node);
         let ca = CaService::new(store.clone());
-        let routes = Routes::new(DispatcherServer::new(dispatcher.clone()))
-            .add_service(CaServer::new(ca.clone()))
-            .add_service(AuthorityServer::new(ca))
-            .add_service(ControlServer::new(control))
-            .add_service(LogBrokerServer::new(logs))
-            .add_service(MembershipServer::new(membership));
-        let routes = match raft {
-            Some(raft) => routes.add_service(raft.server()),
-            None => routes,
-        };
+        let services = Services(Arc::new(Kinds {
+            authority: AuthorityServer::new(ca.clone()),
+            ca: CaServer::new(ca),
+            control: ControlServer::new(control),
+            dispatcher: DispatcherServer::new(dispatcher.clone()),
+            logs: LogBrokerServer::new(logs),
+            membership: MembershipServer::new(membership),
+            raft: raft.map(RaftService::server),
+        }));
         let own = consensus.own_id();
         let bearings = Bearings { store: store.clone(), own, leader, heard, dialer: dialer.clone() };
-        let calls = Forward::new(routes, bearings, tasks.clone(), stop.clone());
+        let calls = Forward::new(services, bearings, tasks.clone(), stop.clone());
         let leading = leader::Ground { store, dispatcher, consensus, dialer: dialer.clone() };
         let tls = TlsSlot::new(server_config(certificate, key, root)?);
         let listener = Listener::bind(listen, tls.clone(), calls.clone()).await?;
@@ -97,7 +96,7 @@ impl Front {
 
     /// The calls about the cluster, for a socket that only this machine's administrator reaches.
     #[must_use]
-    pub fn control(&self) -> LocalCalls {
+    pub fn control(&self) -> OwnCalls {
         self.calls.local()
     }
 

@@ -15,9 +15,9 @@ use tokio_util::task::AbortOnDropHandle;
 use super::entry;
 use super::error::ManagerError;
 use super::front::{Front, Ground};
+use super::services::OwnCalls;
 use super::tell::tell;
 use crate::ca::{CaError, Charter, Founding, NodeIdentity, renewed_by_itself};
-use crate::forward::LocalCalls;
 use crate::forward::outlook::Outlook;
 use crate::group::Group;
 use crate::net::{Dialer, NetError, client_config};
@@ -231,7 +231,7 @@ impl Manager {
 
     /// The calls about the cluster for the daemon's own socket, which only this machine's administrator reaches.
     #[must_use]
-    pub fn control(&self) -> LocalCalls {
+    pub fn control(&self) -> OwnCalls {
         self.front.control()
     }
 

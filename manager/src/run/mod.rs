@@ -8,8 +8,8 @@
 //!   proposals still find a log, then Raft.
 //! - **Crash.** What was founded is in the log, or it is not; a founding that was cut short is removed by whoever founds again.
 //!
-//! Files: [`front`] (port, services, loops), [`manager`] (Raft beneath them), `entry` (into a cluster that there is, and out), `keep` (whether the seat is still there), `anew` (on alone),
-//! `tell` (who leads and who is heard, for those who ask).
+//! Files: [`front`] (port, loops), `services` (which one a call is for), [`manager`] (Raft beneath them), `entry` (into a cluster that there
+//! is, and out), `keep` (whether the seat is still there), `anew` (on alone), `tell` (who leads and who is heard, for those who ask).
 
 mod anew;
 mod entry;
@@ -17,6 +17,7 @@ pub mod error;
 pub mod front;
 mod keep;
 pub mod manager;
+mod services;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -25,3 +26,4 @@ pub use anew::NewSeat;
 pub use error::ManagerError;
 pub use front::{Front, Ground};
 pub use manager::{Counts, Manager, ManagerConfig, NewCluster};
+pub use services::OwnCalls;

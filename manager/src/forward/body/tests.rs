@@ -84,3 +84,19 @@ async fn an_answer_that_is_there_is_told_even_if_leadership_has_ended() {
     assert!(status.message().contains("the leader of the swarm has changed"), "{status}");
     assert!(answer.frame().await.is_none() && answer.is_end_stream());
 }
+
+#[tokio::test]
+async fn whoever_answers_here_gets_the_whole_body_whatever_was_sent_before() {
+    for attempts in 0..2 {
+        let (feed, body) = fed();
+        let replay = Replay::new(body);
+        say(&feed, "one").await;
+        for _ in 0..attempts {
+            assert_eq!(hear(&mut replay.attempt().unwrap()).await, "one");
+        }
+        let body = replay.into_body().unwrap();
+        say(&feed, "two").await;
+        drop(feed);
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "onetwo", "after {attempts} attempts");
+    }
+}

@@ -18,8 +18,8 @@ use super::super::client::{Member, channel, request};
 use crate::ca::certificate::Root;
 use crate::ca::{Charter, Founding, NodeIdentity, Subject, sign_request};
 use crate::fixture::run::Seat;
-use crate::forward::LocalCalls;
 use crate::net::{Dialer, client_config};
+use crate::run::OwnCalls;
 use crate::run::{Front, Ground};
 use crate::store::{Change, Store, Transaction, testing};
 
@@ -180,7 +180,7 @@ impl Group {
     }
 
     /// The socket of that manager's daemon.
-    pub(super) fn local(&self, id: u64) -> LocalCalls {
+    pub(super) fn local(&self, id: u64) -> OwnCalls {
         self.manager(id).front.control()
     }
 
