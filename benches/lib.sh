@@ -50,6 +50,13 @@ rss_kib() { awk '/^VmRSS:/ { print $2 }' "/proc/$1/status"; }
 # Proportional set size of a process in KiB.
 pss_kib() { awk '/^Pss:/ { print $2 }' "/proc/$1/smaps_rollup"; }
 
+# When the last task of a Docker service began to run, by its own word: last_running_ms SERVICE DOCKER-COMMAND...
+last_running_ms() {
+  local service=$1; shift
+  "$@" inspect --format '{{.Status.Timestamp}}' $("$@" service ps -q "$service") |
+    sed -E 's/^([0-9-]+) ([0-9:.]+).*/\1T\2Z/' | while read -r at; do date -d "$at" +%s%3N; done | sort -n | tail -n 1
+}
+
 # A static busybox as a root filesystem's tar: busybox_tar FILE.
 busybox_tar() {
   local dir; dir=$(mktemp -d)
