@@ -1,6 +1,7 @@
 //! Connections to managers: TCP, TLS of our own, HTTP/2.
 
 use std::error::Error;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use hyper_util::rt::TokioIo;
 use nix::sys::socket::{setsockopt, sockopt};
-use rustls::ClientConfig;
+use rustls::{CertificateError, ClientConfig};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -128,7 +129,22 @@ fn root(error: &(dyn Error + 'static)) -> ConnectError {
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    cause.to_string().into()
+    let tls = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref).and_then(|inner| inner.downcast_ref());
+    tls.and_then(by_the_clock).map_or_else(|| cause.to_string(), str::to_owned).into()
+}
+
+/// What a certificate's time means to who looks for the fault.
+fn by_the_clock(error: &rustls::Error) -> Option<&'static str> {
+    let rustls::Error::InvalidCertificate(error) = error else { return None };
+    match error {
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            Some("its certificate is not valid yet by this machine's clock; one of the two clocks is wrong")
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Some(
+            "its certificate has expired by this machine's clock; one of the two clocks is wrong, or it was off for long",
+        ),
+        _ => None,
+    }
 }
 
 async fn bounded(address: String, config: Arc<ClientConfig>) -> Result<TokioIo<TlsStream<TcpStream>>, ConnectError> {
@@ -148,4 +164,17 @@ async fn secure(address: String, config: Arc<ClientConfig>) -> Result<TokioIo<Tl
     let name = ServerName::try_from(MANAGER_OU).expect("a DNS label");
     let secured = TlsConnector::from(config).connect(name, stream).await?;
     Ok(TokioIo::new(secured))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_clock_is_told_as_such() {
+        let told = |why: CertificateError| root(&io::Error::new(io::ErrorKind::InvalidData, rustls::Error::from(why)));
+        assert!(told(CertificateError::NotValidYet).to_string().contains("clocks is wrong"));
+        assert!(told(CertificateError::Expired).to_string().contains("has expired by this machine's clock"));
+        assert!(!told(CertificateError::UnknownIssuer).to_string().contains("clock"));
+    }
 }

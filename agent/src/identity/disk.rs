@@ -8,6 +8,7 @@ use skep_proto::model::NodeRole;
 
 use super::certificate::Identity;
 use super::error::IdentityError;
+use super::tls::check_trust;
 use crate::disk::{make_private_dir, read_bounded, replace, replace_and_wipe};
 use crate::vault::Vault;
 use crate::vault::disk::Held;
@@ -92,7 +93,8 @@ pub fn is_exposed(vault: &Vault) -> Result<bool, IdentityError> {
 pub fn load(vault: &Vault) -> Result<Option<Identity>, IdentityError> {
     let held = vault.hold();
     let Some((pair, root)) = read_files(vault)? else { return Ok(None) };
-    let (lying, certificate) = parts(&pair)?;
+    let damaged = |error| damaged(vault, error);
+    let (lying, certificate) = parts(&pair).map_err(damaged)?;
     let key = match lying {
         Lying::Clear(key) => key.to_owned(),
         Lying::Sealed { bytes, .. } => {
@@ -101,7 +103,15 @@ pub fn load(vault: &Vault) -> Result<Option<Identity>, IdentityError> {
                 .map_err(|_| IdentityError::Certificate { problem: "its key is no text" })?
         }
     };
-    Identity::new(certificate.to_owned(), key, root).map(Some)
+    Identity::new(certificate.to_owned(), key, root).map(Some).map_err(damaged)
+}
+
+/// What is wrong, with where it is and what to do.
+fn damaged(vault: &Vault, error: IdentityError) -> IdentityError {
+    match error {
+        IdentityError::Certificate { problem } => IdentityError::Damaged { path: node_path(vault), problem },
+        other => other,
+    }
 }
 
 /// Reads who the node is, for which no key is needed: that of the result is empty. `None` when this machine is no node.
@@ -110,8 +120,9 @@ pub fn load(vault: &Vault) -> Result<Option<Identity>, IdentityError> {
 /// When the files cannot be read or are damaged.
 pub fn load_public(vault: &Vault) -> Result<Option<Identity>, IdentityError> {
     let Some((pair, root)) = read_files(vault)? else { return Ok(None) };
-    let (_, certificate) = parts(&pair)?;
-    Identity::new(certificate.to_owned(), String::new(), root).map(Some)
+    let damaged = |error| damaged(vault, error);
+    let (_, certificate) = parts(&pair).map_err(damaged)?;
+    Identity::new(certificate.to_owned(), String::new(), root).map(Some).map_err(damaged)
 }
 
 /// Whether the key lies there sealed.
@@ -170,7 +181,10 @@ fn unlink(path: &Path) -> Result<(), IdentityError> {
 /// The pair and the root.
 fn read_files(vault: &Vault) -> Result<Option<(String, String)>, IdentityError> {
     let Some(pair) = read(&node_path(vault))? else { return Ok(None) };
-    Ok(read(&dir(vault.data_dir()).join("root.pem"))?.map(|root| (pair, root)))
+    let path = dir(vault.data_dir()).join("root.pem");
+    let Some(root) = read(&path)? else { return Ok(None) };
+    check_trust(&root).map_err(|_| IdentityError::Damaged { path, problem: "it holds no root certificate" })?;
+    Ok(Some((pair, root)))
 }
 
 /// The key and the certificate of a pair.
@@ -256,5 +270,22 @@ mod tests {
         let worker = Identity { role: NodeRole::Worker, ..identity("two", "d") };
         store(&vault, &worker).unwrap();
         assert!(!is_exposed(&vault).unwrap() && !is_sealed(&vault).unwrap());
+    }
+
+    #[test]
+    fn what_is_damaged_is_named_with_the_way_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let vault = Vault::at(dir.path());
+        let key = rcgen::KeyPair::generate().unwrap();
+        let root = rcgen::CertificateParams::default().self_signed(&key).unwrap().pem();
+        let whole = Identity { root, ..identity("key", "certificate") };
+        for (file, left) in [("node.pem", "garbage"), ("node.pem", ""), ("root.pem", "garbage"), ("root.pem", "")] {
+            store(&vault, &whole).unwrap();
+            let path = dir.path().join("certificates").join(file);
+            write(&path, left, 0o600).unwrap();
+            for text in [load(&vault).unwrap_err().to_string(), load_public(&vault).unwrap_err().to_string()] {
+                assert!(text.contains(file) && text.contains("`skep swarm leave --force`"), "{text}");
+            }
+        }
     }
 }

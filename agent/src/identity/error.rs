@@ -61,6 +61,16 @@ pub enum IdentityError {
         /// What is wrong.
         problem: &'static str,
     },
+    /// The same, of what lies on the disk.
+    #[error(
+        "read {path}: {problem}; restore it from a backup, or give the node up with `skep swarm leave --force` and join again"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: &'static str,
+    },
     /// Key, certificate and root do not fit each other.
     #[error("use the node's key and certificate for TLS")]
     Tls(#[source] rustls::Error),

@@ -24,7 +24,10 @@ pub enum RaftError {
         source: io::Error,
     },
     /// The key is not there but what it encrypts is, or it is no key.
-    #[error("use the data key {path}: {why}; without it the state cannot be read: restore the file from a backup")]
+    #[error(
+        "use the data key {path}: {why}; without it the state cannot be read: restore the file from a backup, or, if other managers \
+             run, give this one up with `skep swarm leave --force` and join again"
+    )]
     Key {
         /// The key file.
         path: PathBuf,

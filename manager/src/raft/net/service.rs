@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
-use skep_proto::model::{ClusterId, Era, NodeRole};
+use skep_proto::model::{ClusterId, Era, NodeId, NodeRole};
 use skep_proto::pb;
 use skep_proto::pb::raft_server::{Raft, RaftServer};
 use tokio::sync::{Semaphore, mpsc};
@@ -49,12 +49,19 @@ impl RaftService {
         RaftServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
-    fn admit<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        let admitted = admit(Caller::of(request.extensions()), self.cluster, &self.store.read());
-        admitted.map_err(|error| Status::permission_denied(format!("failed to {error}")))
+    fn admit<T>(&self, request: &Request<T>) -> Result<NodeId, Status> {
+        let caller = Caller::of(request.extensions());
+        admit(caller, self.cluster, self.hears_a_leader(), &self.store.read()).map_err(refused)
     }
 
-    async fn listen(&self, mut batches: Streaming<pb::RaftBatch>) -> Result<(), Status> {
+    /// Somebody leads whom this member has heard within an election time, be it this member.
+    fn hears_a_leader(&self) -> bool {
+        let group = self.handle.group();
+        let group = group.borrow();
+        group.leadership.leader.and_then(|leader| group.member(leader)).is_some_and(|leader| leader.is_heard)
+    }
+
+    async fn listen(&self, node: NodeId, mut batches: Streaming<pb::RaftBatch>) -> Result<(), Status> {
         let mut from = 0;
         let result = loop {
             let batch = match batches.message().await {
@@ -64,6 +71,9 @@ impl RaftService {
             };
             if let Some(theirs) = batch.era.map(Era) {
                 self.live_together(theirs)?;
+            }
+            if is_removed(node, self.hears_a_leader(), &self.store.read()) {
+                break Err(refused(CallerError::Removed { node }));
             }
             from = batch.from;
             self.handle.book().learn(batch.from, &batch.address);
@@ -148,8 +158,8 @@ fn malformed(why: &str) -> Status {
 #[tonic::async_trait]
 impl Raft for RaftService {
     async fn exchange(&self, request: Request<Streaming<pb::RaftBatch>>) -> Result<Response<pb::RaftDone>, Status> {
-        self.admit(&request)?;
-        self.listen(request.into_inner()).await?;
+        let node = self.admit(&request)?;
+        self.listen(node, request.into_inner()).await?;
         Ok(Response::new(pb::RaftDone {}))
     }
 
@@ -163,9 +173,12 @@ impl Raft for RaftService {
     }
 }
 
-/// Managers only. A member that has no state yet takes the certificate's word; one that has it knows who was demoted. That it does not
-/// know a node says nothing: the node may have come after what this member has heard.
-fn admit(caller: Caller, cluster: ClusterId, state: &State) -> Result<(), CallerError> {
+fn refused(error: CallerError) -> Status {
+    Status::permission_denied(format!("failed to {error}"))
+}
+
+/// Managers only. A member that has no state yet takes the certificate's word; one that has it knows who was demoted, and who was removed.
+fn admit(caller: Caller, cluster: ClusterId, is_led: bool, state: &State) -> Result<NodeId, CallerError> {
     let Identity { node, role, cluster: theirs, .. } = match caller {
         Caller::Node(identity) => identity,
         Caller::Lapsed(Identity { node, .. }) => return Err(CallerError::Lapsed { node }),
@@ -175,8 +188,18 @@ fn admit(caller: Caller, cluster: ClusterId, state: &State) -> Result<(), Caller
     if theirs != cluster {
         return Err(CallerError::OtherCluster { node, theirs });
     }
+    if is_removed(node, is_led, state) {
+        return Err(CallerError::Removed { node });
+    }
     let now = state.node(node).map_or(role, |node| node.role);
-    if role.min(now) == NodeRole::Manager { Ok(()) } else { Err(CallerError::NotAManager { node }) }
+    if role.min(now) == NodeRole::Manager { Ok(node) } else { Err(CallerError::NotAManager { node }) }
+}
+
+/// That a member does not know a node says nothing while it hears of no leader: the node may have come after what this member has heard, and
+/// lead by now. While it hears of one it misses nothing by not listening to anybody else whom it does not know; one that has just come is
+/// known in a moment.
+fn is_removed(node: NodeId, is_led: bool, state: &State) -> bool {
+    is_led && state.cluster().is_some() && state.node(node).is_none()
 }
 
 #[cfg(test)]
@@ -184,6 +207,7 @@ mod tests {
     use skep_proto::model::KeyPrint;
 
     use super::*;
+    use crate::fixture::World;
     use crate::store::fixture::{node, node_id, transaction};
     use crate::store::{Change, Touched};
 
@@ -209,7 +233,22 @@ mod tests {
             (Caller::Local, false),
         ];
         for (caller, heard) in cases {
-            assert_eq!(admit(caller, ours, &state).is_ok(), heard, "{caller:?}");
+            for is_led in [false, true] {
+                assert_eq!(admit(caller, ours, is_led, &state).is_ok(), heard, "{caller:?}");
+            }
         }
+    }
+
+    #[test]
+    fn who_was_removed_is_not_heard_and_who_is_not_known_yet_may_lead() {
+        let mut world = World::new(2);
+        world.history(5);
+        let state = &world.state;
+        let (ours, key) = (state.cluster().unwrap().id, KeyPrint::of_spki(b"key"));
+        let unknown = crate::fixture::node_id(99);
+        let caller = Caller::Node(Identity { node: unknown, role: NodeRole::Manager, cluster: ours, key });
+        assert_eq!(admit(caller, ours, true, state), Err(CallerError::Removed { node: unknown }));
+        assert_eq!(admit(caller, ours, false, state), Ok(unknown));
+        assert_eq!(admit(caller, ours, true, &State::default()), Ok(unknown), "a joiner that knows nothing");
     }
 }
