@@ -34,6 +34,7 @@ use skep_manager::run::{Manager, NewCluster};
 use skep_proto::model::{Autolock, Era, NodeDescription, NodeRole};
 use skep_runtime::Runtime;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::address;
@@ -84,6 +85,8 @@ pub(crate) struct Membership {
     setting: Setting,
     vault: Vault,
     state: Mutex<State>,
+    /// Held while the node takes a seat among the managers, which it does beside everything else, and while it leaves. Taken before the state.
+    taking: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -106,6 +109,8 @@ struct Active {
     heard: Era,
     /// It was told where managers of that era are.
     is_told: bool,
+    /// The node leaves: no seat is to be taken any more.
+    unwanted: CancellationToken,
     /// Has a manager's keys lie as the cluster wants it.
     locking: Option<AbortOnDropHandle<()>>,
 }
@@ -113,8 +118,12 @@ struct Active {
 impl Membership {
     /// Takes up what `swarm.json` says. A swarm that cannot be taken up leaves the daemon running, so that it can be asked why.
     pub(crate) async fn resume(setting: Setting) -> Arc<Self> {
-        let membership =
-            Arc::new(Self { vault: Vault::at(&setting.data_dir), setting, state: Mutex::new(State::Inactive) });
+        let membership = Arc::new(Self {
+            vault: Vault::at(&setting.data_dir),
+            setting,
+            state: Mutex::new(State::Inactive),
+            taking: Mutex::default(),
+        });
         let mut state = membership.state.lock().await;
         if membership.settle(&mut state).await {
             membership.try_again();
@@ -330,8 +339,8 @@ impl Membership {
                 return Err(error.into());
             }
         };
-        let (heard, is_told) = (Era::default(), false);
-        Ok(State::Active(Box::new(Active { swarm, identity, agent, manager, heard, is_told, locking: None })))
+        let (heard, is_told, unwanted) = (Era::default(), false, CancellationToken::new());
+        Ok(State::Active(Box::new(Active { swarm, identity, agent, manager, heard, is_told, unwanted, locking: None })))
     }
 
     fn state_dir(&self) -> PathBuf {

@@ -31,6 +31,9 @@ pub enum ManagerError {
     /// What was given is no state of a cluster.
     #[error("use the backup: it holds no cluster")]
     NoCluster,
+    /// It was told to give it up: the node leaves.
+    #[error("become a manager: the node leaves the swarm")]
+    Unwanted,
     /// The other managers did not let this one in or go, or none was reached.
     #[error("{}", words(.0))]
     Membership(tonic::Status),

@@ -10,6 +10,7 @@ use skep_proto::model::{Autolock, Availability, ClusterSpec, Era, NodeDescriptio
 use skep_proto::seal::NodeKey;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::entry;
@@ -157,9 +158,18 @@ impl Manager {
     /// # Errors
     /// When the port or the disk refuses, no manager is reached, or they do not let it in.
     pub async fn join(config: ManagerConfig) -> Result<Self, ManagerError> {
-        let options = entry::options(&config).await?;
-        let manager = Self::start(Birth::Join, &config, options).await?;
-        match manager.enter().await {
+        Self::join_unless(config, &CancellationToken::new()).await
+    }
+
+    /// The same, until `unwanted`.
+    ///
+    /// # Errors
+    /// Likewise, and when it was given up.
+    pub async fn join_unless(config: ManagerConfig, unwanted: &CancellationToken) -> Result<Self, ManagerError> {
+        let options = unwanted.run_until_cancelled(entry::options(&config)).await;
+        let manager = Self::start(Birth::Join, &config, options.ok_or(ManagerError::Unwanted)??).await?;
+        let entered = unwanted.run_until_cancelled(manager.enter()).await;
+        match entered.unwrap_or(Err(ManagerError::Unwanted)) {
             Ok(()) => Ok(manager.seated()),
             Err(error) => {
                 manager.end().await;

@@ -9,7 +9,9 @@ use anyhow::{Context, anyhow, bail};
 use skep_agent::identity;
 use skep_manager::raft::siblings;
 use skep_manager::run::Manager;
+use tokio::sync::MutexGuard;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::{Active, Membership, NOT_IN_A_SWARM, State, seat};
 use crate::daemon::disk;
@@ -30,12 +32,14 @@ impl Membership {
     /// When it is no part of one, or it is a manager and not `force`, or something could not be removed.
     pub(crate) async fn leave(&self, force: bool) -> anyhow::Result<()> {
         let is_to_go = !force && self.stand_down().await;
+        let _no_seat = self.take_no_seat().await;
         let mut state = self.state.lock().await;
         match std::mem::replace(&mut *state, State::Inactive) {
             State::Inactive => bail!("leave the swarm: this node is not part of a swarm"),
-            State::Active(active) => {
+            State::Active(mut active) => {
                 if let Some(manager) = active.manager.as_ref().filter(|_| !force) {
                     let refusal = if is_to_go { not_yet() } else { seat::why_not_leave(&manager.group()) };
+                    active.unwanted = CancellationToken::new();
                     *state = State::Active(active);
                     return Err(refusal);
                 }
@@ -65,6 +69,17 @@ impl Membership {
         }
         self.set_gate(&state);
         self.clear_remains().await
+    }
+
+    /// Nobody takes a seat for this node while the result lives. Who is about to gives it up: it would have the port, and write things down,
+    /// when the node is of another swarm already.
+    async fn take_no_seat(&self) -> MutexGuard<'_, ()> {
+        if let State::Active(active) = &*self.state.lock().await
+            && active.manager.is_none()
+        {
+            active.unwanted.cancel();
+        }
+        self.taking.lock().await
     }
 
     /// Whether this manager is to be a worker; waits until it is one. Who demoted it is told as soon as the others go on without its vote, which

@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::bail;
 use skep_agent::identity::Identity;
 use skep_manager::run::{Manager, ManagerConfig};
-use skep_proto::model::{Era, NodeRole};
+use skep_proto::model::{Era, NodeId, NodeRole};
+use tokio_util::sync::CancellationToken;
 
 use super::seat::{good_again, listen_of, proof};
 use super::{Membership, NOT_A_MANAGER, State};
@@ -115,17 +116,18 @@ impl Membership {
 
     /// What is written down first is what a restart goes by: a seat that was not taken yet is then taken.
     async fn become_manager(self: &Arc<Self>, swarm: SwarmFile, identity: &Identity) -> anyhow::Result<()> {
-        let (swarm, era) = self.as_manager(swarm).await?;
+        let _taking = self.taking.lock().await;
+        let (swarm, era, unwanted) = self.as_manager(swarm, identity.node).await?;
         disk::write_swarm(&self.setting().data_dir, &swarm)?;
         let config = ManagerConfig { era, ..self.manager_config(&swarm, identity)? };
         // Joining takes its time, and meanwhile the node can be asked how it is.
         let manager = match Manager::open(config.clone()).await {
-            Err(error) if error.is_empty() => self.join_as_manager(config).await?,
+            Err(error) if error.is_empty() => self.join_as_manager(config, &unwanted).await?,
             opened => opened?,
         };
         let mut state = self.state.lock().await;
         match &mut *state {
-            State::Active(active) if active.manager.is_none() => {
+            State::Active(active) if active.manager.is_none() && active.identity.node == identity.node => {
                 (active.manager, active.swarm) = (Some(manager), swarm);
                 tracing::info!("this node is a manager now");
             }
@@ -138,18 +140,18 @@ impl Membership {
 
     /// The settings of this node as a manager, and the latest era that it has heard of. An agent that has met nobody of that era knows only
     /// those who may live in an earlier one: unless whoever spoke of the era has said where its managers are, it has to meet one first.
-    async fn as_manager(&self, swarm: SwarmFile) -> anyhow::Result<(SwarmFile, Era)> {
-        let (mut known, era) = match &*self.state.lock().await {
-            State::Active(active) => {
+    async fn as_manager(&self, swarm: SwarmFile, node: NodeId) -> anyhow::Result<(SwarmFile, Era, CancellationToken)> {
+        let (mut known, era, unwanted) = match &*self.state.lock().await {
+            State::Active(active) if active.identity.node == node => {
                 let view = active.agent.view().borrow().clone();
                 let met = view.era >= active.heard;
                 if !met && !active.is_told {
                     bail!("join the managers of the swarm's new era: nobody who lives in it was met yet");
                 }
                 let known = if met { view.managers } else { Vec::new() };
-                (known, view.era.max(active.heard))
+                (known, view.era.max(active.heard), active.unwanted.clone())
             }
-            _ => (Vec::new(), Era::default()),
+            _ => bail!("become a manager: this node has just left the swarm"),
         };
         let listen = listen_of(&swarm)?;
         // One that was a manager before asked itself first.
@@ -159,7 +161,7 @@ impl Membership {
         let place = Place { listen, advertise: swarm.advertise.clone() };
         let toward = managers.first().cloned().unwrap_or_default();
         let advertise = self.address_toward(&place, &toward)?;
-        Ok((SwarmFile { manager: true, listen: listen.to_string(), advertise, managers, ..swarm }, era))
+        Ok((SwarmFile { manager: true, listen: listen.to_string(), advertise, managers, ..swarm }, era, unwanted))
     }
 
     /// The others have taken its vote already: what it kept as a manager goes.

@@ -9,6 +9,7 @@ use skep_manager::ca::NodeIdentity;
 use skep_manager::group::{Group, quorum};
 use skep_manager::run::{Manager, ManagerConfig};
 use skep_proto::model::Era;
+use tokio_util::sync::CancellationToken;
 
 use super::super::address;
 use super::super::disk::{self, SwarmFile};
@@ -25,7 +26,8 @@ impl Membership {
         match Manager::open(self.manager_config(swarm, identity)?).await {
             Err(error) if error.is_empty() => {
                 tracing::warn!("this manager has lost what it kept of the cluster; it joins the other managers anew");
-                let joined = self.join_as_manager(self.manager_config(swarm, identity)?).await;
+                let joined =
+                    self.join_as_manager(self.manager_config(swarm, identity)?, &CancellationToken::new()).await;
                 joined.context("get the cluster's state, which is gone from this machine, from another manager")
             }
             opened => Ok(opened?),
@@ -34,9 +36,13 @@ impl Membership {
 
     /// Takes a new seat. What is left of a try that came to nothing would be taken for a seat by the next one, so it goes: also what one
     /// left that was cut short.
-    pub(super) async fn join_as_manager(&self, config: ManagerConfig) -> anyhow::Result<Manager> {
+    pub(super) async fn join_as_manager(
+        &self,
+        config: ManagerConfig,
+        unwanted: &CancellationToken,
+    ) -> anyhow::Result<Manager> {
         self.discard_state().await?;
-        match Manager::join(config).await {
+        match Manager::join_unless(config, unwanted).await {
             Ok(manager) => Ok(manager),
             Err(error) => {
                 self.discard_state().await?;
