@@ -107,7 +107,7 @@ impl Member {
         }
         self.gathered.add(proposal, ENTRY_BYTES_MAX).unwrap_or_else(|(proposal, bytes)| {
             answer(proposal.reply, Err(ProposeError::TooLarge { bytes, max: ENTRY_BYTES_MAX }));
-            bytes
+            0
         })
     }
 

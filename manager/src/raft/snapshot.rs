@@ -15,7 +15,8 @@ pub(super) const HEADER_LEN: usize = 64;
 
 const MAGIC: &[u8; 8] = b"skepsnp1";
 
-/// Entries after which a new snapshot is due: some hundred milliseconds of replay at a start.
+/// Entries, each of one write or of all that shared it, after which a new snapshot is due if they are as large as the last: some hundred
+/// milliseconds of replay at a start when they are small.
 const ENTRIES: u64 = 10_000;
 
 /// Entries after which one is due even if they are small beside the state.
