@@ -51,14 +51,14 @@ impl RaftService {
 
     fn admit<T>(&self, request: &Request<T>) -> Result<NodeId, Status> {
         let caller = Caller::of(request.extensions());
-        admit(caller, self.cluster, self.hears_a_leader(), &self.store.read()).map_err(refused)
+        admit(caller, self.cluster, self.leader_heard(), &self.store.read()).map_err(refused)
     }
 
-    /// Somebody leads whom this member has heard within an election time, be it this member.
-    fn hears_a_leader(&self) -> bool {
+    /// Whoever leads and was heard within an election time, be it this member.
+    fn leader_heard(&self) -> Option<u64> {
         let group = self.handle.group();
         let group = group.borrow();
-        group.leadership.leader.and_then(|leader| group.member(leader)).is_some_and(|leader| leader.is_heard)
+        group.leadership.leader.filter(|leader| group.member(*leader).is_some_and(|leader| leader.is_heard))
     }
 
     async fn listen(&self, node: NodeId, mut batches: Streaming<pb::RaftBatch>) -> Result<(), Status> {
@@ -72,7 +72,7 @@ impl RaftService {
             if let Some(theirs) = batch.era.map(Era) {
                 self.live_together(theirs)?;
             }
-            if is_removed(node, self.hears_a_leader(), &self.store.read()) {
+            if is_removed(node, self.leader_heard(), &self.store.read()) {
                 break Err(refused(CallerError::Removed { node }));
             }
             from = batch.from;
@@ -178,7 +178,7 @@ fn refused(error: CallerError) -> Status {
 }
 
 /// Managers only. A member that has no state yet takes the certificate's word; one that has it knows who was demoted, and who was removed.
-fn admit(caller: Caller, cluster: ClusterId, is_led: bool, state: &State) -> Result<NodeId, CallerError> {
+fn admit(caller: Caller, cluster: ClusterId, leader: Option<u64>, state: &State) -> Result<NodeId, CallerError> {
     let Identity { node, role, cluster: theirs, .. } = match caller {
         Caller::Node(identity) => identity,
         Caller::Lapsed(Identity { node, .. }) => return Err(CallerError::Lapsed { node }),
@@ -188,23 +188,24 @@ fn admit(caller: Caller, cluster: ClusterId, is_led: bool, state: &State) -> Res
     if theirs != cluster {
         return Err(CallerError::OtherCluster { node, theirs });
     }
-    if is_removed(node, is_led, state) {
+    if is_removed(node, leader, state) {
         return Err(CallerError::Removed { node });
     }
     let now = state.node(node).map_or(role, |node| node.role);
     if role.min(now) == NodeRole::Manager { Ok(node) } else { Err(CallerError::NotAManager { node }) }
 }
 
-/// That a member does not know a node says nothing while it hears of no leader: the node may have come after what this member has heard, and
-/// lead by now. While it hears of one it misses nothing by not listening to anybody else whom it does not know; one that has just come is
-/// known in a moment.
-fn is_removed(node: NodeId, is_led: bool, state: &State) -> bool {
-    is_led && state.cluster().is_some() && state.node(node).is_none()
+/// Whether a member that hears that leader need not listen to a node that it does not know. The node may have come after what the state has,
+/// and lead by now: whoever follows a leader whom it does not know, or none, listens to everybody. While it follows one whom it knows it
+/// misses nothing by that, and one that has just come is known in a moment.
+fn is_removed(node: NodeId, leader: Option<u64>, state: &State) -> bool {
+    let is_led = || leader.is_some_and(|leader| state.manager(leader).is_some());
+    state.cluster().is_some() && state.node(node).is_none() && is_led()
 }
 
 #[cfg(test)]
 mod tests {
-    use skep_proto::model::KeyPrint;
+    use skep_proto::model::{KeyPrint, ManagerStatus, Node};
 
     use super::*;
     use crate::fixture::World;
@@ -214,9 +215,9 @@ mod tests {
     #[test]
     fn only_managers_of_this_cluster_are_heard() {
         let mut state = State::default();
-        let demoted = skep_proto::model::Node { role: NodeRole::Worker, ..node(2) };
+        let demoted = Node { role: NodeRole::Worker, ..node(2) };
         let put = |node| Change::PutNode(Box::new(node));
-        let manager = skep_proto::model::Node { role: NodeRole::Manager, ..node(1) };
+        let manager = Node { role: NodeRole::Manager, ..node(1) };
         let changes = vec![put(manager), put(demoted)];
         state.apply(1, vec![transaction(1, changes)], &mut Touched::default())[0].clone().unwrap();
         let (ours, theirs) = (ClusterId::new(1), ClusterId::new(2));
@@ -233,8 +234,8 @@ mod tests {
             (Caller::Local, false),
         ];
         for (caller, heard) in cases {
-            for is_led in [false, true] {
-                assert_eq!(admit(caller, ours, is_led, &state).is_ok(), heard, "{caller:?}");
+            for leader in [None, Some(1)] {
+                assert_eq!(admit(caller, ours, leader, &state).is_ok(), heard, "{caller:?}");
             }
         }
     }
@@ -243,12 +244,16 @@ mod tests {
     fn who_was_removed_is_not_heard_and_who_is_not_known_yet_may_lead() {
         let mut world = World::new(2);
         world.history(5);
+        let leads = ManagerStatus { raft_id: 7, address: String::new() };
+        let leader = Node { manager: Some(leads), ..node(50) };
+        world.state.apply(6, vec![transaction(1, vec![Change::PutNode(Box::new(leader))])], &mut Touched::default());
         let state = &world.state;
         let (ours, key) = (state.cluster().unwrap().id, KeyPrint::of_spki(b"key"));
         let unknown = crate::fixture::node_id(99);
         let caller = Caller::Node(Identity { node: unknown, role: NodeRole::Manager, cluster: ours, key });
-        assert_eq!(admit(caller, ours, true, state), Err(CallerError::Removed { node: unknown }));
-        assert_eq!(admit(caller, ours, false, state), Ok(unknown));
-        assert_eq!(admit(caller, ours, true, &State::default()), Ok(unknown), "a joiner that knows nothing");
+        assert_eq!(admit(caller, ours, Some(7), state), Err(CallerError::Removed { node: unknown }));
+        assert_eq!(admit(caller, ours, None, state), Ok(unknown), "nobody else leads");
+        assert_eq!(admit(caller, ours, Some(8), state), Ok(unknown), "it may be the leader");
+        assert_eq!(admit(caller, ours, Some(7), &State::default()), Ok(unknown), "a joiner that knows nothing");
     }
 }
