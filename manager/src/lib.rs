@@ -7,13 +7,14 @@
 //!
 //! Every component decides in pure files and acts in `run.rs` or `service.rs`; it may import [`store`] and the model, never a
 //! sibling. Only [`run`] and [`leader`] know them all. Between them and the components stand a few files that every component may
-//! use: [`caller`] (who asks, and may they), [`net`] (the port, which finds that out), [`status`] (errors to gRPC codes), [`reach`] (whom Raft hears), [`sys`] (clock and chance for
+//! use: [`caller`] (who asks, and may they), [`net`] (the port, which finds that out), [`status`] (errors to gRPC codes), [`reach`] (whom Raft hears), [`dialect`] (which managers understand each other), [`sys`] (clock and chance for
 //! drivers). The daemon sees [`Manager`].
 
 pub mod allocator;
 pub mod api;
 pub mod ca;
 pub mod caller;
+pub mod dialect;
 pub mod dispatcher;
 #[cfg(test)]
 mod fixture;

@@ -154,6 +154,7 @@ impl From<MembershipError> for Status {
             MembershipError::Caller(error) => of_caller(error),
             MembershipError::NoRaftId | MembershipError::Address { .. } => Code::InvalidArgument,
             MembershipError::Unreachable { .. }
+            | MembershipError::Dialect(_)
             | MembershipError::Another { .. }
             | MembershipError::Silent { .. }
             | MembershipError::NotWanted { .. }

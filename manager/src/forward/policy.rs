@@ -107,7 +107,7 @@ mod tests {
         for path in [
             "/skep.v1.Ca/GetRoot",
             "/skep.v1.Dispatcher/Session",
-            "/skep.v1.Raft/Exchange",
+            "/skep.v1.Raft/Converse",
             "/skep.v1.Membership/Probe",
             "/x",
             "",

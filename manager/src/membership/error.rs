@@ -3,6 +3,7 @@
 use skep_proto::model::NodeId;
 
 use crate::caller::CallerError;
+use crate::dialect::OtherDialect;
 use crate::group::QuorumLoss;
 use crate::net::NetError;
 use crate::store::ProposeError;
@@ -13,6 +14,9 @@ pub enum MembershipError {
     /// Who calls may not.
     #[error(transparent)]
     Caller(#[from] CallerError),
+    /// It would not understand what the others write.
+    #[error("join as a manager")]
+    Dialect(#[from] OtherDialect),
     /// The request names no Raft id.
     #[error("join as a manager: the request has no raft id")]
     NoRaftId,

@@ -13,6 +13,7 @@ use super::error::MembershipError;
 use super::record::{joined, leaving, seat};
 use super::run::TOPICS;
 use crate::caller::{Caller, CallerError, Identity, Peer};
+use crate::dialect::{DIALECT, understand};
 use crate::group::Group;
 use crate::net::Dialer;
 use crate::store::{Change, ProposeError, Refusal, State, Store, Transaction};
@@ -66,6 +67,7 @@ impl MembershipService {
         request: pb::RaftJoinRequest,
         peer: Option<Peer>,
     ) -> Result<pb::RaftJoinReply, MembershipError> {
+        understand(request.dialect)?;
         if request.raft_id == 0 {
             return Err(MembershipError::NoRaftId);
         }
@@ -214,6 +216,7 @@ impl Membership for MembershipService {
             heartbeat_ms: spec.raft_heartbeat_ms,
             election_ms: spec.raft_election_ms,
             era: era.map(|era| era.0),
+            dialect: DIALECT,
         }))
     }
 }

@@ -17,6 +17,7 @@ use tonic::{Code, Status};
 use super::error::ManagerError;
 use super::manager::{Manager, ManagerConfig};
 use crate::ca::NodeIdentity;
+use crate::dialect::{DIALECT, understand};
 use crate::group::Group;
 use crate::net::{Dialer, client_config, is_estranged};
 use crate::raft::{Handle, Options};
@@ -107,7 +108,7 @@ impl Manager {
 /// How the members of that cluster behave, from one that answers. When none does, joining fails in its own words.
 ///
 /// # Errors
-/// When this node's identity cannot be used.
+/// When this node's identity cannot be used, or they speak another dialect.
 pub(super) async fn options(config: &ManagerConfig) -> Result<Options, ManagerError> {
     let NodeIdentity { certificate, key, root, .. } = &config.identity;
     let dialer = Dialer::new(client_config(certificate, key, root).map_err(ManagerError::Port)?);
@@ -116,9 +117,10 @@ pub(super) async fn options(config: &ManagerConfig) -> Result<Options, ManagerEr
             let channel = dialer.dial(place).await.ok()?;
             let reply = MembershipClient::new(channel).probe(pb::RaftProbeRequest::default()).await;
             let reply = reply.ok()?.into_inner();
-            raft_timing(reply.heartbeat_ms, reply.election_ms).ok()
+            Some((reply.dialect, raft_timing(reply.heartbeat_ms, reply.election_ms).ok()?))
         };
-        if let Ok(Some(timing)) = tokio::time::timeout(BEHAVIOUR_TIME_MAX, asking).await {
+        if let Ok(Some((dialect, timing))) = tokio::time::timeout(BEHAVIOUR_TIME_MAX, asking).await {
+            understand(dialect).map_err(ManagerError::Dialect)?;
             return Ok(timing.into());
         }
     }
@@ -150,7 +152,12 @@ impl Crier {
 
     fn join_request(&self) -> pb::RaftJoinRequest {
         let era = self.store.era().unwrap_or_default().max(self.era);
-        pb::RaftJoinRequest { raft_id: self.raft.own_id(), address: self.address.clone(), era: Some(era.0) }
+        pb::RaftJoinRequest {
+            raft_id: self.raft.own_id(),
+            address: self.address.clone(),
+            era: Some(era.0),
+            dialect: DIALECT,
+        }
     }
 
     /// Where managers may be: those that were named, and those that the state knows.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::ca::CaError;
+use crate::dialect::OtherDialect;
 use crate::net::NetError;
 use crate::raft::RaftError;
 use crate::store::ProposeError;
@@ -28,6 +29,9 @@ pub enum ManagerError {
     /// The first transaction did not go through.
     #[error("write the new cluster")]
     Write(#[source] ProposeError),
+    /// The managers that are there would not be understood.
+    #[error("join as a manager")]
+    Dialect(#[source] OtherDialect),
     /// What was given is no state of a cluster.
     #[error("use the backup: it holds no cluster")]
     NoCluster,

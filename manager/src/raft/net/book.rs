@@ -1,6 +1,6 @@
 //! Where members are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -10,21 +10,35 @@ use crate::store::State;
 /// What members said of where they are. Cheap to clone. There are as many entries as there ever were members in the life of this
 /// process: a handful.
 #[derive(Clone, Debug, Default)]
-pub(in crate::raft) struct Book(Arc<Mutex<BTreeMap<u64, String>>>);
+pub(in crate::raft) struct Book {
+    places: Arc<Mutex<BTreeMap<u64, String>>>,
+    /// Those who were found to speak another dialect, which is told once.
+    strange: Arc<Mutex<BTreeSet<u64>>>,
+}
 
 impl Book {
     /// A member says that it is there.
     pub(in crate::raft) fn learn(&self, id: u64, address: &str) {
         // One that does not know its own host says only the port.
         if !address.is_empty() && !address.starts_with(':') {
-            self.0.lock().insert(id, address.to_owned());
+            self.places.lock().insert(id, address.to_owned());
         }
+    }
+
+    /// A member and this one do not understand each other. `true`: that is news.
+    pub(in crate::raft) fn is_strange(&self, id: u64) -> bool {
+        self.strange.lock().insert(id)
+    }
+
+    /// They do (again).
+    pub(in crate::raft) fn is_understood(&self, id: u64) {
+        self.strange.lock().remove(&id);
     }
 
     /// Where to look for a member, the likeliest place first: its own word, then what the state says.
     #[must_use]
     pub(in crate::raft) fn places(&self, id: u64, state: &State) -> Vec<String> {
-        let said = self.0.lock().get(&id).cloned();
+        let said = self.places.lock().get(&id).cloned();
         let known = state.nodes().filter_map(|node| node.manager.as_ref()).find(|manager| manager.raft_id == id);
         let known = known.map(|manager| manager.address.clone()).filter(|address| said.as_ref() != Some(address));
         said.into_iter().chain(known).collect()

@@ -17,6 +17,8 @@ use tonic::transport::Channel;
 use super::book::Book;
 use super::era::era_of;
 use super::snapshots;
+use super::strange::not_understood;
+use crate::dialect::DIALECT;
 use crate::net::{Dialer, is_estranged};
 use crate::raft::disk::RaftDir;
 use crate::raft::run::Command;
@@ -148,10 +150,10 @@ impl Shared {
     async fn pump(&self, channel: Channel, to: u64, first: Message, queue: &mut mpsc::Receiver<Message>) {
         let (out, batches) = mpsc::channel(FLIGHT_MAX);
         let mut client = RaftClient::new(channel);
-        let call = client.exchange(ReceiverStream::new(batches));
+        let call = client.converse(ReceiverStream::new(batches));
         let mut call = std::pin::pin!(call);
         let (address, era) = (self.wiring.address.clone(), self.wiring.store.era().map(|era| era.0));
-        let mut next = pb::RaftBatch { address, era, ..self.batch(first, queue) };
+        let mut next = pb::RaftBatch { address, era, dialect: DIALECT, ..self.batch(first, queue) };
         loop {
             tokio::select! {
                 ended = &mut call => {
@@ -173,8 +175,17 @@ impl Shared {
         }
     }
 
-    /// The other side may have refused us for our certificate, or for our era.
+    /// The other side may have refused us for our certificate, for our era, or for our dialect.
     fn ended(&self, to: u64, why: Option<&tonic::Status>) {
+        if let Some(why) = why.and_then(not_understood)
+            && self.book.is_strange(to)
+        {
+            tracing::error!(
+                raft.to = to,
+                why,
+                "a manager does not understand this one; neither takes part with the other"
+            );
+        }
         match why {
             Some(status) if is_estranged(status) => self.wiring.store.note_estranged(to, true),
             // The connection broke, and before the reason for it was heard.

@@ -8,6 +8,8 @@
 //!   file to file in frames; neither side holds it whole, but for the state that it becomes.
 //! - **Addresses.** A member is looked for where it said that it is, when it last opened a stream, and where the state says that it is. So
 //!   a member that comes back with another address is found by all whom it can reach itself.
+//! - **Dialects.** The first word of a stream and of a snapshot is which dialect of the log the sender speaks; with another one it is refused
+//!   before anything of it counts ([`crate::dialect`]).
 //! - **A broken stream is news.** A process that dies closes its connections, which is known long before its silence is. The machine is
 //!   told, and decides what it is worth.
 //! - **Crash.** Streams end; messages are lost, which Raft takes for granted.
@@ -19,6 +21,7 @@ mod era;
 mod links;
 pub(super) mod service;
 mod snapshots;
+mod strange;
 
 pub(super) use book::Book;
 pub(super) use links::Links;

@@ -11,7 +11,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::era::superseded;
+use super::strange::refusal;
 use crate::caller::{Caller, CallerError, Identity};
+use crate::dialect::understand;
 use crate::raft::disk::{RaftDir, snapshot};
 use crate::raft::error::RaftError;
 use crate::raft::run::{Command, Handle, Received};
@@ -69,6 +71,9 @@ impl RaftService {
                 Ok(None) => break Ok(()),
                 Err(status) => break Err(status),
             };
+            if from == 0 {
+                self.understand(&batch)?;
+            }
             if let Some(theirs) = batch.era.map(Era) {
                 self.live_together(theirs)?;
             }
@@ -84,6 +89,21 @@ impl RaftService {
             self.tell(Command::Lost(from)).await?;
         }
         result
+    }
+
+    /// Before anything of a stream counts.
+    fn understand(&self, first: &pb::RaftBatch) -> Result<(), Status> {
+        let (from, book) = (first.from, self.handle.book());
+        match understand(first.dialect) {
+            Ok(()) => book.is_understood(from),
+            Err(error) => {
+                if book.is_strange(from) {
+                    tracing::error!(raft.from = from, address = first.address, %error, "a manager was refused");
+                }
+                return Err(refusal(&error));
+            }
+        }
+        Ok(())
     }
 
     /// Whoever has a state lives in the era of its group: with another one there is nothing to be agreed on.
@@ -110,6 +130,7 @@ impl RaftService {
         let _place =
             place.map_err(|_| Status::resource_exhausted("failed to take the snapshot: others are coming in"))?;
         let announced = parts.message().await?.ok_or_else(|| malformed("it has no parts"))?;
+        understand(announced.dialect).map_err(|error| refusal(&error))?;
         let message = decode(&announced.message, 0)?;
         let index = message.get_snapshot().get_metadata().index;
         if message.get_msg_type() != MessageType::MsgSnapshot || index == 0 {
@@ -157,13 +178,13 @@ fn malformed(why: &str) -> Status {
 
 #[tonic::async_trait]
 impl Raft for RaftService {
-    async fn exchange(&self, request: Request<Streaming<pb::RaftBatch>>) -> Result<Response<pb::RaftDone>, Status> {
+    async fn converse(&self, request: Request<Streaming<pb::RaftBatch>>) -> Result<Response<pb::RaftDone>, Status> {
         let node = self.admit(&request)?;
         self.listen(node, request.into_inner()).await?;
         Ok(Response::new(pb::RaftDone {}))
     }
 
-    async fn send_snapshot(
+    async fn send_state(
         &self,
         request: Request<Streaming<pb::SnapshotPart>>,
     ) -> Result<Response<pb::RaftDone>, Status> {

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::links::{Shared, encode};
+use crate::dialect::DIALECT;
 use crate::raft::disk::{RaftDir, snapshot};
 use crate::raft::run::Command;
 
@@ -34,7 +35,7 @@ async fn deliver(shared: &Shared, dir: Arc<RaftDir>, message: Message) -> Result
     let channel = shared.open(message.to).await.ok_or_else(|| "the member was not reached".to_owned())?;
     let (out, parts) = mpsc::channel(FRAMES_MAX);
     let reading = tokio::task::spawn_blocking(move || read(&dir, &message, &out));
-    let sent = RaftClient::new(channel).send_snapshot(ReceiverStream::new(parts)).await;
+    let sent = RaftClient::new(channel).send_state(ReceiverStream::new(parts)).await;
     // A file that could not be read to its end is seen by the other side as cut short; its own error says more.
     reading.await.map_err(|error| error.to_string())??;
     sent.map(drop).map_err(|status| status.to_string())
@@ -43,12 +44,12 @@ async fn deliver(shared: &Shared, dir: Arc<RaftDir>, message: Message) -> Result
 fn read(dir: &RaftDir, message: &Message, out: &mpsc::Sender<pb::SnapshotPart>) -> Result<(), String> {
     let say = |error| skep_proto::chain::chain(&error).to_string();
     let frames = snapshot::frames(dir, message.get_snapshot().get_metadata().index).map_err(say)?;
-    let announced = pb::SnapshotPart { message: encode(message), frame: Vec::new() };
+    let announced = pb::SnapshotPart { message: encode(message), frame: Vec::new(), dialect: DIALECT };
     if out.blocking_send(announced).is_err() {
         return Ok(());
     }
     for frame in frames {
-        let part = pb::SnapshotPart { message: Vec::new(), frame: frame.map_err(say)? };
+        let part = pb::SnapshotPart { frame: frame.map_err(say)?, ..pb::SnapshotPart::default() };
         if out.blocking_send(part).is_err() {
             return Ok(());
         }

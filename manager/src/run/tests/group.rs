@@ -76,7 +76,7 @@ fn config(dir: &tempfile::TempDir, listen: SocketAddr, identity: NodeIdentity, m
 }
 
 /// The certificate of a machine that is to be a manager.
-async fn certified(at: &Seat) -> NodeIdentity {
+pub(super) async fn certified(at: &Seat) -> NodeIdentity {
     let (csr, key) = request();
     let cluster = at.manager().store().read().cluster().cloned().unwrap();
     let channel = channel(at.manager().address(), &cluster.root_certificate, None).await;

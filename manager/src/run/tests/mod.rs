@@ -4,6 +4,7 @@ mod access;
 mod anew;
 mod client;
 mod clocks;
+mod dialects;
 mod forwarding;
 mod group;
 mod joining;
