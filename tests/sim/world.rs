@@ -26,8 +26,8 @@ const REST_MAX: Us = 400 * SECOND;
 /// It must stay at rest for so long.
 const REST_KEPT: Us = 3 * SECOND;
 
-/// Events of one run. A hundred nodes have a tenth of it at most.
-const EVENTS_MAX: u64 = 20_000_000;
+/// Events of one run. The average has some twenty thousand; a hundred nodes have many more.
+const EVENTS_MAX: u64 = 5_000_000;
 
 /// The longest time between two troubles, and between two things that a user asks.
 pub(crate) const PACE: Us = 3 * SECOND;
