@@ -149,3 +149,41 @@ fn a_service_is_updated_while_it_is_used() {
     assert!(machine.container_pids().iter().all(|pid| !before.contains(pid)), "every task is another");
     eprintln!("{asked} requests and more during three updates, none failed");
 }
+
+/// What a container does that answers each caller after some seconds, and ends when it has answered those that it has taken on.
+const SLOW_ANSWERS: &str = "trap 'wait; exit 0' TERM; while true; do \
+    nc -l -p 80 -e sh -c 'while read line; do [ ${#line} -gt 1 ] || break; done; sleep 3; echo HTTP/1.0 200 OK; echo; echo $SKEP_TASK' \
+    & wait $!; done";
+
+/// A request that takes long is under way while its task is replaced. Elsewhere it is cut off.
+#[test]
+fn a_long_request_outlasts_the_update_of_its_service() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new();
+    let machine = world.machine();
+    machine.init();
+    machine.import_busybox("box");
+    let options = ["-p", "8080:80", "--update-order", "start-first", "--stop-grace-period", "60s"];
+    let create = [&["service", "create", "--name", "slow"], &options[..], &["box", "sh", "-c", SLOW_ANSWERS]].concat();
+    machine.skep(&create).ok();
+    let old = machine.container_pids();
+    let url = format!("http://{}:8080", machine.address);
+    // The program may not listen yet when it counts as running; who is refused has asked for nothing.
+    let curl = ["curl", "-s", "--retry", "100", "--retry-connrefused", "--retry-delay", "0", url.as_str()];
+    let asking = world.command(&curl).stdout(Stdio::piped()).stdin(Stdio::null()).spawn().expect("run curl");
+    wait_for("the request to be under way", SOON, || {
+        let pid = &old[0].1;
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let child = children.split_whitespace().next()?;
+        let command = fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+        // What listened has become what answers.
+        (!command.is_empty() && !command.starts_with(b"nc")).then_some(())
+    });
+    machine.skep(&["service", "update", "--force", "slow"]).ok();
+    let answer = asking.wait_with_output().expect("an answer");
+    let name = old[0].0.trim_start_matches('/');
+    assert_eq!(String::from_utf8_lossy(&answer.stdout).trim(), name, "the old task has answered: {answer:?}");
+    assert!(machine.container_pids().iter().all(|pid| !old.contains(pid)), "it is another task now");
+}
