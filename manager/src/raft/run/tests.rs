@@ -141,7 +141,9 @@ async fn a_snapshot_shortens_the_log_and_a_restart_has_it_all() {
     }
     store.propose(with_node(made + 1)).await.unwrap();
     let snapshot = raft.status().snapshot;
-    assert!(raft.status().log_bytes < 64 << 20, "what the snapshot holds counts no more");
+    // On a slow disk many more went in while it was written.
+    let behind = store.read().index() - snapshot;
+    assert!(raft.status().log_bytes < (behind + 1) * (9 << 20), "what the snapshot holds counts no more");
     raft.shutdown().await;
     let (store, raft) = started(temp.path()).await;
     assert_eq!(store.read().nodes().count() as u128, made + 1);
