@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use nix::sys::socket::{setsockopt, sockopt};
 use rustls::{CertificateError, ClientConfig};
 use rustls_pki_types::ServerName;
+use skep_proto::estranged::{Estranged, is_estranged};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -18,7 +19,6 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
-use crate::estranged::{Estranged, is_estranged};
 use crate::identity::certificate::MANAGER_OU;
 use crate::identity::{Identity, IdentityError, tls};
 

@@ -12,7 +12,6 @@ pub mod client;
 pub mod contact;
 pub mod disk;
 mod error;
-pub mod estranged;
 pub mod executor;
 pub mod identity;
 pub mod ledger;

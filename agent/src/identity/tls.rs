@@ -9,12 +9,12 @@ use rustls::crypto::CryptoProvider;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use skep_proto::estranged::Estranged;
 use skep_proto::model::{ClusterId, NodeRole, RootDigest};
 use skep_proto::pb;
 
 use super::certificate::{Identity, MANAGER_OU, Subject, WORKER_OU, first};
 use super::error::IdentityError;
-use crate::estranged::Estranged;
 
 /// Protocol that is agreed on: gRPC is HTTP/2.
 const ALPN_H2: &[u8] = b"h2";

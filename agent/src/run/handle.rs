@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use skep_proto::estranged::Estranged;
 use skep_proto::model::moment::millis;
 use skep_proto::model::{Era, Moment, NodeDescription};
 use skep_proto::pb;
@@ -16,7 +17,6 @@ use super::clock::wall;
 use super::driver::{Answer, DESCRIBE_EVERY, Driver};
 use super::link::LinkEvent;
 use crate::error::AgentError;
-use crate::estranged::Estranged;
 use crate::node::Effect;
 use crate::sys::ExecError;
 use skep_proto::model::time::{Comparison, compare};

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use skep_proto::estranged::is_estranged;
 use skep_proto::model::{Moment, NodeId};
 use skep_proto::pb;
 use skep_proto::pb::agent_message::Message as ToManager;
@@ -22,7 +23,6 @@ use tonic::{Status, Streaming};
 
 use super::clock::wall;
 use crate::client::{Connect, ConnectError};
-use crate::estranged::is_estranged;
 use crate::logs;
 use crate::sys::Executor;
 

@@ -11,16 +11,14 @@
 //! - **Why our own loop,** not the library's: certificates must change without closing the port, and handshakes of thousands of
 //!   nodes after a leader change must be bounded.
 //!
-//! Files: [`tls`] (what a connection must prove), [`estranged`] (a root that was replaced meanwhile), [`run`] (the loop), [`client`] (the way to other managers).
+//! Files: [`tls`] (what a connection must prove), [`run`] (the loop), [`client`] (the way to other managers).
 
 pub mod client;
 pub mod error;
-pub mod estranged;
 pub mod run;
 pub mod tls;
 
 pub use client::Dialer;
 pub use error::{DialError, NetError};
-pub use estranged::is_estranged;
 pub use run::{Answer, Listener, TlsSlot};
 pub use tls::{client_config, leads_to, leads_to_as, server_config};

@@ -13,10 +13,10 @@ use rustls::{
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use skep_proto::estranged::Estranged;
 use skep_proto::model::{ClusterId, Moment};
 
 use super::error::NetError;
-use super::estranged::Estranged;
 use crate::caller::{Identity, MANAGER_OU, validity};
 
 /// gRPC is HTTP/2 and nothing else.
@@ -112,7 +112,7 @@ impl ServerCertVerifier for KnowsItsOwn {
             rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)
                 if is_ours() =>
             {
-                Estranged.into()
+                Estranged::Root.into()
             }
             other => other,
         })

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use skep_proto::convert::raft_timing;
+use skep_proto::estranged::is_estranged;
 use skep_proto::model::{Era, Node};
 use skep_proto::pb;
 use skep_proto::pb::membership_client::MembershipClient;
@@ -19,7 +20,7 @@ use super::manager::{Manager, ManagerConfig};
 use crate::ca::NodeIdentity;
 use crate::dialect::{DIALECT, understand};
 use crate::group::Group;
-use crate::net::{Dialer, client_config, is_estranged};
+use crate::net::{Dialer, client_config};
 use crate::raft::{Handle, Options};
 use crate::store::{Change, Store, Transaction};
 use crate::sys;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
+use skep_proto::estranged::is_estranged;
 use skep_proto::pb;
 use skep_proto::pb::raft_client::RaftClient;
 use tokio::runtime::Handle;
@@ -19,7 +20,7 @@ use super::era::era_of;
 use super::snapshots;
 use super::strange::not_understood;
 use crate::dialect::DIALECT;
-use crate::net::{Dialer, is_estranged};
+use crate::net::Dialer;
 use crate::raft::disk::RaftDir;
 use crate::raft::run::Command;
 use crate::store::Store;

@@ -1,5 +1,6 @@
 //! Managers that answer and are not to be spoken with, told apart from those that are away: their root was replaced without this node, so that
-//! neither takes the other's certificate. Trying again changes nothing; a person has to.
+//! neither takes the other's certificate. Trying again changes nothing; a person has to. Agents and managers connect each in their own way,
+//! and have this question alike.
 
 use std::error::Error;
 use std::iter::successors;
