@@ -67,6 +67,48 @@ fn the_leaders_disk_is_full() {
     assert_eq!(names.lines().collect::<Vec<_>>(), ["web", "while-full"]);
 }
 
+/// A worker's disk fills up. Elsewhere it gets task after task, and none of them ever begins. Here it gets no more, what it could not begin
+/// runs elsewhere, what it runs goes on, and it is back as soon as there is room.
+#[test]
+fn a_workers_disk_is_full() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new();
+    let manager = world.machine();
+    manager.init();
+    // With room for the image, which is the binary itself.
+    let full = world.machine_with(|machine| machine.disk = Some(Disk::small(&machine.data_dir(), 300)));
+    let other = world.machine();
+    [&full, &other].iter().for_each(|worker| worker.join(&manager));
+    let create = |name: &str, more: &[&str]| {
+        let shape = ["service", "create", "--name", name, "--constraint", "node.role==worker"];
+        manager.skep(&[&shape[..], more, &["skep/hello"]].concat())
+    };
+    create("web", &["--replicas", "4"]).ok();
+    let before = full.container_pids();
+    assert_eq!(before.len(), 2);
+    full.disk.iter().for_each(Disk::fill);
+    create("late", &["-d", "--replicas", "4", "--stop-grace-period", "1s"]).ok();
+    wait_for("the trouble to be told", SOON, || {
+        let said = manager.skep(&["node", "inspect", "m2", "--format", "{{.Status.Message}}"]);
+        said.out.contains("No space left").then_some(())
+    });
+    create("next", &["--replicas", "4"]).ok();
+    let names = |machine: &Machine, of: &str| {
+        let of = format!("/{of}.");
+        machine.container_pids().iter().filter(|(name, _)| name.starts_with(&of)).count()
+    };
+    assert_eq!((names(&full, "next"), names(&other, "next")), (0, 4));
+    wait_for("what could not begin to run elsewhere", SOON * 2, || (names(&other, "late") == 4).then_some(()));
+    assert!(before.iter().all(|container| full.container_pids().contains(container)), "what ran runs on");
+    full.disk.iter().for_each(Disk::empty);
+    wait_for("it to take tasks again", SOON, || {
+        manager.skep(&["service", "update", "--force", "next"]).ok();
+        (names(&full, "next") > 0).then_some(())
+    });
+}
+
 /// The leader's disk does not answer: a write takes seconds, or for ever. Elsewhere every change waits for it. Here another one leads.
 #[test]
 fn the_leaders_disk_hangs() {
