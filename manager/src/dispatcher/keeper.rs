@@ -342,9 +342,9 @@ mod tests {
     #[test]
     fn a_node_that_never_comes_back_to_a_new_leader_goes_down() {
         let (mut world, mut keeper) = kept();
-        world.wait(SECOND * 3);
+        world.wait(Duration::from_millis(2_800));
         assert!(keeper.expire(&world.state, Sight::clear(world.now), |_| None).is_empty());
-        world.wait(SECOND);
+        world.wait(Duration::from_millis(200));
         let effects = keeper.expire(&world.state, Sight::clear(world.now), |_| None);
         assert_eq!(written(&effects), [(node_id(1), NodeState::Down), (node_id(2), NodeState::Down)]);
     }
@@ -353,7 +353,7 @@ mod tests {
     fn the_silence_of_the_leader_before_counts() {
         let (mut world, _) = kept();
         world.edit_node(1, |node| node.manager = Some(ManagerStatus { raft_id: 7, address: "a:1".into() }));
-        for (silent, left) in [(0, 3_010), (2_000, 1_010), (60_000, 500)] {
+        for (silent, left) in [(0, 2_910), (2_000, 910), (60_000, 500)] {
             let before = Predecessor { raft_id: 7, silent: Duration::from_millis(silent) };
             let mut keeper = Keeper::new(&world.state, world.now, Some(before));
             world.wait(Duration::from_millis(left - 100));
@@ -452,14 +452,14 @@ mod tests {
             keeper.take(&world.state, world.now, Event::Started { node, address, description: Box::default() });
         }
         // Its deadline is a moment away, because no beat moves it.
-        world.wait(Duration::from_millis(2_900));
+        world.wait(Duration::from_millis(2_800));
         let heard = world.now;
         let lost = Event::Ended { node: node_id(1), parting: Parting::Lost, heard };
         assert!(keeper.take(&world.state, world.now, lost).is_empty());
         let expire = |keeper: &mut Keeper, world: &World| {
             keeper.expire(&world.state, Sight::clear(world.now), |node| (node == node_id(2)).then_some(world.now))
         };
-        world.wait(Duration::from_millis(2_900));
+        world.wait(Duration::from_millis(2_800));
         assert!(expire(&mut keeper, &world).is_empty());
         world.wait(Duration::from_millis(150));
         assert_eq!(written(&expire(&mut keeper, &world)), [(node_id(1), NodeState::Down)]);
