@@ -20,6 +20,12 @@ use skep_proto::pb;
 use skep_proto::pb::agent_message::Message as Heard;
 use skep_proto::pb::manager_message::Message as Said;
 
+/// What a node trusts, as it lies on its disk.
+fn root() -> String {
+    let key = rcgen::KeyPair::generate().unwrap();
+    rcgen::CertificateParams::default().self_signed(&key).unwrap().pem()
+}
+
 fn config(dir: &Path, managers: &[&str]) -> AgentConfig {
     let identity = Identity {
         node: NodeId::new(9),
@@ -27,7 +33,7 @@ fn config(dir: &Path, managers: &[&str]) -> AgentConfig {
         role: NodeRole::Worker,
         certificate: String::new(),
         key: String::new(),
-        root: String::new(),
+        root: root(),
     };
     AgentConfig {
         named: Vec::new(),

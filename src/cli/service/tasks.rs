@@ -250,9 +250,9 @@ mod tests {
     fn nothing_is_said_of_tasks_on_a_lost_node() {
         let mut lost = entry(1, 1, pb::TaskState::Running);
         (lost.node_down, lost.node_down_since) = (true, 988_000);
-        lost.node_down_reason = "no heartbeat for 3.0 s".into();
+        lost.node_down_reason = "no heartbeat for 2.9 s".into();
         let text = shown(vec![lost], &[], View { whole: true, ..short() }, "{{.CurrentState}}|{{.Error}}");
-        assert_eq!(text, "Unknown 12 seconds ago|\"node one is down: no heartbeat for 3.0 s\"\n");
+        assert_eq!(text, "Unknown 12 seconds ago|\"node one is down: no heartbeat for 2.9 s\"\n");
         let mut ended = entry(1, 1, pb::TaskState::Failed);
         ended.node_down = true;
         assert_eq!(shown(vec![ended], &[], short(), "{{.CurrentState}}"), "Failed 5 minutes ago\n");

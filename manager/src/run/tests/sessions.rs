@@ -114,7 +114,7 @@ async fn silence_is_down_and_a_beat_is_life() {
     }
     let state = world.store.read();
     assert_eq!(state.node(beating.id).unwrap().status.state, NodeState::Ready);
-    assert!(state.node(silent.id).unwrap().status.message.contains("no heartbeat for 0.3 s"));
+    assert!(state.node(silent.id).unwrap().status.message.contains("no heartbeat for 0.2 s"));
 }
 
 #[tokio::test]
