@@ -215,8 +215,11 @@ impl World {
         let (group, state) = (daemon.seat.group(), daemon.store.read());
         let mut wanted = Vec::new();
         for node in state.nodes().filter(|node| node.spec.role == NodeRole::Manager) {
-            // Whoever left is a node until somebody removes it, and comes to be nothing else.
-            if self.agents.iter().any(|agent| agent.node == node.id && agent.has_left) {
+            // Whoever left is a node until somebody removes it, and comes to be nothing else; so is one that was let in and never came,
+            // behind which there is no machine that could take a seat.
+            let machine = self.agents.iter().find(|agent| agent.node == node.id);
+            let is_only_written_down = machine.is_none() && self.seat_of(node.id).is_none() && node.manager.is_none();
+            if machine.is_some_and(|agent| agent.has_left) || is_only_written_down {
                 continue;
             }
             match (&node.manager, self.seat_of(node.id)) {
