@@ -278,18 +278,14 @@ impl Call<'_> {
     /// Here, whoever leads.
     async fn serve_alone<S: Answer>(self, here: S) -> Result<Response<Body>, ForwardError> {
         self.arrival.admit(&self.way.bearings.store.read())?;
-        let body = self.body.attempt().ok_or_else(|| unsettled("this manager"))?;
-        self.body.settle();
-        Ok(serve(here, Request::from_parts(self.head, Body::new(body))).await)
+        let body = self.body.into_body().ok_or_else(|| unsettled("this manager"))?;
+        Ok(serve(here, Request::from_parts(self.head, body)).await)
     }
 
     /// Here, and only as long as this manager leads.
     async fn serve<S: Answer>(self, here: S) -> Result<Response<Body>, ForwardError> {
-        let Bearings { store, own, leader, .. } = &self.way.bearings;
-        self.arrival.admit(&store.read())?;
-        let body = self.body.into_body().ok_or_else(|| unsettled("this manager"))?;
-        let response = serve(here, Request::from_parts(self.head, body)).await;
-        let (own, mut leader) = (*own, leader.clone());
+        let (own, mut leader) = (self.way.bearings.own, self.way.bearings.leader.clone());
+        let response = self.serve_alone(here).await?;
         let lost = async move {
             let _ = leader.wait_for(|seen| *seen != Some(own)).await;
         };
